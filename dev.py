@@ -49,7 +49,7 @@ COMMANDS = {
         "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
     ),
     "check": Command(
-        "ruff, mypy, pyright, imports, contracts and docs, or those named", "check", None
+        "ruff, mypy, pyright, imports, contracts and docs, or those named (language)", "check", None
     ),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "devtools.mutants"
@@ -59,6 +59,9 @@ COMMANDS = {
         "the tests on every supported release (--list, --quick, CELL…)",
         "compat",
         "devtools.compat",
+    ),
+    "pictures": Command(
+        "docs/images from the running demo (needs chromium)", "test", "devtools.pictures"
     ),
     "docs": Command(
         "the documentation site (--serve: and show it while you write)", "docs", "mkdocs"
@@ -79,7 +82,10 @@ CHECKS = {
     "imports": ["lint-imports", "--no-logo"],
     "contracts": ["python", "-m", "config.contracts"],
     "docs": ["dev.py", "docs"],
+    "language": ["python", "-m", "devtools.language"],
 }
+# These run only where they are named.
+ON_REQUEST = ("language",)
 
 
 class Failure(Exception):
@@ -90,7 +96,7 @@ def main(argv: "list[str]") -> int:
     if os.name != "posix":
         raise Failure("Windows is not supported; WSL is")
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = [f"  {name:8}{command.help}" for name, command in COMMANDS.items()]
+        lines = [f"  {name:10}{command.help}" for name, command in COMMANDS.items()]
         print((__doc__ or "").format(commands="\n".join(lines)).strip())
         return 0 if argv else 2
     name, arguments = argv[0], argv[1:]
@@ -211,9 +217,9 @@ def install(home: str, python: str, lock: str) -> None:
             [*installer, "--require-hashes", "--only-binary", ":all:", "-r", lock], progress
         )
         if failure is None:
-            progress.finish(f"installed by {name} in {os.path.relpath(home, ROOT)}")
+            progress.close(f"installed by {name} in {os.path.relpath(home, ROOT)}")
             return
-        progress.finish(f"{name} failed: {failure.splitlines()[-1] if failure else ''}")
+        progress.close(f"{name} failed: {failure.splitlines()[-1] if failure else ''}")
     shutil.rmtree(home, ignore_errors=True)
     raise Failure(f"the packages could not be installed:\n{failure}")
 
@@ -225,7 +231,7 @@ def install_project(home: str, python: str) -> None:
     for _, installer in installers(python, progress):
         failure = run([*installer, "--no-deps", "--no-build-isolation", "-e", ROOT], progress)
         if failure is None:
-            progress.finish("installed celeriac itself, as a link to src/")
+            progress.close("installed celeriac itself, as a link to src/")
             return
     raise Failure(f"celeriac could not be installed:\n{failure}")
 
@@ -367,7 +373,7 @@ class Progress:
             self._write(f"dev.py: {now - self.started:3.0f} s  {self.detail}\n")
             self.drawn, self.detail = now, ""
 
-    def finish(self, text: str) -> None:
+    def close(self, text: str) -> None:
         seconds = time.monotonic() - self.started
         self._write(("\r\033[K" if self.live else "") + f"dev.py: {text} ({seconds:.1f} s)\n")
 
@@ -409,7 +415,7 @@ def check(python: str, names: "list[str]") -> int:
     if unknown:
         raise Failure(f"no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
     failed = []
-    for name in names or CHECKS:
+    for name in names or [name for name in CHECKS if name not in ON_REQUEST]:
         command = [*CHECKS[name]]
         print("==> " + " ".join(command), flush=True)
         if command[0] == "dev.py":

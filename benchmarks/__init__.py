@@ -1,5 +1,6 @@
-"""How fast celeriac is, beside its peers, on the same work in the same run.
+"""The speed of celeriac and of comparable tools, on the same work in the same run.
 
-`python3 dev.py bench` runs it. `table` says what is measured and what the goals are; `rounds` takes
-turns between the contestants, because on a shared machine only ratios within one run say anything.
+`python3 dev.py bench` runs it. `table` defines the measurements and their goals. `rounds`
+alternates between the candidates, because on a shared machine only ratios within one run are
+meaningful.
 """

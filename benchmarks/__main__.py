@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, and tell."""
+"""`python -m benchmarks`: measure, and print the results."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.machine import describe
 from benchmarks.measurement import Measurement, Outcome
 from benchmarks.publish import publish
 from benchmarks.rounds import reason, run
-from benchmarks.stored import Store
+from benchmarks.saved_result import SavedResults
 from benchmarks.table import TABLE
 from celeriac.errors import CeleriacError
 
 
 def main(argv: Sequence[str]) -> int:
     options = parse(argv)
-    store = Store(options.store) if options.store else None
+    store = SavedResults(options.store) if options.store else None
     # So that a SIGTERM, as of `timeout`, ends what was started and removes what was written.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [*TABLE, *(CURVES if options.full else ())]
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     if store is not None:
         outcomes, facts = store.outcomes, dict(store.facts)
     else:
-        facts |= report.taken(outcomes)
+        facts |= report.conditions(outcomes)
     print((report.as_json if options.json else report.text)(outcomes, facts))
     if complete and options.publish:
         publish(outcomes, facts)
@@ -63,17 +63,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def survive(bench: Bench, measurement: Measurement) -> Outcome:
-    """What `run` finds; where it fails as a whole, that is what each contestant has to show."""
+    """What `run` finds; where it fails as a whole, that is what each candidate has to show."""
     try:
         return run(bench, measurement)
     except Exception as error:
         outcome = Outcome(measurement)
-        outcome.failed = dict.fromkeys((c.name for c in measurement.contestants), reason(error))
+        outcome.failed = dict.fromkeys((c.name for c in measurement.candidates), reason(error))
         return outcome
 
 
 def measurable(chosen: Sequence[Measurement], bench: Bench) -> list[Measurement]:
-    return [m for m in chosen if not bench.quick or any(c.quick for c in m.contestants)]
+    return [m for m in chosen if not bench.quick or any(c.quick for c in m.candidates)]
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -89,7 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
     )
-    parser.add_argument("--rounds", type=int, help="samples of each contestant")
+    parser.add_argument("--rounds", type=int, help="samples of each candidate")
     parser.add_argument(
         "--patience",
         type=float,
@@ -103,7 +103,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="keep each measurement in FILE as soon as it is made; one that is in it is not made "
-        "again, unless a contestant failed or --only names it",
+        "again, unless a candidate failed or --only names it",
     )
     parser.add_argument(
         "--publish",

@@ -1,4 +1,4 @@
-"""The stage: a server of its own, how long all takes, and what is started on it."""
+"""The testbed: its servers, the length of samples, and the environment of candidates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from types import TracebackType
 
 import redis
 
-from benchmarks.measurement import Contestant
-from benchmarks.neighbours import Neighbours
-from benchmarks.tally import VARIABLE, Tally
+from benchmarks.measurement import Candidate
+from benchmarks.noise import NoiseMonitor
+from benchmarks.run_counter import VARIABLE, RunCounter
 from celeriac.errors import ConfigurationError
 from celeriac.security.generate import generate
 from celeriac.testing.server import EmbeddedServer, start_server
@@ -24,10 +24,11 @@ DATABASES = 32
 
 
 class Bench:
-    """Leaving its `with` block ends the server and removes its directory.
+    """Leaving its `with` block stops the servers and removes their directory.
 
-    `seconds` is about how long one sample lasts, and `rounds` how many each contestant gives;
-    `patience` is how long a measurement waits for a machine that others keep busy.
+    `seconds` is the approximate length of a sample, `rounds` the number of samples of each
+    candidate. `patience` is how long a measurement waits while other processes keep the machine
+    busy.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Bench:
         self.quick = quick
         self._rounds = rounds
         self.seconds = seconds or (0.25 if quick else 0.8)
-        self.neighbours = Neighbours(patience)
+        self.noise = NoiseMonitor(patience)
         self.server: EmbeddedServer
         self.durable_server: EmbeddedServer
         self._numbers = itertools.count()
@@ -52,7 +53,7 @@ class Bench:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="celeriac-bench-"))
             self.directory = Path(directory)
             # Without persistence, as research/performance.md was measured: it costs every
-            # contestant the same per byte, and the disk of a shared machine is noise.
+            # candidate the same per byte, and the disk of a shared machine is noise.
             extra = ("--databases", str(DATABASES))
             self.server = stack.enter_context(
                 start_server(self.directory / "data", appendonly=False, extra=extra)
@@ -75,11 +76,11 @@ class Bench:
         self._stack.close()
 
     def rounds(self, enough: int | None) -> int:
-        """What was asked for; else what is `enough` for a measurement, where one says so."""
+        """Return the number of rounds: as on the command line, else `enough`, else the default."""
         return self._rounds or enough or (3 if self.quick else 4)
 
     def flush(self) -> None:
-        """Empty servers, started again if they are gone. Raises ServerFailed."""
+        """Empty the servers, and restart those that are gone. Raises ServerFailed."""
         for server in (self.server, self.durable_server):
             with redis.Redis.from_url(server.url) as client:
                 try:
@@ -87,37 +88,37 @@ class Bench:
                 except redis.ConnectionError:
                     server.restart()
 
-    def server_of(self, contestant: Contestant) -> EmbeddedServer:
-        return self.durable_server if contestant.durable else self.server
+    def server_of(self, candidate: Candidate) -> EmbeddedServer:
+        return self.durable_server if candidate.durable else self.server
 
-    def database(self, contestant: Contestant, number: int) -> str:
-        """The URL of an empty database."""
-        return f"{self.server_of(contestant).url.rpartition('/')[0]}/{number % DATABASES}"
+    def database(self, candidate: Candidate, number: int) -> str:
+        """Return the URL of an empty database."""
+        return f"{self.server_of(candidate).url.rpartition('/')[0]}/{number % DATABASES}"
 
     def path(self, name: str) -> Path:
-        """A path in the directory that nothing else has."""
+        """Return an unused path in the directory."""
         return self.directory / f"{next(self._numbers)}-{name}"
 
-    def tally(self) -> Tally:
-        return Tally(self.path("tally"))
+    def run_counter(self) -> RunCounter:
+        return RunCounter(self.path("runs"))
 
-    def environment(self, url: str, tally: Tally) -> dict[str, str]:
-        """What tells a peer where to work; nothing of the caller's own bus."""
-        own = {k: v for k, v in os.environ.items() if not k.startswith("CELERIAC_")}
+    def environment(self, url: str, run_counter: RunCounter) -> dict[str, str]:
+        """Return the environment of a candidate, without settings of the caller's own bus."""
+        bare = {k: v for k, v in os.environ.items() if not k.startswith("CELERIAC_")}
         return {
-            **own,
+            **bare,
             "BENCH_URL": url,
             "BENCH_KEYS": str(self.directory / "keys"),
-            VARIABLE: str(tally.path),
+            VARIABLE: str(run_counter.path),
             "PYTHONPATH": os.pathsep.join(
-                [str(ROOT), *own.get("PYTHONPATH", "").split(os.pathsep)]
+                [str(ROOT), *bare.get("PYTHONPATH", "").split(os.pathsep)]
             ),
             "PYTHONUNBUFFERED": "1",
         }
 
 
 def make_keys(directory: Path) -> None:
-    """A key to sign with and one to trust, for this run; none where cryptography is missing."""
+    """Write a signing key and a trusted key; none if cryptography is not installed."""
     directory.mkdir()
     with suppress(ConfigurationError):
         for name, key in zip(("secret", "public"), generate("bench"), strict=True):

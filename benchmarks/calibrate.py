@@ -1,11 +1,11 @@
-"""How many events make a sample of the wished length, found out by doing a few."""
+"""Estimate how many events make a sample of the requested length, by emitting a few."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 FIRST = 100
-MOST = 200_000
+MAX_EVENTS = 200_000
 STEPS = 4
 CLOSE = 0.6, 1.7
 
@@ -13,14 +13,14 @@ CLOSE = 0.6, 1.7
 def events_for(seconds: float, run: Callable[[int], float]) -> int:
     """`run` takes a number of events and returns its seconds. Warms up what it measures.
 
-    Always a multiple of 100, since some peers go by hundreds.
+    Always a multiple of 100, because some candidates emit in hundreds.
     """
-    events, least, most = FIRST, CLOSE[0] * seconds, CLOSE[1] * seconds
+    events, shortest, longest = FIRST, CLOSE[0] * seconds, CLOSE[1] * seconds
     for _ in range(STEPS):
         took = run(events)
-        fitting = min(MOST, events * 10, max(FIRST, int(events * seconds / took)))
-        if least <= took <= most:
+        fitting = min(MAX_EVENTS, events * 10, max(FIRST, int(events * seconds / took)))
+        if shortest <= took <= longest:
             break
-        # The first turn of a worker costs more than the following.
+        # The first run of a worker costs more than later ones.
         events = max(fitting, 5 * FIRST) // 100 * 100
     return events

@@ -22,14 +22,14 @@ STYLE = """
 
 
 def bars(title: str, unit: str, values: Sequence[tuple[str, float]]) -> str:
-    """One bar for each name, in the given order; celeriac's stand out."""
-    room = WIDTH - LABEL - VALUE
+    """One bar for each name, in the given order; celeriac's are highlighted."""
+    bar_width = WIDTH - LABEL - VALUE
     longest = max(value for _, value in values)
     parts = []
     for row, (name, value) in enumerate(values):
         y = TOP + row * ROW
         kind = "own" if name.startswith("celeriac") else "peer"
-        length = max(1.0, room * value / longest)
+        length = max(1.0, bar_width * value / longest)
         parts += [
             f'<text x="{LABEL - 10}" y="{y + 15}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="{kind}" x="{LABEL}" y="{y + 3}" width="{length:.1f}" height="16"/>',
@@ -40,14 +40,15 @@ def bars(title: str, unit: str, values: Sequence[tuple[str, float]]) -> str:
 
 def line(title: str, unit: str, values: Sequence[tuple[float, float]]) -> str:
     """A curve over a logarithmic x and a y that begins at 0."""
-    left, right, bottom, height = 70, WIDTH - 60, 240, 280
+    left_edge, right, bottom, height = 70, WIDTH - 60, 240, 280
     first, last = math.log(values[0][0]), math.log(values[-1][0])
-    most = max(y for _, y in values)
+    maximum = max(y for _, y in values)
     points = [
-        (left + (right - left) * (math.log(x) - first) / (last - first), y) for x, y in values
+        (left_edge + (right - left_edge) * (math.log(x) - first) / (last - first), y)
+        for x, y in values
     ]
-    scaled = [(x, bottom - (bottom - TOP - 10) * y / most) for x, y in points]
-    parts = [f'<path class="grid" d="M{left} {bottom}H{right}M{left} {TOP}V{bottom}"/>']
+    scaled = [(x, bottom - (bottom - TOP - 10) * y / maximum) for x, y in points]
+    parts = [f'<path class="grid" d="M{left_edge} {bottom}H{right}M{left_edge} {TOP}V{bottom}"/>']
     drawn = "L".join(f"{x:.1f} {y:.1f}" for x, y in scaled)
     parts.append(f'<path class="line" stroke-width="2" d="M{drawn}"/>')
     for at, ((x, y), (name, value)) in enumerate(zip(scaled, values, strict=True)):
@@ -63,7 +64,7 @@ def line(title: str, unit: str, values: Sequence[tuple[float, float]]) -> str:
 
 
 def _aside(falls: float) -> tuple[int, str]:
-    """Where a label stands free of a line that falls by so many pixels around its point."""
+    """Return the offset at which a label does not touch a line with this slope around its point."""
     if abs(falls) < 12:
         return 0, "middle"
     return (3, "start") if falls > 0 else (-3, "end")

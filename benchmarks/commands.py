@@ -1,4 +1,4 @@
-"""How each peer's worker is started, as its own documentation says."""
+"""The commands that start each candidate's worker, as its documentation recommends."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.measurement import Contestant
+from benchmarks.measurement import Candidate
 from celeriac.testing.ports import free_port
 
 BIN = Path(sys.executable).parent
 
 
-def command(contestant: Contestant, name: str) -> list[str]:
-    """`name` is the worker's, where the peer wants one."""
-    peer, n = contestant.peer, str(contestant.processes)
+def command(candidate: Candidate, name: str) -> list[str]:
+    """Return the command of a worker. `name` is the worker's name, if the candidate needs one."""
+    peer, n = candidate.peer, str(candidate.processes)
     module = f"benchmarks.peers.{peer}"
     if peer in ("celeriac", "celery", "celery_topic"):
         return [
-            *(sys.executable, "-m", "celery", "-A", module, "worker", "-P", contestant.pool),
+            *(sys.executable, "-m", "celery", "-A", module, "worker", "-P", candidate.pool),
             *("-c", n, "-n", f"{name}@%h", "--loglevel", "warning"),
             *("--without-mingle", "--without-gossip"),
-            *(("-E",) if contestant.options.get("BENCH_TASK_EVENTS") else ()),
+            *(("-E",) if candidate.options.get("BENCH_TASK_EVENTS") else ()),
         ]
     if peer == "dramatiq":
         return [str(BIN / "dramatiq"), module, "-p", n, "-t", "8"]
@@ -42,9 +42,9 @@ def command(contestant: Contestant, name: str) -> list[str]:
     raise ValueError(f"{peer} has no worker")
 
 
-def watching(contestant: Contestant) -> list[str]:
-    """Whoever watches a Celery app: Flower where it is installed, else what Flower stands on."""
-    module = f"benchmarks.peers.{contestant.peer}"
+def watching(candidate: Candidate) -> list[str]:
+    """Return the command that monitors a Celery app: Flower, or without it Celery's receiver."""
+    module = f"benchmarks.peers.{candidate.peer}"
     if find_spec("flower") is not None:
         return [
             *(sys.executable, "-m", "celery", "-A", module, "flower"),

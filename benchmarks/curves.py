@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmarks import emit, process
-from benchmarks.measurement import Contestant, Goal, Measurement
+from benchmarks.measurement import Candidate, Goal, Measurement
 from benchmarks.table import spread, subscribers
 
 SIZES = (1, 1_000, 10_000, 100_000)
 
 
-def celeriac(name: object, **settings: object) -> Contestant:
-    return Contestant(str(name), "celeriac", **settings)  # type: ignore[arg-type]
+def celeriac(name: object, **settings: object) -> Candidate:
+    return Candidate(str(name), "celeriac", **settings)  # type: ignore[arg-type]
 
 
 def curve(
     name: str,
     title: str,
-    contestants: Iterable[Contestant],
+    candidates: Iterable[Candidate],
     *,
     emitted: bool = False,
     rounds: int = 2,
@@ -26,7 +26,7 @@ def curve(
 ) -> Measurement:
     unit, open = ("events/s", emit.emitted) if emitted else ("runs/s", process.drained)
     return Measurement(
-        name, title, unit, open, contestants=tuple(contestants), goals=goals, rounds=rounds
+        name, title, unit, open, candidates=tuple(candidates), goals=goals, rounds=rounds
     )
 
 
@@ -50,7 +50,7 @@ CURVES = (
             Goal(
                 f"server µs for each delivery, {n:,} in the backlog",
                 str(n),
-                at_most=1,
+                maximum=1,
                 unit="server µs/run",
             )
             for n in (1_000, 1_000_000)
@@ -62,7 +62,7 @@ CURVES = (
         (celeriac(n, options={"BENCH_SIZE": str(n)}) for n in SIZES),
         goals=(
             # Four times the 1,698 a second of the first core, measured on a machine of this kind.
-            Goal("processed, 100 kB bodies", "100000", at_least=6_792),
+            Goal("processed, 100 kB bodies", "100000", minimum=6_792),
         ),
     ),
     curve(

@@ -1,35 +1,35 @@
-"""Emitting: a producer process, and nobody who handles."""
+"""Emit: a producer process, without any handler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.apart import apart
+from benchmarks.affinity import separate_cores
 from benchmarks.bench import Bench
 from benchmarks.calibrate import events_for
-from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.cpu_meter import CpuMeter
+from benchmarks.measurement import Candidate, Sample, TakeSample
 from benchmarks.remote import Remote
-from benchmarks.spent import Meter
 
 
 @contextmanager
-def emitted(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def emitted(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """Events a second that one process gets accepted. Who subscribed has groups, and no worker."""
-    server = bench.server_of(contestant)
-    with Remote(bench, contestant, url, bench.tally()) as remote:
-        if "BENCH_HANDLERS" in contestant.options:
+    server = bench.server_of(candidate)
+    with Remote(bench, candidate, url, bench.run_counter()) as remote:
+        if "BENCH_HANDLERS" in candidate.options:
             remote.call("subscribe_all")
 
         def run(events: int) -> float:
-            return remote.call(contestant.act, events)[0]
+            return remote.call(candidate.mode, events)[0]
 
-        events = contestant.events or events_for(bench.seconds / 2, run)
+        events = candidate.events or events_for(bench.seconds / 2, run)
 
-        def take() -> Sample:
-            meter = Meter.start([server.pid], [remote.pid])
-            with apart(server.pid, remote.pid):
+        def take_sample() -> Sample:
+            meter = CpuMeter.start([server.pid], [remote.pid])
+            with separate_cores(server.pid, remote.pid):
                 rate = events / run(events)
             return {"events/s": rate, **meter.stop(events, "event", "producer")}
 
-        yield take
+        yield take_sample

@@ -1,4 +1,4 @@
-"""An idle worker: its memory, and the CPU it takes for nothing."""
+"""An idle worker: its memory and its CPU time."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.bench import Bench
-from benchmarks.crew import Crew, cpu_seconds, proportional_memory
-from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.measurement import Candidate, Sample, TakeSample
 from benchmarks.remote import Remote
+from benchmarks.workers import Workers, cpu_seconds, proportional_memory
 
 
 @contextmanager
-def rested(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def rested(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """After one event, with nothing to do: MiB (proportional) and % of one core."""
-    tally = bench.tally()
+    run_counter = bench.run_counter()
     with (
-        Remote(bench, contestant, url, tally) as remote,
-        Crew(bench, contestant, url, tally) as crew,
+        Remote(bench, candidate, url, run_counter) as remote,
+        Workers(bench, candidate, url, run_counter) as workers,
     ):
-        crew.wake(remote)
+        workers.wake(remote)
         watched = max(2.0, bench.seconds * 6)
 
-        def take() -> Sample:
+        def take_sample() -> Sample:
             time.sleep(1)
-            pids = crew.pids
+            pids = workers.pids
             before, started = cpu_seconds(pids), time.monotonic()
             time.sleep(watched)
             used = cpu_seconds(pids) - before
             percent = 100 * used / (time.monotonic() - started)
             return {"MiB": proportional_memory(pids), "% CPU": percent}
 
-        yield take
+        yield take_sample
 
 
 @contextmanager
-def laden(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
-    """MiB (proportional) of a worker, the most of what it had while it worked through a backlog."""
-    tally = bench.tally()
-    events = contestant.events or (2000 if bench.quick else 20_000)
+def laden(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
+    """MiB (proportional) of a worker, the peak of what it had while it worked through a backlog."""
+    run_counter = bench.run_counter()
+    events = candidate.events or (2000 if bench.quick else 20_000)
     with (
-        Remote(bench, contestant, url, tally) as remote,
-        Crew(bench, contestant, url, tally) as crew,
+        Remote(bench, candidate, url, run_counter) as remote,
+        Workers(bench, candidate, url, run_counter) as workers,
     ):
-        crew.wake(remote)
+        workers.wake(remote)
 
-        def take() -> Sample:
-            wanted, deadline = tally.size + events * contestant.fanout, time.monotonic() + 120
-            crew.pause()
+        def take_sample() -> Sample:
+            wanted, deadline = run_counter.size + events * candidate.fanout, time.monotonic() + 120
+            workers.pause()
             remote.call("fill", events)
-            crew.resume()
-            most = 0.0
-            while tally.size < wanted:
-                most = max(most, proportional_memory(crew.pids))
+            workers.resume()
+            peak = 0.0
+            while run_counter.size < wanted:
+                peak = max(peak, proportional_memory(workers.pids))
                 if time.monotonic() > deadline:
-                    raise crew.failure("did not handle all in time")
+                    raise workers.failure("did not handle all in time")
                 time.sleep(0.05)
-            crew.run_until_idle()
-            return {"MiB": most}
+            workers.run_until_idle()
+            return {"MiB": peak}
 
-        yield take
+        yield take_sample

@@ -1,4 +1,4 @@
-"""Where and with what it was measured."""
+"""The machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def describe(bench: Bench) -> Mapping[str, str]:
-    """Facts by name, in the order in which they are told."""
+    """Return facts by name, in the order in which they are printed."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} × {processor()}, {memory()}",
@@ -26,7 +26,7 @@ def describe(bench: Bench) -> Mapping[str, str]:
         "load": f"{os.getloadavg()[0]:.1f} at the start",
         "server": f"{bench.server.version}, on loopback, no persistence",
         "Python": platform.python_version(),
-        **{name: found for name in ("celeriac", *PACKAGES) if (found := installed(name))},
+        **{name: release for name in ("celeriac", *PACKAGES) if (release := installed(name))},
     }
 
 

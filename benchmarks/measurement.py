@@ -1,4 +1,4 @@
-"""What is measured: contestants that take turns, and goals for the ratios between them."""
+"""The definition of a measurement: its candidates, and goals for the ratios between them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
 
 Sample = Mapping[str, float]  # unit → value
-Take = Callable[[], Sample]
+TakeSample = Callable[[], Sample]
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A peer in one setting. `peer` is a module of `benchmarks.peers`, `options` its environment.
+class Candidate:
+    """A tool in one configuration.
 
-    `act` is what it does to emit; `fanout` how many handler runs one event causes; `events` a fixed
-    number of events a sample instead of one that fits the time. `durable` ones work on a server
-    with an append-only file, flushed every second. Only `quick` ones run in --quick.
+    `peer` is a module of `benchmarks.peers`, and `options` are its environment. `mode` is the
+    function that emits. `fanout` is the number of handler runs for one event. `events` fixes the
+    number of events of a sample, which otherwise fits the time. A `durable` candidate uses a server
+    with an append-only file that is flushed every second. Only `quick` candidates run with --quick.
     """
 
     name: str
     peer: str
     _: KW_ONLY
-    act: str = "one"
+    mode: str = "single"
     options: Mapping[str, str] = field(default_factory=dict)
     services: tuple[str, ...] = ("billing",)
     workers: int = 1
@@ -39,56 +40,58 @@ class Contestant:
     quick: bool = True
 
 
-Open = Callable[["Bench", Contestant, str], AbstractContextManager[Take]]
+Open = Callable[["Bench", Candidate, str], AbstractContextManager[TakeSample]]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound for one contestant's value over another's; for the value itself without `to`.
+    """A bound for one candidate's value over another's; for the value itself without `to`.
 
-    The unit is the measurement's first one where none is given. `headline` is how the README says
-    it; empty for a goal that does not stand there.
+    Without `unit`, the first unit of the measurement is used. `headline` is the text of the goal in
+    the README; empty if it is not in the README.
     """
 
     text: str
     of: str
     to: str | None = None
     _: KW_ONLY
-    at_least: float | None = None
-    at_most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     unit: str = ""
     headline: str = ""
 
     def holds(self, value: float) -> bool:
-        return (self.at_least is None or value >= self.at_least) and (
-            self.at_most is None or value <= self.at_most
+        return (self.minimum is None or value >= self.minimum) and (
+            self.maximum is None or value <= self.maximum
         )
 
     @property
     def bound(self) -> str:
-        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+        return f"≥ {self.minimum:g}" if self.minimum is not None else f"≤ {self.maximum:g}"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """`open` prepares a contestant on an empty database and yields what takes one sample."""
+    """`open` prepares a candidate on an empty database and yields a function that samples it."""
 
     name: str
     title: str
     unit: str
     open: Open
     _: KW_ONLY
-    contestants: tuple[Contestant, ...]
+    candidates: tuple[Candidate, ...]
     goals: tuple[Goal, ...] = ()
-    rounds: int | None = None  # where one says enough, since it does not vary
-    beside: str = ""  # the contestant over whose value each one's own is shown as a ratio
+    rounds: int | None = None  # 1 is enough for a value that does not vary
+    beside: str = ""  # the candidate to whose value the others are shown as ratios
 
 
 @dataclass
 class Outcome:
-    """Samples by contestant, in the order of the rounds; why it has none, where it failed.
+    """The samples of each candidate in the order of the rounds, and the reasons of failures.
 
-    `seconds` is how long it took, `neighbours` the cores that others used during each sample."""
+    `seconds` is the duration of the measurement. `neighbours` are the cores that other processes
+    used during each sample.
+    """
 
     measurement: Measurement
     samples: dict[str, list[Sample]] = field(default_factory=dict)
@@ -96,22 +99,23 @@ class Outcome:
     seconds: float = 0.0
     neighbours: list[float] = field(default_factory=list)
 
-    def values(self, contestant: str, unit: str) -> list[float]:
-        return [s[unit] for s in self.samples.get(contestant, ()) if unit in s]
+    def values(self, candidate: str, unit: str) -> list[float]:
+        return [s[unit] for s in self.samples.get(candidate, ()) if unit in s]
 
     def ratios(self, goal: Goal) -> list[float]:
-        """One for each round, of values that were measured seconds apart."""
+        """Return a ratio for each round, of values that were measured seconds apart."""
         unit = goal.unit or self.measurement.unit
-        own = self.values(goal.of, unit)
+        values = self.values(goal.of, unit)
         if goal.to is None:
-            return own
-        other = self.values(goal.to, unit)
-        return [a / b for a, b in zip(own, other, strict=False) if b]
+            return values
+        reference = self.values(goal.to, unit)
+        return [a / b for a, b in zip(values, reference, strict=False) if b]
 
-    def median(self, contestant: str, unit: str) -> float | None:
-        values = self.values(contestant, unit)
+    def median(self, candidate: str, unit: str) -> float | None:
+        values = self.values(candidate, unit)
         return median(values) if values else None
 
     @property
     def units(self) -> list[str]:
-        return list(dict.fromkeys(u for s in self.samples.values() for one in s for u in one))
+        samples = (sample for samples in self.samples.values() for sample in samples)
+        return list(dict.fromkeys(unit for sample in samples for unit in sample))

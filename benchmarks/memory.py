@@ -9,88 +9,92 @@ from typing import Any
 import redis
 
 from benchmarks.bench import Bench
-from benchmarks.crew import Crew
-from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.measurement import Candidate, Sample, TakeSample
 from benchmarks.remote import Remote
+from benchmarks.workers import Workers
 
 
 @contextmanager
-def backlogged(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
-    """What all keys hold more for each event that nobody has handled yet."""
+def backlogged(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
+    """Return the memory of all keys for each event that no handler has processed."""
     client: Any = redis.Redis.from_url(url, decode_responses=True)
-    with Remote(bench, contestant, url, bench.tally()) as remote:
-        if "BENCH_HANDLERS" in contestant.options:
+    with Remote(bench, candidate, url, bench.run_counter()) as remote:
+        if "BENCH_HANDLERS" in candidate.options:
             remote.call("subscribe_all")
-        remote.call("one", 100)
-        events = contestant.events or (2000 if bench.quick else 10_000)
+        remote.call("single", 100)
+        events = candidate.events or (2000 if bench.quick else 10_000)
 
-        def take() -> Sample:
-            before = held(client, "*")
-            remote.call(contestant.act, events)
-            return {"bytes/event": (held(client, "*") - before) / events}
+        def take_sample() -> Sample:
+            before = memory_of(client, "*")
+            remote.call(candidate.mode, events)
+            return {"bytes/event": (memory_of(client, "*") - before) / events}
 
-        yield take
+        yield take_sample
     client.close()
 
 
 @contextmanager
-def remembered(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def remembered(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """What is held for each handler run, and what the log keeps of the event by itself."""
     client: Any = redis.Redis.from_url(url, decode_responses=True)
-    tally = bench.tally()
-    events = contestant.events or (5000 if bench.quick else 20_000)
+    run_counter = bench.run_counter()
+    events = candidate.events or (5000 if bench.quick else 20_000)
     with (
-        Remote(bench, contestant, url, tally) as remote,
-        Crew(bench, contestant, url, tally) as crew,
+        Remote(bench, candidate, url, run_counter) as remote,
+        Workers(bench, candidate, url, run_counter) as workers,
     ):
-        crew.wake(remote)
+        workers.wake(remote)
 
-        def take() -> Sample:
-            size, log, everything = tally.size, held(client, "*:events"), held(client, "*")
+        def take_sample() -> Sample:
+            size, entries, everything = (
+                run_counter.size,
+                memory_of(client, "*:events"),
+                memory_of(client, "*"),
+            )
             remote.call("fill", events)
-            if not tally.wait(size + events * contestant.fanout, 60):
-                raise crew.failure("did not handle all in time")
-            crew.run_until_idle()
-            runs, of_log = events * contestant.fanout, held(client, "*:events") - log
+            if not run_counter.wait(size + events * candidate.fanout, 60):
+                raise workers.failure("did not handle all in time")
+            workers.run_until_idle()
+            runs, of_log = events * candidate.fanout, memory_of(client, "*:events") - entries
             return {
                 # With statistics, and what Celery keeps in the same database.
-                "bytes/run": (held(client, "*") - everything - of_log) / runs,
+                "bytes/run": (memory_of(client, "*") - everything - of_log) / runs,
                 "log bytes/event": of_log / events,
             }
 
-        yield take
+        yield take_sample
     client.close()
 
 
 @contextmanager
-def journaled(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def journaled(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """What processing adds to the append-only file, for each handler run."""
     client: Any = redis.Redis.from_url(url, decode_responses=True)
-    tally = bench.tally()
-    events = contestant.events or (5000 if bench.quick else 20_000)
+    run_counter = bench.run_counter()
+    events = candidate.events or (5000 if bench.quick else 20_000)
     with (
-        Remote(bench, contestant, url, tally) as remote,
-        Crew(bench, contestant, url, tally) as crew,
+        Remote(bench, candidate, url, run_counter) as remote,
+        Workers(bench, candidate, url, run_counter) as workers,
     ):
-        crew.wake(remote)
+        workers.wake(remote)
 
-        def take() -> Sample:
-            size, runs = tally.size, events * contestant.fanout
-            crew.pause()
+        def take_sample() -> Sample:
+            size, runs = run_counter.size, events * candidate.fanout
+            workers.pause()
             remote.call("fill", events)
             before = client.info("persistence")["aof_current_size"]
-            crew.resume()
-            if not tally.wait(size + runs, 60):
-                raise crew.failure("did not handle all in time")
-            crew.run_until_idle()
+            workers.resume()
+            if not run_counter.wait(size + runs, 60):
+                raise workers.failure("did not handle all in time")
+            workers.run_until_idle()
             written = client.info("persistence")["aof_current_size"] - before
             return {"bytes/run": written / runs}
 
-        yield take
+        yield take_sample
     client.close()
 
 
-def held(client: Any, pattern: str) -> int:
+def memory_of(client: Any, pattern: str) -> int:
     """Bytes of all keys of that pattern, as the server counts them, every element looked at."""
     return sum(
         client.memory_usage(key, samples=0) or 0

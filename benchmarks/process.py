@@ -1,4 +1,4 @@
-"""Processing: a backlog is written while the workers stand still, then they drain it."""
+"""Processing: a backlog is written while the workers are stopped, then they drain it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from statistics import fmean
 
 from benchmarks.bench import Bench
 from benchmarks.calibrate import events_for
-from benchmarks.crew import Crew
-from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.cpu_meter import CpuMeter
+from benchmarks.measurement import Candidate, Sample, TakeSample
 from benchmarks.remote import Remote
-from benchmarks.spent import Meter
+from benchmarks.workers import Workers
 
 LONGEST_DRAIN = 180.0
 FEWEST = 5_000  # runs in a sample, in as many turns as that takes
@@ -21,66 +21,68 @@ CALM = 0.1  # seconds that the machine has to itself after what came before
 
 
 @contextmanager
-def drained(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def drained(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """Handler runs a second, over all handlers and services."""
-    tally, server = bench.tally(), bench.server_of(contestant)
+    run_counter, server = bench.run_counter(), bench.server_of(candidate)
     spent: dict[str, list[float]] = defaultdict(list)
     with (
-        Remote(bench, contestant, url, tally) as remote,
-        Crew(bench, contestant, url, tally) as crew,
+        Remote(bench, candidate, url, run_counter) as remote,
+        Workers(bench, candidate, url, run_counter) as workers,
     ):
-        crew.wake(remote)
+        workers.wake(remote)
 
         def run(events: int) -> float:
-            before = tally.size
+            before = run_counter.size
             # Only for this long: a pause makes clients of some peers time out, and back off.
-            crew.pause()
+            workers.pause()
             remote.call("fill", events)
             time.sleep(CALM)
-            meter = Meter.start([server.pid], crew.pids)
+            meter = CpuMeter.start([server.pid], workers.pids)
             started = time.perf_counter()
-            crew.resume()
-            done = tally.wait(before + events * contestant.fanout, LONGEST_DRAIN)
+            workers.resume()
+            done = run_counter.wait(before + events * candidate.fanout, LONGEST_DRAIN)
             took = time.perf_counter() - started
-            for unit, value in meter.stop(events * contestant.fanout, "run", "workers").items():
+            for unit, value in meter.stop(events * candidate.fanout, "run", "workers").items():
                 spent[unit].append(value)
-            crew.check()
+            workers.check()
             if not done:
-                raise crew.failure(f"handled {tally.size - before} of {events} in {took:.0f} s")
-            crew.run_until_idle()  # its last acknowledgements are not for the next sample
+                raise workers.failure(
+                    f"handled {run_counter.size - before} of {events} in {took:.0f} s"
+                )
+            workers.run_until_idle()  # its last acknowledgements are not for the next sample
             return took
 
-        events = contestant.events or events_for(bench.seconds, run)
-        turns = max(1, FEWEST // (events * contestant.fanout)) if contestant.events else 1
+        events = candidate.events or events_for(bench.seconds, run)
+        turns = max(1, FEWEST // (events * candidate.fanout)) if candidate.events else 1
 
-        def take() -> Sample:
+        def take_sample() -> Sample:
             spent.clear()
             took = sum(run(events) for _ in range(turns))
-            rate = turns * events * contestant.fanout / took
+            rate = turns * events * candidate.fanout / took
             return {"runs/s": rate, **{unit: fmean(values) for unit, values in spent.items()}}
 
-        yield take
+        yield take_sample
 
 
 @contextmanager
-def perfect(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def perfect(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """What processes that do nothing but the handler's own work would reach."""
-    seconds = float(contestant.options["BENCH_WORK"])
+    seconds = float(candidate.options["BENCH_WORK"])
 
-    def take() -> Sample:
+    def take_sample() -> Sample:
         count = max(20, int(bench.seconds / seconds / 2))
         started = time.perf_counter()
         for _ in range(count):
             time.sleep(seconds)
         took = (time.perf_counter() - started) / count
-        return {"runs/s": contestant.processes / took}
+        return {"runs/s": candidate.processes / took}
 
-    yield take
+    yield take_sample
 
 
 @contextmanager
-def against_perfect(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def against_perfect(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """`perfect` for the peer that is none, `drained` for those that are."""
-    opened = perfect if contestant.peer == "nobody" else drained
-    with opened(bench, contestant, url) as take:
-        yield take
+    opened = perfect if candidate.peer == "nobody" else drained
+    with opened(bench, candidate, url) as take_sample:
+        yield take_sample

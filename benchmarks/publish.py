@@ -8,8 +8,8 @@ from statistics import median
 
 from benchmarks import chart
 from benchmarks.bench import ROOT
-from benchmarks.bend import sentences
 from benchmarks.curves import CURVES
+from benchmarks.knee import sentences
 from benchmarks.measurement import Outcome
 from benchmarks.report import HEAD, goal_rows, number, value_rows
 
@@ -76,11 +76,12 @@ def with_figures(readme: str, outcomes: Sequence[Outcome], facts: Mapping[str, s
         if goal.headline and (ratios := outcome.ratios(goal))
     ]
     date = facts.get("date", "").partition(" ")[0]
-    said = (
-        f"Measured on {date} in one run on two cores: medians of the ratios, with handlers that\n"
-        "do nothing. [All figures, with their spread](docs/reference/benchmarks.md).\n\n"
+    introduction = (
+        f"Measured on {date} in one run on two cores. Each ratio is the median of its rounds,\n"
+        "with handlers that do nothing. ✗ marks a missed target. [All figures, with their\n"
+        "spread](docs/reference/benchmarks.md).\n\n"
     )
-    figures = said + table(("", "celeriac", "goal"), rows) + "\n"
+    figures = introduction + table(("", "celeriac", "target"), rows) + "\n"
     return FIGURES.sub(lambda _: figures, readme)
 
 
@@ -111,7 +112,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def draw(outcome: Outcome) -> str | None:
-    """The chart of a measurement, if it has one and somebody did not fail."""
+    """Return the chart of a measurement, if it has one and not all candidates failed."""
     measurement = outcome.measurement
     medians = [(name, outcome.median(name, measurement.unit)) for name in outcome.samples]
     values = [(name, value) for name, value in medians if value]

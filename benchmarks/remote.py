@@ -1,4 +1,4 @@
-"""A producer in a process of its own, told over a socket what to do. The child is `produce`."""
+"""A producer in its own process, `produce`, which receives its commands over a socket."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.bench import ROOT, Bench
-from benchmarks.measurement import Contestant
-from benchmarks.tally import Tally
+from benchmarks.measurement import Candidate
+from benchmarks.run_counter import RunCounter
 from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 
 LONGEST = 120.0  # seconds that one call may take
 
 
 class RemoteError(RuntimeError):
-    """What went wrong in the child."""
+    """An error in the producer's process."""
 
 
 class Remote:
-    """One producer of a contestant. It is idle, and costs nothing, between calls."""
+    """One producer of a candidate. It is idle, and costs nothing, between calls."""
 
-    def __init__(self, bench: Bench, contestant: Contestant, url: str, tally: Tally) -> None:
-        path, log = bench.path("socket"), bench.path(f"{contestant.peer}-producer.log")
-        with socket.socket(socket.AF_UNIX) as listener, log.open("wb") as out:
+    def __init__(
+        self, bench: Bench, candidate: Candidate, url: str, run_counter: RunCounter
+    ) -> None:
+        path, log_path = bench.path("socket"), bench.path(f"{candidate.peer}-producer.log")
+        with socket.socket(socket.AF_UNIX) as listener, log_path.open("wb") as out:
             listener.bind(str(path))
             listener.listen()
             listener.settimeout(30)
-            environment = {**bench.environment(url, tally), **contestant.options}
+            environment = {**bench.environment(url, run_counter), **candidate.options}
             self._process: GuardedProcess = guarded_popen(
-                [sys.executable, "-m", "benchmarks.produce", contestant.peer, str(path)],
+                [sys.executable, "-m", "benchmarks.produce", candidate.peer, str(path)],
                 env={**environment, "BENCH_SERVICE": "shop"},
                 cwd=ROOT,
                 stdout=out,
@@ -42,7 +44,7 @@ class Remote:
                 self._socket, _ = listener.accept()
             except TimeoutError:
                 self._process.kill_group()
-                raise RemoteError(f"no producer: {log.read_text()[-300:]}") from None
+                raise RemoteError(f"no producer: {log_path.read_text()[-300:]}") from None
         self._socket.settimeout(LONGEST)
         self._file = self._socket.makefile("rw")
         try:
@@ -56,7 +58,7 @@ class Remote:
         return self._process.pid
 
     def call(self, name: str, *arguments: float) -> tuple[float, Any]:
-        """Runs the peer's function; returns the seconds that it took there, and its answer."""
+        """Call a function in the producer. Return its duration in seconds, and its result."""
         self._file.write(json.dumps([name, arguments]) + "\n")
         self._file.flush()
         return self._answer()

@@ -36,12 +36,12 @@ def _row(outcome: Outcome, goal: Goal) -> tuple[str, ...]:
 
 
 def value_rows(outcome: Outcome) -> list[tuple[str, ...]]:
-    """One row for each contestant: the median of each unit, or why it failed."""
+    """One row for each candidate: the median of each unit, or why it failed."""
     beside = outcome.measurement.beside
     rows = [("", *outcome.units, *([f"× {beside}", "min-max"] if beside else []))]
     for name in outcome.samples:
         medians = [outcome.median(name, unit) for unit in outcome.units]
-        ratios = outcome.ratios(Goal("", name, beside, at_least=0)) if beside else []
+        ratios = outcome.ratios(Goal("", name, beside, minimum=0)) if beside else []
         over = _over(ratios)
         rows.append((name, *("" if m is None else number(m) for m in medians), *over))
     return rows + [(name, f"failed: {why}") for name, why in outcome.failed.items()]
@@ -65,8 +65,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def taken(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Facts about the measuring: how long it took, and how busy others kept the machine."""
+def conditions(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Return the duration of a run, and the load of other processes during it."""
     outcomes = list(outcomes)
     shares = [share for outcome in outcomes for share in outcome.neighbours]
     middle = median(shares) if shares else 0.0

@@ -1,4 +1,4 @@
-"""Turns: every contestant is prepared, then all are sampled in each round, in changing order."""
+"""Run a measurement: prepare every candidate, then sample all in each round, in changing order."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ import time
 from contextlib import ExitStack
 
 from benchmarks.bench import Bench
-from benchmarks.measurement import Measurement, Outcome, Take
+from benchmarks.measurement import Measurement, Outcome, TakeSample
 
 SPARING = 2  # rounds
 
 
 def run(bench: Bench, measurement: Measurement) -> Outcome:
-    """Samples of all contestants. One that fails is out, with the reason, and the rest go on."""
+    """Return the samples of all candidates. A candidate that fails is excluded, with the reason."""
     outcome, started = Outcome(measurement), time.monotonic()
-    chosen = [c for c in measurement.contestants if c.quick or not bench.quick]
-    # Those that no goal is about are there for orientation: two samples say enough.
+    chosen = [c for c in measurement.candidates if c.quick or not bench.quick]
+    # Candidates without a goal are for orientation: two samples are enough.
     spared = {c.name for c in chosen if measurement.goals and not c.quick}
-    takes: dict[str, Take] = {}
+    samplers: dict[str, TakeSample] = {}
     bench.flush()
-    bench.neighbours.begin()
+    bench.noise.begin()
     with ExitStack() as stack:
-        for number, contestant in enumerate(chosen):
-            note(f"{measurement.name}: preparing {contestant.name}")
+        for number, candidate in enumerate(chosen):
+            note(f"{measurement.name}: preparing {candidate.name}")
             try:
-                opened = measurement.open(bench, contestant, bench.database(contestant, number))
-                takes[contestant.name] = stack.enter_context(opened)
+                opened = measurement.open(bench, candidate, bench.database(candidate, number))
+                samplers[candidate.name] = stack.enter_context(opened)
             except Exception as error:
-                outcome.failed[contestant.name] = reason(error)
+                outcome.failed[candidate.name] = reason(error)
         for number in range(bench.rounds(measurement.rounds)):
-            order = [name for name in takes if number < SPARING or name not in spared]
-            turn = number % len(order) if order else 0
-            for name in order[turn:] + order[:turn]:
+            order = [name for name in samplers if number < SPARING or name not in spared]
+            first = number % len(order) if order else 0
+            for name in order[first:] + order[:first]:
                 note(f"{measurement.name}: round {number + 1}, {name}")
                 try:
                     outcome.samples.setdefault(name, []).append(
-                        bench.neighbours.undisturbed(takes[name])
+                        bench.noise.undisturbed(samplers[name])
                     )
                 except Exception as error:
                     outcome.failed[name] = reason(error)
-                    # Rounds are compared one by one, so what is not whole is not used.
+                    # Rounds are compared one by one, so incomplete samples are not used.
                     outcome.samples.pop(name, None)
-                    del takes[name]
+                    del samplers[name]
     note("")
     outcome.seconds = time.monotonic() - started
-    outcome.neighbours = bench.neighbours.shares
+    outcome.neighbours = bench.noise.shares
     return outcome
 
 
@@ -55,7 +55,7 @@ def reason(error: Exception) -> str:
 
 
 def note(text: str) -> None:
-    """A live line for whoever waits; nothing where nobody does."""
+    """Show progress on one line of a terminal; elsewhere do nothing."""
     if sys.stderr.isatty():
         sys.stderr.write("\r\033[K" + text[:100])
         sys.stderr.flush()

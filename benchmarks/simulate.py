@@ -2,9 +2,9 @@
 
 Two models. *Sizing* divides work by what a core may be busy (`LOAD`): the cores of each resource
 are rate × µs for each / 10⁶ / LOAD. *Queueing* is a discrete-event simulation of the log's nodes:
-events come at random (Poisson) to domains of unequal weight (Zipf), each domain lies on the node of
-its slot, and a node does one command after the other, as Redis does; it tells how long commands
-wait there. Costs are CPU µs as `benchmarks.spread` measures them.
+events come at random (Poisson) to domains of unequal weight (Zipf), each domain is stored on the
+node of its slot, and a node runs one command after another, as Redis does. It reports how long
+commands wait. Costs are CPU µs as `benchmarks.cluster_costs` measures them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Costs:
     """CPU µs for each event or delivery, at chunks of some hundreds."""
 
     append: float = 3.8  # at the node, in bulk
-    deliver: float = 37.2  # at the node: take, claim and finish together
+    deliver: float = 37.2  # at the node: fetch, claim and complete together
     emit: float = 14.0  # at the producer, in bulk
     work: float = (
         75.0  # at the worker: dispatcher and pool, `workers µs/run` of `bench --only costs`
     )
-    hint: float = 66.0  # at the broker, for one hint
-    chunk: int = 200  # deliveries in a hint under load
+    task: float = 66.0  # at the broker, for one delivery task
+    chunk: int = 200  # deliveries in a delivery task under load
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def size(rate: float, handlers: int, costs: Costs, *, imbalance: float = 1.0) ->
     return Need(
         rate,
         nodes=math.ceil(at_nodes * imbalance / 1e6 / LOAD),
-        broker=deliveries / costs.chunk * costs.hint / 1e6 / LOAD,
+        broker=deliveries / costs.chunk * costs.task / 1e6 / LOAD,
         producers=rate * costs.emit / 1e6 / LOAD,
         workers=deliveries * costs.work / 1e6 / LOAD,
     )
@@ -75,18 +75,18 @@ def shares(domains: int, skew: float, nodes: int, parts: int = 1) -> list[float]
     The real hash decides the slot of `celeriac:{domain}:`, and slots lie evenly on the nodes.
     """
     weights = [1 / (rank + 1) ** skew for rank in range(domains)]
-    total, found = sum(weights), [0.0] * nodes
+    total, loads = sum(weights), [0.0] * nodes
     for rank, weight in enumerate(weights):
         for part in range(parts):
             domain = f"domain{rank}" if parts == 1 else f"domain{rank}-{part}"
             slot = key_slot(domain.encode())
-            found[slot * nodes // SLOTS] += weight / total / parts
-    return found
+            loads[slot * nodes // SLOTS] += weight / total / parts
+    return loads
 
 
-def imbalance_of(found: Sequence[float]) -> float:
+def imbalance_of(loads: Sequence[float]) -> float:
     """The busiest node's share over the mean one: 1 is perfect balance."""
-    return max(found) * len(found)
+    return max(loads) * len(loads)
 
 
 @dataclass(frozen=True)
@@ -99,31 +99,31 @@ class Waiting:
     done: float  # events a second
 
 
-def run(rate: float, handlers: int, costs: Costs, found: Sequence[float], *, seconds: float = 2.0,
+def run(rate: float, handlers: int, costs: Costs, loads: Sequence[float], *, seconds: float = 2.0,
         group: int = 50, seed: int = 1) -> Waiting:  # fmt: skip
     """Simulates the nodes: groups of events come at random, each is appended, then delivered.
 
     A delivery of a group comes to the node when it was appended, and each handler's apart.
     """
     chance = random.Random(seed)
-    free = [0.0] * len(found)
-    busy = [0.0] * len(found)
+    free = [0.0] * len(loads)
+    busy = [0.0] * len(loads)
     waits: list[float] = []
     arrivals: list[tuple[float, int, float, int]] = []
     now, events = 0.0, 0
-    nodes = range(len(found))
+    nodes = range(len(loads))
     while now < seconds:
         now += chance.expovariate(rate / group)
-        node = chance.choices(nodes, found)[0]
+        node = chance.choices(nodes, loads)[0]
         arrivals.append((now, node, group * costs.append / 1e6, handlers))
     heapq.heapify(arrivals)
     last = 0.0
     while arrivals:
-        at, node, takes, following = heapq.heappop(arrivals)
+        at, node, duration, following = heapq.heappop(arrivals)
         begun = max(at, free[node])
         waits.append(begun - at)
-        free[node] = begun + takes
-        busy[node] += takes
+        free[node] = begun + duration
+        busy[node] += duration
         last = max(last, free[node])
         if following:
             events += group
@@ -145,19 +145,19 @@ def table(costs: Costs, handlers: int, domains: int, skew: float) -> Iterable[st
             if need is None:
                 yield f"| {rate:,.0f} | {parts} | a domain is more than a core | | | | | |"
                 continue
-            found = shares(domains, skew, need.nodes, parts)
-            told = run(rate, handlers, costs, found, seconds=max(0.2, 4e4 / rate))
+            loads = shares(domains, skew, need.nodes, parts)
+            waiting = run(rate, handlers, costs, loads, seconds=max(0.2, 4e4 / rate))
             yield (
-                f"| {rate:,.0f} | {parts} | {need.nodes} | {imbalance_of(found):.2f} "
+                f"| {rate:,.0f} | {parts} | {need.nodes} | {imbalance_of(loads):.2f} "
                 f"| {math.ceil(need.broker)} | {math.ceil(need.producers)} "
-                f"| {math.ceil(need.workers)} | {told.p99:.1f} ms |"
+                f"| {math.ceil(need.workers)} | {waiting.p99:.1f} ms |"
             )
 
 
 def fitted(
     rate: float, handlers: int, costs: Costs, domains: int, skew: float, parts: int
 ) -> Need | None:
-    """The least number of nodes of which the busiest is at most LOAD busy; None where none is."""
+    """Return the smallest number of nodes whose busiest node is at most LOAD busy, or None."""
     of_one = rate * (costs.append + handlers * costs.deliver) / 1e6
     least = size(rate, handlers, costs)
     if of_one * max(_weights(domains, skew)) / parts > LOAD:
@@ -178,7 +178,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--handlers", type=int, default=3, help="of each event")
     parser.add_argument("--domains", type=int, default=100)
     parser.add_argument("--skew", type=float, default=0.8, help="of Zipf's law; 0: all alike")
-    parser.add_argument("--costs", help="JSON object of Costs, as benchmarks.spread prints it")
+    parser.add_argument(
+        "--costs", help="JSON object of Costs, as benchmarks.cluster_costs prints it"
+    )
     options = parser.parse_args(argv)
     costs = Costs(**json.loads(options.costs)) if options.costs else Costs()
     rows = list(table(costs, options.handlers, options.domains, options.skew))

@@ -10,44 +10,44 @@ from contextlib import contextmanager
 
 from benchmarks.bench import Bench
 from benchmarks.commands import BIN
-from benchmarks.crew import Crew
-from benchmarks.measurement import Contestant, Sample, Take
+from benchmarks.measurement import Candidate, Sample, TakeSample
 from benchmarks.remote import Remote
+from benchmarks.workers import Workers
 
 
 @contextmanager
-def helped(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def helped(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """Seconds of `<peer> --help`; of an empty Python for the peer `python`."""
-    if contestant.peer == "python":
+    if candidate.peer == "python":
         command = [sys.executable, "-c", "pass"]
     else:
-        command = [str(BIN / contestant.peer), "--help"]
+        command = [str(BIN / candidate.peer), "--help"]
 
-    def take() -> Sample:
+    def take_sample() -> Sample:
         started = time.perf_counter()
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=30)
         return {"s": time.perf_counter() - started}
 
-    yield take
+    yield take_sample
 
 
 @contextmanager
-def first_event(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def first_event(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     """Seconds from the start of the worker to the first run of its handler."""
-    tally = bench.tally()
-    with Remote(bench, contestant, url, tally) as remote:
-        with Crew(bench, contestant, url, tally) as crew:
-            crew.wake(remote)
+    run_counter = bench.run_counter()
+    with Remote(bench, candidate, url, run_counter) as remote:
+        with Workers(bench, candidate, url, run_counter) as workers:
+            workers.wake(remote)
 
-        def take() -> Sample:
-            before = tally.size
-            remote.call("one", 1)
+        def take_sample() -> Sample:
+            before = run_counter.size
+            remote.call("single", 1)
             started = time.perf_counter()
-            with Crew(bench, contestant, url, tally) as crew:
-                if not tally.wait(before + 1, 30):
-                    raise crew.failure("did not handle what was waiting")
+            with Workers(bench, candidate, url, run_counter) as workers:
+                if not run_counter.wait(before + 1, 30):
+                    raise workers.failure("did not handle what was waiting")
                 took = time.perf_counter() - started
-                crew.run_until_idle()
+                workers.run_until_idle()
             return {"s": took}
 
-        yield take
+        yield take_sample

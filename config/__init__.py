@@ -1,4 +1,4 @@
-"""Wires the shop. `CELERIAC_SERVICE=billing celery -A config worker` starts one of its services."""
+"""The configuration of the shop: `CELERIAC_SERVICE=billing celery -A config worker`."""
 
 from config.celery import app, bus
 

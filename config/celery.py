@@ -1,4 +1,4 @@
-"""The Celery app and the bus of this process: those of the service that it serves, if any."""
+"""The Celery app and the bus of this process, for the service in CELERIAC_SERVICE, if it is set."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ health.install()
 
 @celeryd_init.connect
 def need_a_service(**_: Any) -> None:
-    """Flower, beat and whoever only emits serve nothing; a worker must know what it serves."""
+    """Stop a worker that has no service. Flower, beat and producers need none."""
     if service is None:
         raise SystemExit(CHOOSE)

@@ -1,7 +1,7 @@
-"""Checks what each service emits and reads: `python3 dev.py check contracts`.
+"""Check the contracts of each service: `python3 dev.py check contracts`.
 
-A process serves one service, so each is checked in a process of its own. `--write` renews the lock
-files in contracts/ instead.
+A process has one service, so each service is checked in a process of its own. `--write` updates the
+lock files in contracts/ instead.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def run(service: str, *arguments: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 1 where the check of a service fails."""
+    """Return 1 if the check of a service fails."""
     if arguments == ["--write"]:
         return max([run(service, "lock") for service in SERVICES])
-    # What is committed may have been emitted.
+    # A committed contract may already be in use.
     against = ("--against", "git:HEAD") if Path(".git").exists() else ()
     failed = [service for service in SERVICES if run(service, "check", *against)]
     if failed:

@@ -1,8 +1,8 @@
-"""What the events of the shop say: the contract between its services.
+"""The data of the shop's events: the contract between its services.
 
-An event carries what its handlers need, so that none of them has to ask another service. A handler
-may take a part of it: `Event[OrderEvent]` reads every event about an order. `contracts/` holds
-what each service emits and reads, for `python3 dev.py check contracts`.
+An event carries all data that its handlers need, so that no handler needs to call another service.
+A handler can read a part of it: `Event[OrderEvent]` reads every event about an order. `contracts/`
+has the lock files of each service, for `python3 dev.py check contracts`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from celeriac.contract import contract, upcast
 @contract("order.cancelled", owner="orders")
 @contract("order.completed", owner="orders")
 class OrderEvent(Struct, frozen=True, kw_only=True):
-    """What all events about an order have."""
+    """The fields that all events about an order have."""
 
     number: int
     email: Annotated[str, Sensitive]

@@ -1,8 +1,8 @@
 """Flower's settings: `celery -A config flower --conf=config/flower.py`.
 
-Flower executes this file and takes each variable that is named like one of its options. The
-address and the password come from the environment. Without an address it stays on this machine,
-and celeriac refuses another one where there is no password.
+Flower executes this file and uses each variable that has the name of an option. The address and
+the password come from the environment. Without an address, Flower listens on this machine only.
+celeriac refuses another address without a password.
 """
 
 import os
@@ -11,7 +11,7 @@ address = os.environ.get("FLOWER_ADDRESS", "")
 if os.environ.get("FLOWER_PASSWORD"):
     basic_auth = [f"{os.environ.get('FLOWER_USER', 'admin')}:{os.environ['FLOWER_PASSWORD']}"]
 
-# What happened is in the bus, which forgets nothing; Flower keeps in memory what it shows of tasks.
+# The bus keeps the events in Redis. Flower keeps the tasks that it shows in memory.
 persistent = False
 max_tasks = 20_000
 tasks_columns = "name,state,kwargs,uuid,result,runtime,received,worker"

@@ -1,9 +1,9 @@
-"""Health of a worker: a file that it touches while its loop and its broker are alive.
+"""The health of a worker: it touches a file while its event loop runs and its broker answers.
 
-The worker's side is `install`. The probe is `python -I -S config/health.py`, which imports nothing
-of Celery: it costs 20 ms, where `celery inspect ping` costs 1.8 s of processor time each time.
-A broker that is away makes a worker unhealthy, and no restart mends that: let the probe tell
-people and load balancers, and let it not kill.
+The worker calls `install`. The probe is `python -I -S config/health.py`. It does not import Celery,
+and takes 20 ms of CPU time; `celery inspect ping` takes 1.8 s. A worker is also unhealthy while its
+broker is down, which a restart does not fix. So use the probe for alerts and load balancers, not to
+restart workers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FRESH = 20.0  # seconds; a worker touches its file every 2
 
 
 def install() -> None:
-    """Touches the file at $CELERIAC_HEARTBEAT at every heartbeat; without the variable nothing."""
+    """Touch the file at $CELERIAC_HEARTBEAT at every heartbeat, if the variable is set."""
     path = os.environ.get("CELERIAC_HEARTBEAT")
     if not path:
         return
@@ -30,7 +30,7 @@ def install() -> None:
 
 
 def probe() -> str:
-    """What is wrong; nothing if the worker is well."""
+    """Return the problem, or an empty string if the worker is healthy."""
     path = os.environ.get("CELERIAC_HEARTBEAT")
     if not path:
         return "CELERIAC_HEARTBEAT is not set"

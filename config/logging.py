@@ -1,4 +1,4 @@
-"""The logs of Celery's commands: `key=value` lines, or what CELERIAC_LOG_FORMAT names."""
+"""The logs of Celery's commands: `key=value` lines, or the format in CELERIAC_LOG_FORMAT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celeriac.worker.logs import formatter
 
 
 def install(settings: Settings) -> None:
-    """Sets up the logs of Celery's commands, in place of Celery's own."""
+    """Configure the logs of Celery's commands, in place of Celery's own configuration."""
     settings = replace(
         settings,
         service=settings.service or "shop",

@@ -1,4 +1,4 @@
-"""The services of the shop. A worker imports the modules of its own service and no others."""
+"""The services of the shop. A worker imports only the modules of its own service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celeriac import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`modules` hold its handlers and tasks; `concurrency` is the processes of one worker."""
+    """`modules` have its handlers and tasks. `concurrency` is the number of pool processes."""
 
     name: str
     modules: tuple[str, ...]
@@ -29,13 +29,14 @@ SERVICES = {
 }
 
 CHOOSE = (
-    "which service? Start a worker as `CELERIAC_SERVICE=billing celery -A config worker`; "
-    f"there are {', '.join(SERVICES)}"
+    "CELERIAC_SERVICE is not a service of the shop. Start a worker with "
+    "`CELERIAC_SERVICE=billing celery -A config worker`. "
+    f"The services are {', '.join(SERVICES)}."
 )
 
 
 def chosen_service() -> Service | None:
-    """The service named by CELERIAC_SERVICE; None if it names none."""
+    """Return the service named by CELERIAC_SERVICE; None if it is not set."""
     name = os.environ.get("CELERIAC_SERVICE", "")
     if not name:
         return None

@@ -1,1 +1,1 @@
-"""What developing celeriac takes and running it does not: an embedded server, the demo, faults."""
+"""Tools for those that develop celeriac. None of them is in the wheel."""

@@ -76,7 +76,7 @@ class EmbeddedCluster:
         self.stop()
 
     def until_whole(self, timeout: float) -> None:
-        """Blocks until every node that answers says that all slots are served.
+        """Block until every node that answers reports that all slots are served.
 
         Raises ServerFailed.
         """
@@ -87,11 +87,11 @@ class EmbeddedCluster:
             time.sleep(0.05)
 
     def until_agreed(self, timeout: float) -> None:
-        """Blocks until every master has the same view of all slots and epochs. Raises ServerFailed.
+        """Block until every master has the same view of all slots and epochs. Raises ServerFailed.
 
-        Wait for it before a slot is moved: the target claims the slot with an epoch above those
-        that it knows. If it does not know the source's yet, a claim of the source that is still on
-        its way wins, and the target deletes the keys that it was sent.
+        Call it before a slot is moved: the target claims the slot with an epoch above all epochs in
+        its view. If the source's epoch is not in its view yet, a later claim of the source wins,
+        and the target deletes the keys that it received.
         """
         deadline = time.monotonic() + timeout
         while not self._is_agreed():
@@ -105,11 +105,11 @@ class EmbeddedCluster:
         return len(epochs) == len(self.masters) and all(view == views[0] for view in views)
 
     def _view(self, node: EmbeddedServer) -> dict[str, tuple[str, Any]]:
-        """The epoch and the slots of each master, as the node has them."""
+        """Return the epoch and the slots of each master in the view of a node."""
         with self.client(node) as client:
             known = client.execute_command("CLUSTER NODES").values()
-        masters = [one for one in known if "master" in one["flags"]]
-        return {one["node_id"]: (one["epoch"], one["slots"]) for one in masters}
+        masters = [entry for entry in known if "master" in entry["flags"]]
+        return {entry["node_id"]: (entry["epoch"], entry["slots"]) for entry in masters}
 
     def _form(self, timeout: float) -> None:
         share = SLOTS / len(self.masters)
@@ -136,7 +136,7 @@ class EmbeddedCluster:
                 try:
                     client.execute_command("CLUSTER REPLICATE", name)
                     break
-                except redis.ResponseError:  # it has not heard of its master yet
+                except redis.ResponseError:  # its master is not in its view yet
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
@@ -150,7 +150,7 @@ class EmbeddedCluster:
             with self.client(node) as client:
                 info = client.execute_command("CLUSTER INFO")
         except redis.ConnectionError:
-            return True  # it was stopped on purpose; the others say what that means
+            return True  # it was stopped on purpose; the other nodes report the consequence
         # redis-py parses it for some versions of the protocol.
         facts = info if isinstance(info, dict) else dict(re.findall(r"(\w+):(\w+)", info))
         known = int(facts["cluster_known_nodes"]) == len(self.nodes)

@@ -1,1 +1,1 @@
-"""What the services do about events: one module a service, imported by its worker alone."""
+"""The handlers of the shop: one module for each service, imported only by its worker."""

@@ -1,4 +1,4 @@
-"""Analytics counts everything that happens, in batches."""
+"""Analytics counts all events, in batches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ logger = logging.getLogger(__name__)
 
 @bus.on("#", batch=100)
 def count_events(events: list[Event]) -> None:
-    """Takes up to a hundred events of any type at once, also of types that are yet to come."""
+    """Count up to a hundred events of all types, including types that are added later."""
     counts = Counter(event.type for event in events)
     logger.info("%s", ", ".join(f"{count} {type}" for type, count in counts.most_common()))

@@ -10,13 +10,13 @@ from handlers.gateway import CardDeclined, UnknownCard, charge
 
 @bus.on("order.placed", retries=5, backoff=0.5, on_error={UnknownCard: None})
 def charge_card(event: Event[OrderPlaced]) -> None:
-    """Charges the card of an order.
+    """Charge the card of an order.
 
-    That the bank declines is an answer, so it becomes an event. A gateway that is down is tried
-    again, and a card that the gateway does not know is dead at once: someone must look at it.
+    A declined payment is a result, so it becomes an event. An unreachable gateway is retried. An
+    unknown card makes the delivery a dead letter at once, for an operator to fix.
     """
     order = event.data
-    # What is derived from the event's id is the same if this runs twice: one charge, one event.
+    # Derived from the event's id, so a second run causes no second charge and no second event.
     once = f"{event.id}.payment"
     try:
         receipt = charge(order.card, order.cents, idempotency_key=once)

@@ -1,4 +1,4 @@
-"""The payment provider, played. As with real ones, test cards say how it behaves."""
+"""A simulated payment provider. As with real providers, test cards select its behaviour."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ DECLINED_CARD = "card_declined"
 UNKNOWN_CARD = "card_unknown"
 OUTAGE_CARD = "card_outage"  # the gateway is down for the first two attempts
 OUTAGE_ATTEMPTS = 2
-# A file; once it exists, the provider knows every card. The demo's key `f` creates it.
+# The path of a file. Once the file exists, the provider accepts every card. The demo's key `f`
+# creates it.
 REPAIR_VARIABLE = "GATEWAY_REPAIRED"
 
 
 class GatewayDown(ConnectionError):
-    """It did not answer; it may the next time."""
+    """The provider did not answer. A retry may succeed."""
 
 
 class CardDeclined(Exception):
-    """The bank's answer is no."""
+    """The bank declined the payment."""
 
 
 class UnknownCard(Exception):
-    """It has no such card, and will not have it until the provider repairs its records."""
+    """The provider has no such card until its records are repaired."""
 
 
 def charge(card: str, cents: int, *, idempotency_key: str) -> str:
-    """Charges the card, once for each key, and returns the receipt."""
+    """Charge the card once for each key, and return the receipt."""
     if card == OUTAGE_CARD and current_attempt() <= OUTAGE_ATTEMPTS:
         raise GatewayDown("payments.example.com:443 timed out")
     if card == UNKNOWN_CARD and not is_repaired():
@@ -40,6 +41,6 @@ def charge(card: str, cents: int, *, idempotency_key: str) -> str:
 
 
 def is_repaired() -> bool:
-    """Whether the provider's records were repaired, so that it knows every card."""
+    """Return whether the provider's records are repaired."""
     path = os.environ.get(REPAIR_VARIABLE)
     return bool(path) and Path(path or "").exists()

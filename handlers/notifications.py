@@ -1,4 +1,4 @@
-"""Notifications tells customers what happens to their orders."""
+"""Notifications sends mails to customers about their orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from config.events import OrderEvent
 
 logger = logging.getLogger(__name__)
 
-LETTERS = {
+MAILS = {
     "order.placed": "Thank you for order {number}",
     "payment.captured": "Order {number} is paid",
     "payment.declined": "Your bank declined the payment of order {number}",
@@ -21,7 +21,7 @@ LETTERS = {
 
 @bus.on("order.placed", "payment.*", "shipment.sent")
 async def send_mail(event: Event[OrderEvent]) -> None:
-    """Writes to the customer. The mail server is played by a pause of its usual length."""
+    """Send a mail to the customer. A pause simulates the mail server."""
     await asyncio.sleep(0.002)
-    letter = LETTERS[event.type].format(number=event.data.number)
-    logger.info("to %s: %s", event.data.email, letter)
+    mail = MAILS[event.type].format(number=event.data.number)
+    logger.info("to %s: %s", event.data.email, mail)

@@ -1,4 +1,4 @@
-"""Orders knows how far each order has come."""
+"""Orders keeps the state of each order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ STATES = {
 
 @bus.on(*STATES, ordered=True)
 def advance(event: Event[OrderEvent]) -> None:
-    """Moves an order on, and says so.
+    """Set the state of an order, and emit it.
 
-    `ordered`: what payment says of one order comes one after the other, also across retries, and
-    so does what shipment says. Between the two domains there is no order, and none is needed.
+    `ordered=True` runs the events of one order one at a time, across retries, within each domain:
+    payment and shipment. Between the two domains there is no order, and the shop needs none.
     """
     state = STATES[event.type]
     logger.info("order %d is %s", event.data.number, state)

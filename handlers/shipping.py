@@ -1,4 +1,4 @@
-"""Shipping sends what is paid."""
+"""Shipping sends the parcels of paid orders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 @bus.on("payment.captured")
 def send_parcel(event: Event[PaymentCaptured]) -> None:
-    """Hands the parcel of a paid order to the carrier."""
+    """Send the parcel of a paid order."""
     paid = event.data
     shipment = ShipmentSent(number=paid.number, email=paid.email, tracking=f"CEL{paid.number:09}")
     logger.info("order %d goes out as %s", shipment.number, shipment.tracking)

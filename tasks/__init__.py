@@ -1,1 +1,1 @@
-"""The Celery tasks that emit. They are ordinary tasks, beside the handlers on the same app."""
+"""Celery tasks that emit events. They are ordinary tasks, on the same apps as the handlers."""

@@ -1,4 +1,4 @@
-"""The catalogue: prices come from the supplier every night."""
+"""Import the supplier's prices every night."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from config.events import ProductRepriced
 
 @app.task
 def import_prices(products: int = 10_000) -> int:
-    """Publishes the supplier's price list, one event a product; returns how many.
+    """Emit an event for each product of the price list, and return the number of events.
 
-    `emit_many` pipelines them and takes any iterable, so the list is never in memory as a whole.
+    `emit_many` accepts any iterable and pipelines the events: the list is never in memory at once.
     """
     return bus.emit_many(
         {"type": "product.repriced", "data": product, "subject": f"product/{product.sku}"}
@@ -21,7 +21,7 @@ def import_prices(products: int = 10_000) -> int:
 
 
 def price_list(products: int) -> Iterator[ProductRepriced]:
-    """The supplier's list, played."""
+    """Return a simulated price list."""
     for number in range(products):
         cents = 999 + number % 500 * 10
         yield ProductRepriced(sku=f"SKU-{number:06}", cents=cents, currency="EUR")

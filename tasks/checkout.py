@@ -1,4 +1,4 @@
-"""The till: where orders come from."""
+"""Place orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from handlers.gateway import DECLINED_CARD, GOOD_CARD, OUTAGE_CARD, UNKNOWN_CARD
 
 @app.task
 def place_order(number: int) -> str:
-    """Takes an order; returns the id of the event. Who reacts to it is not the till's business."""
+    """Place an order, and return the id of its event."""
     order = OrderPlaced(
         number=number,
         email=f"customer{number}@example.com",
@@ -23,14 +23,16 @@ def place_order(number: int) -> str:
 
 @app.task
 def serve_customer() -> str:
-    """Takes an order every time that beat calls, for a shop without a web page."""
+    """Place an order. Celery beat calls this, because the shop has no web page."""
     event_id: str = place_order(random.randint(1, 1_000_000))
     return event_id
 
 
 def card_of(number: int) -> str:
-    """The customers' cards: of a hundred orders two are dead and five declined, and for ten the
-    gateway has an outage."""
+    """Return the card for an order.
+
+    Of 100 orders, 2 become dead letters, 5 are declined and 10 meet an outage of the gateway.
+    """
     if number % 50 == 0:
         return UNKNOWN_CARD
     if number % 20 == 7:

@@ -1,4 +1,4 @@
-"""Parts of celeriac switched off or on, to tell what each costs."""
+"""Parts of celeriac switched off or on, to measure the cost of each."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ async def emit(data: dict[str, Any]) -> None:
 
 
 async def fill(events: int) -> None:
-    # Pipelined, since a worker that stands still for long times out and drops what it was given.
+    # Pipelined, because a worker that is stopped for long times out and drops its messages.
     for start in range(0, events, LIST_BATCH):
         async with client.pipeline(transaction=False) as pipeline:
             for _ in range(min(LIST_BATCH, events - start)):

@@ -1,4 +1,4 @@
-"""The handler's work, the same for everybody: count, or say how long the event was under way."""
+"""The work of a handler, the same for all candidates: count, or record the event's latency."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import tally
+from benchmarks import run_counter
 
 URL = os.environ["BENCH_URL"]
 SERVICE = os.environ.get("BENCH_SERVICE", "billing")
@@ -18,10 +18,10 @@ def handle(data: Mapping[str, Any]) -> None:
     if SECONDS:
         time.sleep(SECONDS)
     if "sent" in data:
-        tally.arrived(data["sent"])
+        run_counter.arrived(data["sent"])
     else:
-        tally.count()
+        run_counter.count()
 
 
 def handle_many(events: Sequence[Any]) -> None:
-    tally.count(len(events))
+    run_counter.count(len(events))

@@ -34,17 +34,17 @@ def make_environment(cell: Cell, directory: Path, root: Path) -> Path:
     python = _make_venv(uv, cell, directory / "venv")
     pins = directory / "pins.txt"
     flower = [pin for pin in cell.pins if pin.startswith("flower==2.1")]
-    # What pyproject.toml does not admit is replaced afterwards, as a user's own pin would do.
+    # Replace releases that pyproject.toml does not admit afterwards, as a user's own pin does.
     pins.write_text("\n".join(pin for pin in cell.pins if pin not in flower))
-    # The index may have a certificate that only this machine knows, as pip assumes.
+    # The index may have a certificate that only this machine trusts. pip uses the system's too.
     install = [uv, "pip", "install", "-q", "--system-certs", "--python", str(python)]
     command = [*install, "-c", str(pins), "--only-binary", ":all:", "--no-binary", "celeriac"]
-    said = _fails([*command, "-e", f"{root}[{EXTRAS}]", "--group", f"{root}/pyproject.toml:test"])
+    error = _fails([*command, "-e", f"{root}[{EXTRAS}]", "--group", f"{root}/pyproject.toml:test"])
     packages = [*flower, *([cell.server] if "==" in cell.server else [])]
-    if not said and packages:
-        said = _fails([*install, "--no-deps", *packages])
-    if said:
-        raise NotResolved(said)
+    if not error and packages:
+        error = _fails([*install, "--no-deps", *packages])
+    if error:
+        raise NotResolved(error)
     return python
 
 
@@ -61,10 +61,10 @@ def installed(version: str, home: Path) -> str:
 
     pyenv's shims of versions that it does not have selected refuse to run.
     """
-    found = list(home.glob(f".pyenv/versions/{version}.*/bin/python"))
-    if not found:
+    interpreters = list(home.glob(f".pyenv/versions/{version}.*/bin/python"))
+    if not interpreters:
         return version
-    return str(max(found, key=lambda path: int(path.parts[-3].rpartition(".")[2])))
+    return str(max(interpreters, key=lambda path: int(path.parts[-3].rpartition(".")[2])))
 
 
 def server_of(cell: Cell, python: Path) -> str:
@@ -89,6 +89,6 @@ def server_of(cell: Cell, python: Path) -> str:
 
 
 def _fails(command: list[str]) -> str:
-    """The end of what it wrote if it failed."""
+    """Run a command. Return the end of its error output if it failed, else an empty string."""
     done = subprocess.run(command, capture_output=True, text=True)
     return (done.stderr[-1500:] or "failed") if done.returncode else ""

@@ -23,7 +23,9 @@ def load(path: Path) -> dict[str, Result]:
     """Return the kept results by the names of their cells; none without the file."""
     if not path.exists():
         return {}
-    return {one.cell: one for one in msgspec.json.decode(path.read_bytes(), type=list[Result])}
+    return {
+        result.cell: result for result in msgspec.json.decode(path.read_bytes(), type=list[Result])
+    }
 
 
 def keep(path: Path, results: Sequence[Result]) -> None:
@@ -63,6 +65,6 @@ def _row(cell: Cell, result: Result | None) -> str:
 
 def _summary(result: Result) -> str:
     """pytest's closing line without its duration, and the tests that failed."""
-    said = re.sub(r" in [\d.]+s.*$", "", result.summary.splitlines()[0]).strip("= ")
+    summary = re.sub(r" in [\d.]+s.*$", "", result.summary.splitlines()[0]).strip("= ")
     names = [re.sub(r"^\w+ (\S+).*", r"`\1`", line) for line in result.failures]
-    return said.replace("|", "\\|") + (f": {', '.join(names)}" if names else "")
+    return summary.replace("|", "\\|") + (f": {', '.join(names)}" if names else "")

@@ -1,4 +1,4 @@
-"""Runs one cell, and says what became of it."""
+"""Run one cell, and return its result."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _VERSIONS = f"""
 import json, platform, re, subprocess
 from importlib.metadata import version
 from celeriac.testing.server import find_server
-said = subprocess.run([find_server(), "--version"], capture_output=True, text=True).stdout
+output = subprocess.run([find_server(), "--version"], capture_output=True, text=True).stdout
 # Valkey 7.2 has no name in it.
-name = "Redis" if said.startswith("Redis") else "Valkey"
-number = re.search(r"v=([\\d.]+)", said)[1]
-found = {{"python": platform.python_version(), "server": f"{{name}} {{number}}"}}
-found |= {{name: version(name) for name in {SHOWN!r}}}
-print(json.dumps(found))
+name = "Redis" if output.startswith("Redis") else "Valkey"
+number = re.search(r"v=([\\d.]+)", output)[1]
+versions = {{"python": platform.python_version(), "server": f"{{name}} {{number}}"}}
+versions |= {{name: version(name) for name in {SHOWN!r}}}
+print(json.dumps(versions))
 """
 
 
@@ -107,5 +107,5 @@ def _test(result: Result, python: Path, server: str, root: Path) -> None:
     lines = done.stdout.strip().splitlines()
     result.outcome = FAILED if done.returncode else PASSED
     result.summary = lines[-1] if lines else done.stderr[-500:]
-    # Not what tests logged.
+    # Without lines that tests logged.
     result.failures = [line for line in lines if line.startswith(("FAILED tests/", "ERROR tests/"))]

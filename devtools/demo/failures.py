@@ -1,4 +1,4 @@
-"""The latest failures, as the workers log them: also those that a retry has mended since."""
+"""The latest failures in the logs of the workers, including those that a retry resolved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LINE = re.compile(
-    r'at=(?P<at>\S+) .* say="(?P<handler>\S+) failed on (?P<event>\S+) (?P<id>\S+) '
+    r'time=(?P<at>\S+) .* message="(?P<handler>\S+) failed on (?P<event>\S+) (?P<id>\S+) '
     r'in attempt (?P<attempt>\d+) \((?P<then>[^)]*)\): (?P<error>.*?)"( event=|$)'
 )
 
@@ -24,7 +24,7 @@ class Failure:
 
 
 class FailureLog:
-    """Follows the logs of a directory."""
+    """Reads the new lines of the logs in a directory."""
 
     def __init__(self, directory: Path, keep: int = 5) -> None:
         self.directory = directory
@@ -32,7 +32,7 @@ class FailureLog:
         self._latest: deque[Failure] = deque(maxlen=keep)
 
     def latest(self) -> Sequence[Failure]:
-        """The newest last."""
+        """Return the latest failures, the newest last."""
         new: list[Failure] = []
         for path in sorted(self.directory.glob("*.log")):
             new += self._new_in(path)
@@ -40,9 +40,9 @@ class FailureLog:
         return tuple(self._latest)
 
     def _new_in(self, path: Path) -> list[Failure]:
-        with path.open("rb") as log:
-            log.seek(self._read.get(path, 0))
-            text = log.read()
+        with path.open("rb") as file:
+            file.seek(self._read.get(path, 0))
+            text = file.read()
         complete = text[: text.rfind(b"\n") + 1]
         self._read[path] = self._read.get(path, 0) + len(complete)
         lines = complete.decode(errors="replace").splitlines()
@@ -50,9 +50,9 @@ class FailureLog:
 
 
 def parse_failure(line: str) -> Failure | None:
-    """The failure that a line of a worker's log tells of, if it does."""
-    found = LINE.search(line)
-    if found is None:
+    """Return the failure in a line of a worker's log, if there is one."""
+    match = LINE.search(line)
+    if match is None:
         return None
-    error = found["error"].replace('\\"', '"')
-    return Failure(found["at"], found["handler"], int(found["attempt"]), found["then"], error)
+    error = match["error"].replace('\\"', '"')
+    return Failure(match["at"], match["handler"], int(match["attempt"]), match["then"], error)

@@ -1,4 +1,4 @@
-"""The keys that the demo takes, where it runs on a terminal."""
+"""Read the keys that the user presses, if the demo runs in a terminal."""
 
 from __future__ import annotations
 

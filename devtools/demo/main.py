@@ -1,4 +1,4 @@
-"""The demo from its start to its end."""
+"""Run the demo."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from devtools.demo.processes import ROOT, Processes
 
 
 def main(argv: Sequence[str]) -> int:
-    """The exit status: 0 if all is accounted for, 1 if something is not, 2 if it could not run."""
+    """Run the demo. Return 0 if no delivery is missing, 1 if one is, 2 if the demo did not run."""
     options = parse(argv)
     sys.path.insert(0, str(ROOT))
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # ignored already: the caller has said nohup
+        # ignored already by nohup
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     try:
         with Processes() as processes:
             workers = _workers(options)
             processes.start_server()
-            processes.start_crew(workers, options.port)
-            # While the workers start: with the screen comes all of rich.
+            processes.start_services(workers, options.port)
+            # Import rich while the workers start.
             from devtools.demo.run import Demo
 
             summary = Demo(options, processes, workers).run()
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _workers(options: Options) -> Mapping[str, int]:
-    """Service → processes."""
-    # By its path: imported as a module it would import the whole shop, and the fork comes later.
+    """Return the number of processes of each service."""
+    # By its path: as a module it would import the whole shop before the fork.
     services = runpy.run_path(str(ROOT / "config" / "services.py"))["SERVICES"]
     return {name: options.concurrency or it.concurrency for name, it in services.items()}

@@ -1,4 +1,4 @@
-"""One run of the demo: wait for the services, place the orders, show what happens, sum it up."""
+"""One run of the demo: wait for the services, place the orders, show the counts, summarize."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from celeriac.tracking import Matrix
 from devtools.demo.failures import FailureLog
 from devtools.demo.keyboard import Keyboard
 from devtools.demo.options import Options
+from devtools.demo.order_generator import OrderGenerator
 from devtools.demo.processes import DemoFailed, Processes
 from devtools.demo.screen import Screen
 from devtools.demo.summary import Summary
-from devtools.demo.till import Till
 from devtools.demo.watch import Watch
 
-LOOK_EVERY = 0.5
-COUNT_EVERY = 2.0
-UP_WITHIN = 60.0  # seconds until every service has joined
+REFRESH_INTERVAL = 0.5
+COUNT_INTERVAL = 2.0
+START_TIMEOUT = 60.0  # seconds until every service has subscribed
 _BROKEN = "f repairs the payment gateway"
 _REPAIRED = "repaired: now redrive the dead letters"
-STUCK_AFTER = 60.0  # seconds without any progress
+PROGRESS_TIMEOUT = 60.0  # seconds without progress
 
 
 class Demo:
-    """One run, on processes that are starting. `workers` is service → processes."""
+    """One run, on processes that are starting. `workers` has the processes of each service."""
 
     def __init__(self, options: Options, processes: Processes, workers: Mapping[str, int]) -> None:
         self.options, self.processes, self.workers = options, processes, workers
@@ -42,107 +42,109 @@ class Demo:
         return self.processes.repaired.exists()
 
     def run(self) -> Summary:
-        """Blocks until it is over: all is dealt with, `q` or Ctrl-C. Raises DemoFailed."""
-        with Screen(self._places) as screen, Keyboard() as keyboard:
+        """Block until all deliveries are finished, `q` or Ctrl-C. Raises DemoFailed."""
+        with Screen(self._addresses) as screen, Keyboard() as keyboard:
             self._wait_for_workers(screen)
-            # Only now: the shop reads the environment when it is imported.
+            # Import it only now: the shop reads the environment when it is imported.
             from tasks import checkout
 
-            self.till = Till(
+            self.orders = OrderGenerator(
                 checkout.place_order, events=self.options.events, rate=self.options.rate
             )
-            screen.say("placing orders")
-            settled, seconds = self._watch(screen, keyboard)
-            screen.say("counting the matrix")
-            return self._summary(checkout, settled, seconds)
+            screen.report("placing orders")
+            finished, seconds = self._watch(screen, keyboard)
+            screen.report("counting the matrix")
+            return self._summary(checkout, finished, seconds)
 
-    def _places(self) -> list[tuple[str, str]]:
+    def _addresses(self) -> list[tuple[str, str]]:
         processes = self.processes
         return [
-            ("Flower", processes.flower or "is not there"),
+            ("Flower", processes.flower or "does not run"),
             (processes.server, processes.redis_url),
             ("In another terminal", processes.shell),
             ("Keys", f"{_REPAIRED if self._repaired else _BROKEN}; q ends the demo"),
         ]
 
     def _wait_for_workers(self, screen: Screen) -> None:
-        """A handler takes part from when it has joined, so no order is placed before that."""
+        """Wait for the subscriptions: a handler gets only events that are emitted after it."""
         started = time.monotonic()
-        registry, told = self.matrix.backend.registry, ""
+        registry, reported = self.matrix.backend.registry, ""
         while True:
             self.processes.check()
             missing = self.workers.keys() - {worker.service for worker in registry.workers()}
             if not missing:
                 return
-            if time.monotonic() - started > UP_WITHIN:
-                raise DemoFailed(f"{', '.join(sorted(missing))} did not start")
+            if time.monotonic() - started > START_TIMEOUT:
+                raise DemoFailed(f"{', '.join(sorted(missing))} did not start within a minute")
             what = f"waiting for {', '.join(name for name in self.workers if name in missing)}"
-            if what != told:
-                screen.say(told := what)
+            if what != reported:
+                screen.report(reported := what)
             time.sleep(0.02)
 
     def _watch(self, screen: Screen, keyboard: Keyboard) -> tuple[bool, float]:
-        """Shows what happens until all is dealt with (True) or `q` (False), and for how long."""
+        """Show the counts. Return False after `q`, else True, and the seconds that it took."""
         started = moved_at = time.monotonic()
-        moved, quiet, settled = -1, 0, False
+        moved, unchanged, finished = -1, 0, False
         with self._counting() as missing:
-            self.till.start()
+            self.orders.start()
             try:
                 while True:
                     self.processes.check()
-                    done = self.till.done
-                    view = self.watch.look(self.till.placed)
-                    settled = done and not view.unsettled
+                    done = self.orders.done
+                    view = self.watch.look(self.orders.placed)
+                    finished = done and not view.unfinished
                     screen.show(view, missing(), self.failures.latest())
                     if view.moved != moved:
-                        moved, moved_at, quiet = view.moved, time.monotonic(), 0
-                    elif settled:
-                        # Not at once: what is emitted while domain after domain is read is unseen.
-                        quiet += 1
-                        if self.options.exit and quiet >= 2:
+                        moved, moved_at, unchanged = view.moved, time.monotonic(), 0
+                    elif finished:
+                        # Read again: a handler may emit into a domain that was already read.
+                        unchanged += 1
+                        if self.options.exit and unchanged >= 2:
                             return True, moved_at - started
-                    elif view.unsettled and time.monotonic() - moved_at > STUCK_AFTER:
-                        raise DemoFailed(f"nothing moves any more: {view.to_do()}")
-                    pressed = keyboard.wait(0.05 if quiet and self.options.exit else LOOK_EVERY)
+                    elif view.unfinished and time.monotonic() - moved_at > PROGRESS_TIMEOUT:
+                        raise DemoFailed(f"no delivery finished for a minute: {view.to_do()}")
+                    pressed = keyboard.wait(
+                        0.05 if unchanged and self.options.exit else REFRESH_INTERVAL
+                    )
                     if "f" in pressed:
                         self.processes.repair()
                     if "q" in pressed:
-                        return settled, moved_at - started
+                        return finished, moved_at - started
             except KeyboardInterrupt:
-                return settled, moved_at - started
+                return finished, moved_at - started
             finally:
-                self.till.close()
+                self.orders.close()
 
     @contextlib.contextmanager
     def _counting(self) -> Iterator[Callable[[], int | None]]:
-        """Counts the whole matrix beside the rest, for it takes a while when there is much."""
-        found: list[int] = []
+        """Count the whole matrix in a thread, because that takes long for many events."""
+        counts: list[int] = []
         stopped = threading.Event()
 
         def count() -> None:
-            pause = COUNT_EVERY
+            pause = COUNT_INTERVAL
             while not stopped.wait(pause):
                 started = time.monotonic()
                 with contextlib.suppress(Exception):
-                    found.append(self.matrix.totals().missing)
-                pause = max(COUNT_EVERY, 10 * (time.monotonic() - started))
+                    counts.append(self.matrix.totals().missing)
+                pause = max(COUNT_INTERVAL, 10 * (time.monotonic() - started))
 
         thread = threading.Thread(target=count, name="count", daemon=True)
         thread.start()
         try:
-            yield lambda: found[-1] if found else None
+            yield lambda: counts[-1] if counts else None
         finally:
             stopped.set()
 
-    def _summary(self, checkout: Any, settled: bool, seconds: float) -> Summary:
-        placed = self.till.placed
+    def _summary(self, checkout: Any, finished: bool, seconds: float) -> Summary:
+        placed = self.orders.placed
         cards = [checkout.card_of(number) for number in range(1, placed + 1)]
         return Summary(
             view=self.watch.look(placed),
             totals=self.matrix.totals(),
             expected_dead=cards.count(checkout.UNKNOWN_CARD),
             seconds=seconds,
-            settled=settled,
+            finished=finished,
             flower=self.processes.flower,
             repaired=self._repaired,
         )

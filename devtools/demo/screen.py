@@ -1,4 +1,4 @@
-"""The demo's face on a terminal, and its lines elsewhere."""
+"""The demo's screen in a terminal, and its lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ BARS = " ▁▂▃▄▅▆▇"
 
 
 class Screen:
-    """A live screen on a terminal; elsewhere a line now and then. It writes to stderr."""
+    """A live screen in a terminal; elsewhere a line every two seconds. Writes to stderr."""
 
     def __init__(
-        self, places: Callable[[], Sequence[tuple[str, str]]], console: Console | None = None
+        self, addresses: Callable[[], Sequence[tuple[str, str]]], console: Console | None = None
     ) -> None:
         self.console = console or Console(stderr=True, highlight=False)
-        self.places = places
-        self._started = self._said = time.monotonic()
+        self.addresses = addresses
+        self._started = self._reported = time.monotonic()
         self._live = (
             Live(console=self.console, screen=True, auto_refresh=False)
             if self.console.is_terminal
             else None
         )
 
-    def say(self, what: str) -> None:
-        """What is being waited for."""
+    def report(self, what: str) -> None:
+        """Show what the demo waits for."""
         if self._live is not None:
             self._live.update(Padding(Text(what, "dim"), (1, 2)), refresh=True)
         else:
             print(f"demo: {what}", file=sys.stderr, flush=True)
 
     def show(self, view: View, missing: int | None, failures: Sequence[Failure]) -> None:
-        """`missing` is None until it was counted for the first time."""
+        """Show the counts. `missing` is None until the first count."""
         now = time.monotonic()
         if self._live is not None:
             seconds = now - self._started
             self._live.update(
-                page(view, missing, failures, self.places(), seconds, self.console.width),
+                page(view, missing, failures, self.addresses(), seconds, self.console.width),
                 refresh=True,
             )
-        elif now - self._said >= 2:
-            self._said = now
-            self.say(line(view, missing))
+        elif now - self._reported >= 2:
+            self._reported = now
+            self.report(line(view, missing))
 
     def __enter__(self) -> Screen:
         if self._live is not None:
             self._live.start()
         else:
-            for name, where in self.places():
-                self.say(f"{name}: {where}")
+            for name, where in self.addresses():
+                self.report(f"{name}: {where}")
         return self
 
     def __exit__(
@@ -77,10 +77,10 @@ class Screen:
 
 
 def line(view: View, missing: int | None) -> str:
-    """The same for a log."""
+    """Return the counts as one line for a log."""
     return (
         f"{view.orders} orders, {view.events} events, {view.processed} processed, "
-        f"{view.unsettled} to do, {view.retried} retried, {view.dead} dead, "
+        f"{view.unfinished} unfinished, {view.retried} retried, {view.dead} dead, "
         f"{_count(missing)} missing"
     )
 
@@ -89,11 +89,11 @@ def page(
     view: View,
     missing: int | None,
     failures: Sequence[Failure],
-    places: Sequence[tuple[str, str]],
+    addresses: Sequence[tuple[str, str]],
     seconds: float,
     width: int,
 ) -> RenderableType:
-    """The whole screen, for a terminal of this width; 24 lines high at most."""
+    """Return the whole screen for a terminal of this width, at most 24 lines high."""
     parts = [
         _title(seconds),
         Rule(style="dim"),
@@ -104,7 +104,7 @@ def page(
         Text("LATEST FAILURES", "dim"),
         _failures(failures, 3),
         Rule(style="dim"),
-        _footer(places),
+        _footer(addresses),
     ]
     return Padding(Group(*parts), (0, 2))
 
@@ -175,7 +175,7 @@ def _handler(handler: str) -> Text:
 
 
 def _number(value: int, style: str = "") -> Text:
-    """Zeros step back, so that what happens stands out."""
+    """Return a number; zeros are dim, so that the others are easy to see."""
     return Text(f"{value:,}", style) if value else Text("·", "dim")
 
 
@@ -199,19 +199,19 @@ def _failures(failures: Sequence[Failure], lines: int) -> Table:
     return table
 
 
-def _footer(places: Sequence[tuple[str, str]]) -> RenderableType:
+def _footer(addresses: Sequence[tuple[str, str]]) -> RenderableType:
     return Columns(
-        [Text.assemble((f"{name} ", "dim"), where) for name, where in places], padding=(0, 3)
+        [Text.assemble((f"{name} ", "dim"), where) for name, where in addresses], padding=(0, 3)
     )
 
 
 def curve(values: Sequence[float], width: int) -> str:
-    """The last values as a row of bars."""
+    """Return the last values as a row of bars."""
     last = list(values)[-width:]
-    most = max(last, default=0.0)
-    if most <= 0:
+    maximum = max(last, default=0.0)
+    if maximum <= 0:
         return ""
-    return "".join(BARS[round(value / most * (len(BARS) - 1))] for value in last)
+    return "".join(BARS[round(value / maximum * (len(BARS) - 1))] for value in last)
 
 
 def _count(number: int | None) -> str:

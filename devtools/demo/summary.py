@@ -1,4 +1,4 @@
-"""What came of it, and whether that is right."""
+"""The summary of a run of the demo."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ from devtools.demo.watch import View
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`totals` is the whole matrix, counted; `expected_dead` is what the cards of the orders say.
+    """The counts of a run.
 
-    `settled` tells whether the demo ran to its end; if not, something may be under way still.
-    Once `repaired`, redriven letters are processed, and fewer may be dead than expected.
+    `totals` counts the whole matrix. `expected_dead` is the number of orders with an unknown card.
+    `finished` is false if the user ended the demo before all deliveries were finished. Once the
+    gateway is `repaired`, redriven dead letters are processed, so fewer may be dead than expected.
     """
 
     view: View
     totals: Totals
     expected_dead: int
     seconds: float
-    settled: bool
+    finished: bool
     flower: str | None
     repaired: bool = False
 
     def faults(self) -> list[str]:
-        """What is not as it should be."""
-        found = []
+        """Return what is wrong."""
+        faults = []
         if self.totals.missing:
-            found.append(f"{self.totals.missing} deliveries are missing")
-        if self.settled and self.totals.waiting + self.totals.in_flight:
-            found.append(f"{self.totals.waiting + self.totals.in_flight} are not dealt with")
+            faults.append(f"{self.totals.missing} deliveries are missing")
+        if self.finished and self.totals.waiting + self.totals.in_flight:
+            faults.append(f"{self.totals.waiting + self.totals.in_flight} are not finished")
         dead, expected = self.totals.dead, self.expected_dead
-        if self.settled and (dead > expected if self.repaired else dead != expected):
-            found.append(f"{self.totals.dead} are dead, {self.expected_dead} should be")
-        return found
+        if self.finished and (dead > expected if self.repaired else dead != expected):
+            faults.append(f"{self.totals.dead} are dead instead of {self.expected_dead}")
+        return faults
 
     def json(self) -> str:
-        """One line."""
+        """Return the summary as one line of JSON."""
         view, totals = self.view, self.totals
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "emitted": view.orders,
             "events": totals.emitted,
             "expected": totals.expected,
@@ -68,13 +69,13 @@ class Summary:
                 for row in view.rows
             },
         }
-        return msgspec.json.encode(told).decode()
+        return msgspec.json.encode(document).decode()
 
     def print(self, *, stderr: bool) -> None:
         Console(stderr=stderr, highlight=False).print(self.render())
 
     def render(self) -> RenderableType:
-        """For people."""
+        """Return the summary for a terminal."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, header_style="dim")
         table.add_column("handler", "the matrix", footer_style="bold", no_wrap=True)
         totals, view = self.totals, self.view
@@ -89,7 +90,7 @@ class Summary:
         for row in view.rows:
             counts = (row.processed, row.retried, row.dead)
             table.add_row(row.handler, *[f"{n:,}" for n in counts], "", duration(row.mean_us))
-        return Group(Text(""), self._headline(), table, self._verdict())
+        return Group(Text(""), self._headline(), table, self._result())
 
     def _headline(self) -> Text:
         view, rate = self.view, self.totals.processed / self.seconds if self.seconds else 0
@@ -99,18 +100,18 @@ class Summary:
             f"in {self.seconds:.1f} s ({rate:,.0f}/s)",
         )
 
-    def _verdict(self) -> Text:
+    def _result(self) -> Text:
         faults = self.faults()
         if faults:
             return Text("✗ " + "; ".join(faults), "bold red")
         under_way = self.totals.waiting + self.totals.in_flight
         if under_way:
-            return Text(f"✓ nothing is missing; {under_way:,} were still under way", "green")
+            return Text(f"✓ no delivery is missing; {under_way:,} were unfinished", "green")
         return Text("✓ every delivery is accounted for", "green")
 
 
 def duration(us: float) -> str:
-    """Microseconds in the unit that suits them."""
+    """Return microseconds as text, in a unit that fits."""
     if us < 1:
         return ""
     if us < 1000:

@@ -1,4 +1,4 @@
-"""What the demo shows, read from the matrix."""
+"""The counts that the demo shows, read from the matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HISTORY = 60  # points of the curve
 
 @dataclass(frozen=True, slots=True)
 class HandlerRow:
-    """One handler, all its domains together. `retried` counts attempts that were to be repeated."""
+    """One handler in all its domains. `retried` counts attempts that were retried."""
 
     handler: str
     waiting: int
@@ -28,13 +28,13 @@ class HandlerRow:
     rate: float = 0.0
 
     @property
-    def unsettled(self) -> int:
+    def unfinished(self) -> int:
         return self.waiting + self.in_flight + self.scheduled
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A look at the whole. `orders` were placed; `events` are they and what came of them."""
+    """The counts at one time. `events` are the orders and the events that followed from them."""
 
     orders: int
     events: int
@@ -54,26 +54,26 @@ class View:
         return sum(row.dead for row in self.rows)
 
     @property
-    def unsettled(self) -> int:
-        return sum(row.unsettled for row in self.rows)
+    def unfinished(self) -> int:
+        return sum(row.unfinished for row in self.rows)
 
     @property
     def moved(self) -> int:
-        """A number that grows with whatever happens."""
+        """A number that grows with every change."""
         return self.events + self.processed + self.retried + self.dead
 
     def to_do(self) -> str:
-        """Which handlers have something left to do, in words."""
+        """Return which handlers have unfinished deliveries, as text."""
         return ", ".join(
             f"{row.handler} has {row.waiting} waiting, {row.in_flight} in flight, "
             f"{row.scheduled} scheduled"
             for row in self.rows
-            if row.unsettled
+            if row.unfinished
         )
 
 
 class Watch:
-    """Looks again and again, and remembers enough to tell rates."""
+    """Reads the counts repeatedly, and computes rates."""
 
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
@@ -81,10 +81,10 @@ class Watch:
         self._rates: deque[float] = deque(maxlen=HISTORY)
 
     def look(self, orders: int) -> View:
-        """Blocks for the round trips of `Matrix.lag`."""
-        log = self.matrix.backend.event_log
+        """Read the counts. Blocks for the round trips of `Matrix.lag`."""
+        event_log = self.matrix.backend.event_log
         rows = list(by_handler(self.matrix.lag()))
-        events = sum(log.length(domain) for domain in log.domains())
+        events = sum(event_log.length(domain) for domain in event_log.domains())
         rates = self._rates_now({row.handler: row.processed for row in rows})
         self._rates.append(sum(rates.values()))
         rated = [replace(row, rate=rates.get(row.handler, 0.0)) for row in rows]
@@ -103,20 +103,20 @@ class Watch:
 
 
 def by_handler(lags: Iterable[HandlerLag]) -> Iterable[HandlerRow]:
-    """One row a handler, in the order of their names."""
-    found: dict[str, list[HandlerLag]] = defaultdict(list)
+    """Return a row for each handler, in the order of their names."""
+    lags_of: dict[str, list[HandlerLag]] = defaultdict(list)
     for lag in lags:
-        found[lag.handler].append(lag)
-    for handler, some in sorted(found.items()):
-        processed = sum(lag.processed for lag in some)
-        spent = sum(lag.processed * lag.mean_us for lag in some)
+        lags_of[lag.handler].append(lag)
+    for handler, handler_lags in sorted(lags_of.items()):
+        processed = sum(lag.processed for lag in handler_lags)
+        spent = sum(lag.processed * lag.mean_us for lag in handler_lags)
         yield HandlerRow(
             handler=handler,
-            waiting=sum(lag.waiting for lag in some),
-            in_flight=sum(lag.queued + lag.running + lag.blocked for lag in some),
-            scheduled=sum(lag.scheduled for lag in some),
+            waiting=sum(lag.waiting for lag in handler_lags),
+            in_flight=sum(lag.queued + lag.running + lag.blocked for lag in handler_lags),
+            scheduled=sum(lag.scheduled for lag in handler_lags),
             processed=processed,
-            retried=sum(lag.retried for lag in some),
-            dead=sum(lag.dead for lag in some),
+            retried=sum(lag.retried for lag in handler_lags),
+            dead=sum(lag.dead for lag in handler_lags),
             mean_us=round(spent / processed) if processed else 0,
         )

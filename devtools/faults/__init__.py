@@ -1,4 +1,4 @@
-"""The promises of celeriac under every fault that we can inject, and stock Celery beside it.
+"""Inject faults into celeriac, and the same faults into stock Celery, and count the losses.
 
 `python -m devtools.faults` injects each fault of the table into a running system under load,
 and compares what the handlers did with what emit had accepted.

@@ -52,13 +52,13 @@ def main(argv: Sequence[str]) -> int:
     if options.page:
         Path(options.page).write_text(page(rows, rabbitmq_version() if len(brokers) > 1 else ""))
     failed = [row.fault for row in rows if not row.ok]
-    verdict = "FAILED: " + ", ".join(failed) if failed else "each as promised, nothing lost"
-    print(f"{len(rows)} faults in {time.monotonic() - began:.0f} s; {verdict}", file=sys.stderr)
+    result = "FAILED: " + ", ".join(failed) if failed else "each as promised, nothing lost"
+    print(f"{len(rows)} faults in {time.monotonic() - began:.0f} s; {result}", file=sys.stderr)
     return 1 if failed else 0
 
 
 def _run_all(faults: Sequence[tuple[str, Fault]], options: argparse.Namespace) -> list[Row]:
-    """One after another; with `--rows`, what lies there already is not run again."""
+    """Run the faults one after another. With `--rows`, skip the faults whose rows exist."""
     directory = Path(options.logs or tempfile.mkdtemp(prefix="celeriac-faults-"))
     kept = Path(options.rows) if options.rows else None
     known = {(row.broker, row.fault): row for row in (load(kept) if kept else [])}
@@ -72,13 +72,13 @@ def _run_all(faults: Sequence[tuple[str, Fault]], options: argparse.Namespace) -
             if broker == RABBITMQ and not rabbits:
                 rabbits = [EmbeddedRabbit(directory / f"rabbit{n}") for n in (1, 2)]
             print(f"{n}/{len(faults)} {fault.name}: {fault.about}", file=sys.stderr, flush=True)
-            place = directory / f"{n:02d}"
+            folder = directory / f"{n:02d}"
             nodes = rabbits if broker == RABBITMQ else ()
-            row = run(fault, place, full=options.full, stock=options.stock, rabbits=nodes)
+            row = run(fault, folder, full=options.full, stock=options.stock, rabbits=nodes)
             rows.append(row)
             if kept:
                 keep(kept, row)
-            print(f"    {_said(row)}", file=sys.stderr, flush=True)
+            print(f"    {_line(row)}", file=sys.stderr, flush=True)
     finally:
         for rabbit in rabbits:
             rabbit.stop()
@@ -87,9 +87,9 @@ def _run_all(faults: Sequence[tuple[str, Fault]], options: argparse.Namespace) -
     return rows
 
 
-def _said(row: Row) -> str:
-    verdict = row.failed or "ok"
-    return f"{verdict} ({row.seconds:.1f} s; {row.deliveries} deliveries, lost {row.lost})"
+def _line(row: Row) -> str:
+    result = row.failed or "ok"
+    return f"{result} ({row.seconds:.1f} s; {row.deliveries} deliveries, lost {row.lost})"
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -110,5 +110,5 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", metavar="FILE", help="keep rows there, and run the others only")
     parser.add_argument("--page", metavar="FILE", help="write docs/reference/faults.md there")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
-    parser.add_argument("--logs", metavar="DIRECTORY", help="keep what the workers said there")
+    parser.add_argument("--logs", metavar="DIRECTORY", help="keep the workers' logs there")
     return parser.parse_args(argv)

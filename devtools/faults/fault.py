@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devtools.faults.scene import Scene
+from devtools.faults.testbed import Testbed
 
-Inject = Callable[[Scene], None]
+Inject = Callable[[Testbed], None]
 REDIS, RABBITMQ = "redis", "rabbitmq"  # Celery's broker; the log is in Redis with either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`inject` starts what it needs on the scene, publishes, does harm and undoes it.
+    """`inject` starts what it needs on the testbed, publishes, injects the fault and ends it.
 
     `domains` are those that the workers subscribe to. `once` is a fault that is injected once,
     however long the run. `stock` is whether stock Celery suffers it too. `lease`, `bound` (the most
-    time to settle) and `visibility` (stock Celery's timeout) are in seconds; `server` are options
-    of the server. `exits` is whether a worker may end by itself; a service manager then starts
+    time to drain) and `visibility` (stock Celery's timeout) are in seconds; `server` are options of
+    the server. `exits` is whether a worker may end by itself; a service manager then starts
     another. `on` are the brokers with which the fault makes sense. `postgresql` puts the inbox and
-    its effects there instead of into SQLite. `works` says why the time to heal is no measure: what
-    is left is only work.
+    its effects there instead of into SQLite. `works` is the reason why the recovery time is no
+    measure: only work remains.
     """
 
     name: str

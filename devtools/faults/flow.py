@@ -1,4 +1,4 @@
-"""A stream of events that goes on while faults are injected, and keeps the workers busy."""
+"""A stream of events that keeps the workers busy while faults are injected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 
 BATCH = 20
 DEPTH = 80  # deliveries that are to lie before the workers
-MOST = 4000  # deliveries of one flow
+MAX_DELIVERIES = 4000  # deliveries of one flow
 IDLE = 0.02
 STALLED = 50  # times IDLE without an execution
 
@@ -18,7 +18,7 @@ def new_ids(count: int) -> list[str]:
     return [f"{n:05d}-{secrets.token_hex(4)}" for n in range(count)]
 
 
-class Flow:
+class EventStream:
     """Publishes until the end of its `with` block, BATCH at a time, as fast as workers take them.
 
     Raises at the end what publishing raised.
@@ -37,7 +37,7 @@ class Flow:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
 
-    def __enter__(self) -> Flow:
+    def __enter__(self) -> EventStream:
         self._thread.start()
         return self
 
@@ -58,9 +58,9 @@ class Flow:
         published = idle = 0
         before = begun = self._begun()
         try:
-            while not self._stopped.is_set() and published < MOST:
-                # Lost ones are never begun: where some may be, and nothing begins, more go out
-                # whatever lies there. Elsewhere they would only be a backlog.
+            while not self._stopped.is_set() and published < MAX_DELIVERIES:
+                # A lost event never begins. If events may be lost and none begins, publish more,
+                # whatever the backlog is.
                 idle = idle + 1 if begun == self._begun() else 0
                 begun = self._begun()
                 if published - (begun - before) < self._depth or (self._loses and idle >= STALLED):

@@ -59,8 +59,8 @@ def page(rows: Sequence[Row], rabbitmq: str = "") -> str:
             parts.append(f"## {title}\n\n{_table(of_broker)}\n")
     failed = [row for row in rows if not row.ok]
     if failed:
-        said = "\n".join(f"- {row.fault} ({row.broker}): {row.failed}" for row in failed)
-        parts.append(f"## Missed targets\n\n{said}\n")
+        lines = "\n".join(f"- {row.fault} ({row.broker}): {row.failed}" for row in failed)
+        parts.append(f"## Missed targets\n\n{lines}\n")
     lost = sum(row.lost or 0 for row in rows)
     deliveries = sum(row.deliveries for row in rows)
     parts.append(f"{len(rows)} rows, {deliveries:,} deliveries, {lost} lost.\n")
@@ -73,10 +73,10 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    heal = None if row.works else row.heal
+    recovery = None if row.works else row.recovery
     numbers = (
         row.injected, row.deliveries, row.lost, row.effects_doubled, row.executions_doubled,
-        row.unexplained, row.dead, heal, row.lease, row.stock_deliveries, row.stock_lost,
+        row.unexplained, row.dead, recovery, row.lease, row.stock_deliveries, row.stock_lost,
         row.stock_doubled,
     )  # fmt: skip
     name = row.fault if row.ok else f"**{row.fault}**"

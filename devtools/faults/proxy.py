@@ -31,15 +31,15 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def cut(self) -> None:
-        """Resets every connection, and refuses new ones until `mend`."""
-        self._tell(self._cut, True)
+        """Resets every connection, and refuses new ones until `restore`."""
+        self._try(self._cut, True)
 
     def reset(self) -> None:
         """Resets every connection; new ones are forwarded."""
-        self._tell(self._cut, False)
+        self._try(self._cut, False)
 
-    def mend(self) -> None:
-        self._tell(self._cut, False)
+    def restore(self) -> None:
+        self._try(self._cut, False)
         self.slow(0.0)
 
     def half_open(self) -> int:
@@ -47,7 +47,7 @@ class Proxy:
 
         New ones are forwarded, as through a router that forgot its table.
         """
-        return self._tell(self._silence)
+        return self._try(self._silence)
 
     def slow(self, seconds: float) -> None:
         """Every piece of data waits so long in each direction."""
@@ -70,7 +70,7 @@ class Proxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._tell(self._cut, True)
+        self._try(self._cut, True)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -120,7 +120,7 @@ class Proxy:
         pair = _Pair((reader, writer), there, lambda: self._delay)
         self._pairs.add(pair)
         try:
-            if not self._refusing:  # else it was cut meanwhile
+            if not self._refusing:  # else it was cut in between
                 await pair.forward()
         finally:
             self._pairs.discard(pair)
@@ -137,7 +137,7 @@ class Proxy:
             pair.silent = True
         return len(self._pairs)
 
-    def _tell(self, call: Callable[..., int], *arguments: object) -> int:
+    def _try(self, call: Callable[..., int], *arguments: object) -> int:
         async def within() -> int:
             return call(*arguments)
 
@@ -155,7 +155,7 @@ class _Pair:
         self.silent = False
         for _, writer in (here, there):
             sock = writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # it was reset meanwhile
+            with contextlib.suppress(OSError):  # it was reset in between
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def forward(self) -> None:

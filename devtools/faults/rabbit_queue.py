@@ -1,4 +1,4 @@
-"""The service's queue in RabbitMQ, for the one who does the harm."""
+"""The service's queue in RabbitMQ, for faults that affect it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from amqp.exceptions import NotFound  # type: ignore[import-untyped]
 from kombu.connection import Connection
 
-from devtools.faults.apps.doing import SERVICE
+from devtools.faults.apps.handlers import SERVICE
 
 
 class RabbitQueue:
@@ -31,12 +31,12 @@ class RabbitQueue:
     def double(self) -> int:
         """Puts each message that waits in it back twice; returns how many there were."""
         with self._channel() as channel:
-            found: list[Any] = []
+            response: list[Any] = []
             while (message := channel.basic_get(SERVICE, no_ack=True)) is not None:
-                found.append(message)
-            for message in [*found, *found]:
+                response.append(message)
+            for message in [*response, *response]:
                 channel.basic_publish(message, exchange="", routing_key=SERVICE)
-            return len(found)
+            return len(response)
 
     def waiting(self) -> int:
         """How many messages wait in it."""

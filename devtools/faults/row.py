@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from devtools.faults.harm import Harm, deaths, unexplained
+from devtools.faults.fault_window import FaultWindow, deaths, unexplained
 from devtools.faults.store import Delivery, Run
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """What became of the deliveries that were accepted.
 
     `lost`: neither an effect nor a dead letter, and not held by the system any more.
@@ -30,34 +30,38 @@ class Tally:
     unexplained: int = 0
 
 
-def tally(
+def count(
     expected: Collection[Delivery],
     failing: Collection[Delivery],
     dead: Collection[Delivery],
-    left: Collection[Delivery],
+    remaining: Collection[Delivery],
     runs: Sequence[Run],
     effects: Counter[Delivery],
-    harms: Sequence[Harm] = (),
-) -> Tally:
-    """Counts. `failing` are those of `expected` whose handler fails by design, `left` those that
-    the system still holds, `harms` what the fault did to running work."""
+    windows: Sequence[FaultWindow] = (),
+) -> Counts:
+    """Return the counts of a run.
+
+    `failing` are the deliveries of `expected` whose handler fails by design, `remaining` the
+    deliveries that the system still has, and `windows` the times in which the fault affected
+    running work.
+    """
     times = Counter(run.delivery for run in runs)
     expected, failing, dead = set(expected), set(failing), set(dead)
-    return Tally(
+    return Counts(
         deliveries=len(expected),
-        lost=len(expected - effects.keys() - dead - set(left)),
+        lost=len(expected - effects.keys() - dead - set(remaining)),
         dead=len(dead),
         effects_doubled=sum(effects.values()) - len(effects),
-        executions_doubled=sum(n - 1 for one, n in times.items() if one not in failing),
-        unexplained=unexplained(runs, [*harms, *deaths(runs, failing)], failing),
+        executions_doubled=sum(n - 1 for key, n in times.items() if key not in failing),
+        unexplained=unexplained(runs, [*windows, *deaths(runs, failing)], failing),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A fault and what came of it. `failed` says which goal was missed, or why it is no proof.
+    """A fault and its result. `failed` is the goal that was missed, or why the run proves nothing.
 
-    `heal` and `lease` are in seconds.
+    `recovery` and `lease` are in seconds.
     """
 
     fault: str
@@ -68,7 +72,7 @@ class Row:
     executions_doubled: int | None
     unexplained: int | None
     dead: int | None
-    heal: float | None
+    recovery: float | None
     lease: float
     stock_deliveries: int | None
     stock_lost: int | None

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celeriac.dispatcher.pending import RECLAIM_INTERVAL
+from devtools.faults.drain import drain, drain_stock
 from devtools.faults.fault import RABBITMQ, REDIS, Fault
-from devtools.faults.row import Row, Tally
-from devtools.faults.scene import Scene, Skipped
-from devtools.faults.settle import settle, settle_stock
-from devtools.faults.side import Ours, Stock
+from devtools.faults.row import Counts, Row
+from devtools.faults.system import CeleriacSystem, CelerySystem
+from devtools.faults.testbed import Skipped, Testbed
 from devtools.rabbitmq import EmbeddedRabbit
 
 QUICK_TIMES, FULL_TIMES = 2, 3
@@ -24,11 +24,11 @@ WORKING_OFF = 1.5  # seconds for what lay before the workers at that time
 class Outcome:
     """What came of a fault on one of the two systems."""
 
-    tally: Tally
+    counts: Counts
     injected: int
     failing: int
-    healed: float | None
-    held: int
+    recovery: float | None
+    in_flight: int
     exits: int
     server: str
     notes: tuple[str, ...]
@@ -44,15 +44,15 @@ def run(
 ) -> Row:
     """Ends by itself, and never raises: what goes wrong is in the row.
 
-    `rabbits` are a node for celeriac and one for stock Celery, where RabbitMQ is to be the broker.
+    `rabbits` are a node for celeriac and one for stock Celery, if RabbitMQ is the broker.
     """
-    one, other = rabbits or (None, None)
+    first, second = rabbits or (None, None)
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         theirs: Future[Outcome] | None = None
         if stock and fault.stock:
-            theirs = pool.submit(_run_stock, fault, directory / "stock", full, other)
-        ours = pool.submit(_run_ours, fault, directory / "celeriac", full, one)
+            theirs = pool.submit(_run_stock, fault, directory / "stock", full, second)
+        ours = pool.submit(_run_ours, fault, directory / "celeriac", full, first)
         row = _row(
             fault, ours, theirs, lambda: time.monotonic() - began, RABBITMQ if rabbits else REDIS
         )
@@ -61,14 +61,14 @@ def run(
 
 def _scene(
     fault: Fault,
-    kind: type[Ours] | type[Stock],
+    kind: type[CeleriacSystem] | type[CelerySystem],
     directory: Path,
     full: bool,
     rabbit: EmbeddedRabbit | None,
-) -> Scene:
+) -> Testbed:
     directory.mkdir(parents=True)
     times = 1 if fault.once else FULL_TIMES if full else QUICK_TIMES
-    return Scene(
+    return Testbed(
         kind,
         directory,
         domains=fault.domains,
@@ -82,40 +82,40 @@ def _scene(
 
 
 def _run_ours(fault: Fault, directory: Path, full: bool, rabbit: EmbeddedRabbit | None) -> Outcome:
-    scene = _scene(fault, Ours, directory, full, rabbit)
+    testbed = _scene(fault, CeleriacSystem, directory, full, rabbit)
     try:
-        fault.inject(scene)
-        healed = settle(scene, fault.bound)
-        return _outcome(scene, healed)
+        fault.inject(testbed)
+        recovery = drain(testbed, fault.bound)
+        return _outcome(testbed, recovery)
     finally:
-        scene.close()
+        testbed.close()
 
 
 def _run_stock(fault: Fault, directory: Path, full: bool, rabbit: EmbeddedRabbit | None) -> Outcome:
-    scene = _scene(fault, Stock, directory, full, rabbit)
+    testbed = _scene(fault, CelerySystem, directory, full, rabbit)
     try:
-        fault.inject(scene)
-        settle_stock(scene, fault.bound)
-        return _outcome(scene, None)
+        fault.inject(testbed)
+        drain_stock(testbed, fault.bound)
+        return _outcome(testbed, None)
     finally:
-        scene.close()
+        testbed.close()
 
 
-def _outcome(scene: Scene, healed: float | None) -> Outcome:
-    notes = list(scene.notes)
-    late = scene.late()
-    if late and not scene.ours:
+def _outcome(testbed: Testbed, recovery: float | None) -> Outcome:
+    notes = list(testbed.notes)
+    late = testbed.late()
+    if late and not testbed.ours:
         notes.append(f"{late} neither done nor lost, still in the queue")
-    if scene.restarted:
-        notes.append(f"{scene.restarted} worker exits")
+    if testbed.restarted:
+        notes.append(f"{testbed.restarted} worker exits")
     return Outcome(
-        tally=scene.count(),
-        injected=scene.injected,
-        failing=len(scene.failing),
-        healed=healed,
-        held=scene.side.held(),
-        exits=scene.restarted,
-        server=scene.server.version,
+        counts=testbed.count(),
+        injected=testbed.injected,
+        failing=len(testbed.failing),
+        recovery=recovery,
+        in_flight=testbed.system.in_flight(),
+        exits=testbed.restarted,
+        server=testbed.server.version,
         notes=tuple(notes),
     )
 
@@ -128,11 +128,11 @@ def _row(
     broker: str,
 ) -> Row:
     notes: list[str] = []
-    failed, found, stock = "", None, None
+    failed, outcome, stock = "", None, None
     try:
-        found = ours.result()
-        failed = _fault_of(fault, found)
-        notes += found.notes
+        outcome = ours.result()
+        failed = _fault_of(fault, outcome)
+        notes += outcome.notes
     except Skipped as skipped:
         failed = f"skipped: {skipped}"
     except Exception as error:
@@ -144,20 +144,20 @@ def _row(
         notes.append(f"stock: {type(error).__name__}: {str(error)[:100]}")
     return Row(
         fault=fault.name,
-        injected=found.injected if found else 0,
-        deliveries=found.tally.deliveries if found else 0,
-        lost=found.tally.lost if found else None,
-        effects_doubled=found.tally.effects_doubled if found else None,
-        executions_doubled=found.tally.executions_doubled if found else None,
-        unexplained=found.tally.unexplained if found else None,
-        dead=found.tally.dead if found else None,
-        heal=round(found.healed, 1) if found and found.healed is not None else None,
+        injected=outcome.injected if outcome else 0,
+        deliveries=outcome.counts.deliveries if outcome else 0,
+        lost=outcome.counts.lost if outcome else None,
+        effects_doubled=outcome.counts.effects_doubled if outcome else None,
+        executions_doubled=outcome.counts.executions_doubled if outcome else None,
+        unexplained=outcome.counts.unexplained if outcome else None,
+        dead=outcome.counts.dead if outcome else None,
+        recovery=round(outcome.recovery, 1) if outcome and outcome.recovery is not None else None,
         lease=fault.lease,
-        stock_deliveries=stock.tally.deliveries if stock else None,
-        stock_lost=stock.tally.lost if stock else None,
-        stock_doubled=stock.tally.executions_doubled if stock else None,
+        stock_deliveries=stock.counts.deliveries if stock else None,
+        stock_lost=stock.counts.lost if stock else None,
+        stock_doubled=stock.counts.executions_doubled if stock else None,
         broker=broker,
-        server=found.server if found else "",
+        server=outcome.server if outcome else "",
         works=fault.works,
         note="; ".join(notes),
         failed=failed,
@@ -165,30 +165,30 @@ def _row(
     )
 
 
-def _most_to_heal(lease: float) -> float:
+def _max_recovery(lease: float) -> float:
     """A lease, the dispatchers' next look for leases that are over, and the work itself."""
     return lease * (1 + RECLAIM_INTERVAL) + WORKING_OFF
 
 
-def _fault_of(fault: Fault, found: Outcome) -> str:
+def _fault_of(fault: Fault, outcome: Outcome) -> str:
     """What the row shows that must not be; empty where all is as promised."""
-    tally = found.tally
-    if found.healed is None and found.held:
-        return f"not settled within {fault.bound:g} s, {found.held} still in flight"
-    if tally.lost:
-        return f"{tally.lost} lost"
-    if found.healed is None:
-        return f"not settled within {fault.bound:g} s"
-    if tally.dead != found.failing:
-        return f"{tally.dead} dead letters instead of {found.failing}"
-    if tally.effects_doubled:
-        return f"{tally.effects_doubled} guarded effects doubled"
-    if tally.unexplained:
-        return f"{tally.unexplained} executions doubled of what ran in no process that died"
-    if not fault.works and found.healed > _most_to_heal(fault.lease):
-        return f"healed in {found.healed:.1f} s, more than a lease of {fault.lease:g} s"
-    if found.exits and not fault.exits:
-        return f"{found.exits} workers ended by themselves"
-    if not found.injected:
+    counts = outcome.counts
+    if outcome.recovery is None and outcome.in_flight:
+        return f"not finished within {fault.bound:g} s, {outcome.in_flight} still in flight"
+    if counts.lost:
+        return f"{counts.lost} lost"
+    if outcome.recovery is None:
+        return f"not finished within {fault.bound:g} s"
+    if counts.dead != outcome.failing:
+        return f"{counts.dead} dead letters instead of {outcome.failing}"
+    if counts.effects_doubled:
+        return f"{counts.effects_doubled} guarded effects doubled"
+    if counts.unexplained:
+        return f"{counts.unexplained} executions doubled of what ran in no process that died"
+    if not fault.works and outcome.recovery > _max_recovery(fault.lease):
+        return f"recovered in {outcome.recovery:.1f} s, more than a lease of {fault.lease:g} s"
+    if outcome.exits and not fault.exits:
+        return f"{outcome.exits} workers ended by themselves"
+    if not outcome.injected:
         return "nothing was injected"
     return ""

@@ -96,14 +96,14 @@ class Store:
 
     def began_count(self) -> int:
         """How many executions began. Cheap however many there are."""
-        return self._one("SELECT coalesce(max(rowid), 0) FROM run")
+        return self._value("SELECT coalesce(max(rowid), 0) FROM run")
 
     def latest_main(self) -> int:
         """The parent of the process in which the last execution began; 0 without any."""
-        return self._one("SELECT coalesce((SELECT main FROM run ORDER BY rowid DESC LIMIT 1), 0)")
+        return self._value("SELECT coalesce((SELECT main FROM run ORDER BY rowid DESC LIMIT 1), 0)")
 
     def effect_count(self) -> int:
-        return self._one("SELECT coalesce(max(rowid), 0) FROM effect")
+        return self._value("SELECT coalesce(max(rowid), 0) FROM effect")
 
     def runs(self) -> list[Run]:
         """All executions, in the order in which they began."""
@@ -136,5 +136,5 @@ class Store:
             self._all.append(connection)
         return connection
 
-    def _one(self, query: str) -> int:
+    def _value(self, query: str) -> int:
         return int(self._connection.execute(query).fetchone()[0])

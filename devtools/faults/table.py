@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from devtools.faults.catalogue import (
+from devtools.faults.fault import REDIS, Fault
+from devtools.faults.scenarios import (
     deploys,
     harmful,
     inputs,
@@ -15,7 +16,6 @@ from devtools.faults.catalogue import (
     servers,
     storm,
 )
-from devtools.faults.fault import REDIS, Fault
 
 FAULTS: tuple[Fault, ...] = (
     *processes.FAULTS,

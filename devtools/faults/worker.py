@@ -39,11 +39,11 @@ def _lives(pid: int) -> bool:
 class Worker:
     """A `celery worker` (or a dispatcher alone), its pool processes and its log."""
 
-    def __init__(self, process: GuardedProcess, log: Path, pid_file: Path | None) -> None:
+    def __init__(self, process: GuardedProcess, log_path: Path, pid_file: Path | None) -> None:
         self.process = process
-        self.log = log
+        self.log_path = log_path
         self._pid_file = pid_file
-        self.given_up = False  # ended on purpose: nobody restarts it
+        self.given_up = False  # ended on purpose: it is not restarted
 
     @property
     def main(self) -> int:
@@ -124,8 +124,8 @@ class Worker:
     def thaw(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
 
-    def said(self) -> str:
-        return self.log.read_text(errors="replace")
+    def output(self) -> str:
+        return self.log_path.read_text(errors="replace")
 
     def end(self) -> None:
         """Whatever state it is in."""

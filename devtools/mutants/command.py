@@ -9,27 +9,27 @@ from collections.abc import Sequence
 from random import Random
 
 from devtools.mutants.mutation import Mutation, mutations_of
-from devtools.mutants.trial import ROOT, TESTS, WIDE, Trial, Verdict
+from devtools.mutants.trial import ROOT, TESTS, WIDE, Outcome, Trial
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return 0 if every fault was noticed, 1 if one survived, 2 if the tests fail without any."""
+    """Return 0 if the tests detect every fault, 1 if one survives, 2 if they fail without one."""
     options = _parse(argv)
     chosen = sample(options.package or list(TESTS), options.sample, options.seed)
     survivors: list[Mutation] = []
     with Trial(options.timeout) as trial:
         for package in sorted({package for package, _ in chosen}):
-            _say(f"{package}: the tests without a fault")
+            _report(f"{package}: the tests without a fault")
             if not trial.passes(TESTS[package]):
-                _say(f"{package}: its tests fail or hang without a fault; mend that first")
+                _report(f"{package}: its tests fail or hang without a fault; fix that first")
                 return 2
         for number, (package, mutation) in enumerate(chosen, 1):
-            verdict = trial.judge(mutation, TESTS[package])
-            if verdict is Verdict.SURVIVED and options.wide:
-                verdict = trial.judge(mutation, WIDE)
-            if verdict is Verdict.SURVIVED:
+            outcome = trial.judge(mutation, TESTS[package])
+            if outcome is Outcome.SURVIVED and options.wide:
+                outcome = trial.judge(mutation, WIDE)
+            if outcome is Outcome.SURVIVED:
                 survivors.append(mutation)
-            _say(f"{number}/{len(chosen)}  {verdict:8}  {mutation}")
+            _report(f"{number}/{len(chosen)}  {outcome:8}  {mutation}")
     noticed = len(chosen) - len(survivors)
     if options.json:
         names = [str(mutation) for mutation in survivors]
@@ -44,25 +44,26 @@ def main(argv: Sequence[str]) -> int:
 
 
 def sample(packages: Sequence[str], size: int, seed: int) -> list[tuple[str, Mutation]]:
-    """Return as many faults of each package, chosen by the seed; the same for the same code."""
+    """Return the same number of faults for each package, chosen by the seed."""
     random = Random(seed)
     chosen: list[tuple[str, Mutation]] = []
     for n, package in enumerate(packages):
         share = size // len(packages) + (n < size % len(packages))
-        found = [
+        mutations = [
             mutation
             for path in sorted((ROOT / "src" / "celeriac" / package).rglob("*.py"))
             for mutation in mutations_of(str(path.relative_to(ROOT)), path.read_text("utf-8"))
         ]
-        chosen += [(package, one) for one in random.sample(found, min(share, len(found)))]
+        sampled = random.sample(mutations, min(share, len(mutations)))
+        chosen += [(package, mutation) for mutation in sampled]
     return chosen
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="dev.py mutants",
-        description="Puts faults into the Python code one at a time, and names those that the "
-        "tests do not notice. Some of these change nothing that can be seen: look at each.",
+        description="Puts faults into the Python code one at a time, and lists the faults that the "
+        "tests do not detect. Some faults change no behaviour: look at each.",
     )
     parser.add_argument("--sample", type=int, default=35, metavar="N", help="faults (default 35)")
     parser.add_argument("--seed", type=int, default=1, help="which ones (default 1)")
@@ -77,5 +78,5 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(f"mutants: {text}", file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
     ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
-# What is only reported changes nothing that a caller relies on.
+# No caller relies on what is only reported.
 LOGGERS = frozenset({"log", "logger", "warnings"})
 
 
@@ -43,8 +43,8 @@ def mutations_of(path: str, source: str) -> list[Mutation]:
         changed = raw[:begin] + after.encode() + raw[end:]
         return Mutation(path, node.lineno, raw[begin:end].decode(), after, changed.decode())
 
-    found = [mutation(node, after) for node, after in _changes(ast.parse(source))]
-    return sorted(found, key=lambda one: (one.line, one.before, one.after))
+    mutations = [mutation(node, after) for node, after in _changes(ast.parse(source))]
+    return sorted(mutations, key=lambda mutation: (mutation.line, mutation.before, mutation.after))
 
 
 def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
@@ -73,7 +73,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
 
 
 def _executed(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every node but annotations, decorators and what `raise` and texts say."""
+    """Return every node except annotations, decorators, messages and the arguments of `raise`."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -86,7 +86,7 @@ def _executed(tree: ast.Module) -> Iterator[ast.AST]:
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 continue
             values = value if isinstance(value, list) else [value]
-            waiting += [one for one in values if isinstance(one, ast.AST)]
+            waiting += [child for child in values if isinstance(child, ast.AST)]
 
 
 def _only_reports(call: ast.Call) -> bool:

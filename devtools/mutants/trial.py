@@ -28,7 +28,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 WIDE = ("tests/unit", "tests/contract")
 
 
-class Verdict(StrEnum):
+class Outcome(StrEnum):
     NOTICED = "noticed"
     HUNG = "hung"  # noticed: the tests did not end
     SURVIVED = "survived"
@@ -44,22 +44,22 @@ class Trial:
 
     def passes(self, tests: tuple[str, ...]) -> bool:
         """Whether the tests pass on the code as it is. Blocks for minutes."""
-        return self._run(tests) is Verdict.SURVIVED
+        return self._run(tests) is Outcome.SURVIVED
 
-    def judge(self, mutation: Mutation, tests: tuple[str, ...]) -> Verdict:
+    def judge(self, mutation: Mutation, tests: tuple[str, ...]) -> Outcome:
         """Put the fault in, run the tests until one fails, and take it out. Blocks for minutes."""
         file = self.root / mutation.path
         original = file.read_bytes()
         file.write_bytes(mutation.source.encode())
         try:
             # Most faults are noticed by the tests of their own module, in a fraction of the time.
-            own = own_tests(self.root, mutation.path)
-            verdict = self._run(own) if own else Verdict.SURVIVED
-            return self._run(tests) if verdict is Verdict.SURVIVED else verdict
+            module_tests = own_tests(self.root, mutation.path)
+            outcome = self._run(module_tests) if module_tests else Outcome.SURVIVED
+            return self._run(tests) if outcome is Outcome.SURVIVED else outcome
         finally:
             file.write_bytes(original)
 
-    def _run(self, tests: tuple[str, ...]) -> Verdict:
+    def _run(self, tests: tuple[str, ...]) -> Outcome:
         command = [
             sys.executable,
             "-m",
@@ -82,8 +82,8 @@ class Trial:
                 timeout=self.seconds,
             )
         except subprocess.TimeoutExpired:
-            return Verdict.HUNG
-        return Verdict.SURVIVED if done.returncode == 0 else Verdict.NOTICED
+            return Outcome.HUNG
+        return Outcome.SURVIVED if done.returncode == 0 else Outcome.NOTICED
 
     def __enter__(self) -> Trial:
         listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)

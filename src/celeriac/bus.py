@@ -1,4 +1,4 @@
-"""The bus of a service: `on` subscribes, `emit` publishes."""
+"""The bus of a service: `on` subscribes handlers, `emit` publishes events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
-from celeriac.handler import Debounce, PerKey, Predicate, Start, make_handler
+from celeriac.handler import (
+    Debounce,
+    HandlerOptions,
+    PerKey,
+    Predicate,
+    Start,
+    make_handler,
+)
 from celeriac.handler.policy import ErrorPolicies
 from celeriac.middleware import EmitHooks, Middleware
 from celeriac.service import Service
@@ -59,7 +66,10 @@ class EventBus:
         **settings: Any,
     ) -> None:
         if isinstance(app, str):
-            raise ConfigurationError(f"EventBus({app!r}) names no app; EventBus(service={app!r})")
+            raise ConfigurationError(
+                f"EventBus({app!r}): the first argument must be a Celery app. Write "
+                f"EventBus(service={app!r})"
+            )
         if app is not None and not service:
             service = _service_of(app)
         self.settings = Settings.load(service=service or None, **settings)
@@ -90,7 +100,7 @@ class EventBus:
     def app(self) -> Celery:
         """Return the Celery app: the given one, or one made for this service at the first use."""
         if self._app is None:
-            # Here and not above: who only emits is spared the import of Celery.
+            # Imported here so that producers do not import Celery.
             from celeriac.worker import install, make_app, register
 
             self._app = make_app(self.settings)
@@ -246,18 +256,24 @@ class EventBus:
         return self.emitter.build(type, data, **given)
 
     def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
-        from celeriac.outbox.event_log import log_in
+        from celeriac.outbox.event_log import outbox_event_log
 
-        event_log = log_in(session, using)
-        # In a test on a bus in memory nobody would relay, and there may be no table.
+        event_log = outbox_event_log(session, using)
+        # With the in-memory backend of a test no relay runs, and there may be no table.
         return (
-            self.emitter if event_log is None or Service.instead else self.emitter.into(event_log)
+            self.emitter
+            if event_log is None or Service.override
+            else self.emitter.with_event_log(event_log)
         )
 
     def _async_emitter_in(self, session: AnyAsyncSession) -> AsyncEmitter:
-        from celeriac.outbox.event_log import async_log_in
+        from celeriac.outbox.event_log import async_outbox_event_log
 
-        return self._async if Service.instead else self._async.into(async_log_in(session))
+        return (
+            self._async
+            if Service.override
+            else self._async.with_event_log(async_outbox_event_log(session))
+        )
 
     def declare(self, type: str, schema: Any, *, encrypt_for: Sequence[str] | None = None) -> None:
         """Declare the model of a type's data, which `emit` then validates.
@@ -347,48 +363,49 @@ class EventBus:
         Raises:
             SubscriptionError: An option is wrong. Raised at import, with the remedy.
         """
-
         for pattern in patterns:
             if not isinstance(pattern, str):
                 raise SubscriptionError(
-                    f"@bus.on got {pattern!r} for a pattern; write @bus.on('order.placed') with "
-                    "parentheses, and several patterns as several arguments"
+                    f"@bus.on got {pattern!r} as a pattern: must be a str. Write "
+                    "@bus.on('order.placed') with parentheses, and each pattern as an argument"
                 )
-
-        demands = self.settings.require_signature if signed is None else signed
-        self.service.guard.check(signed=demands)
+        required = self.settings.require_signature if signed is None else signed
+        self.service.guard.check(signed=required)
+        options = HandlerOptions(
+            name=name,
+            when=when,
+            retries=retries,
+            backoff=backoff,
+            max_backoff=max_backoff,
+            jitter=jitter,
+            on_error=on_error,
+            time_limit=time_limit,
+            soft_time_limit=soft_time_limit,
+            rate_limit=rate_limit,
+            priority=priority,
+            queue=queue,
+            batch=batch,
+            ordered=ordered,
+            signed=required,
+            inbox=inbox,
+            start=start,
+            concurrency=concurrency,
+            breaker=breaker,
+            share=share,
+            paused=paused,
+            key=key,
+            fair=fair,
+            weights=weights,
+            debounce=debounce,
+        )
 
         def subscribe(function: F) -> F:
             handler = make_handler(
                 function,
                 patterns,
-                service=self._named(),
-                name=name,
-                when=when,
-                retries=retries,
-                backoff=backoff,
-                max_backoff=max_backoff,
-                jitter=jitter,
-                on_error=on_error,
-                time_limit=time_limit,
-                soft_time_limit=soft_time_limit,
-                rate_limit=rate_limit,
-                priority=priority,
-                queue=queue,
-                batch=batch,
-                ordered=ordered,
-                signed=demands,
-                inbox=inbox,
+                options,
+                service=self._require_service(),
                 inbox_keep_ms=self._inbox_keep_ms,
-                start=start,
-                concurrency=concurrency,
-                breaker=breaker,
-                share=share,
-                paused=paused,
-                key=key,
-                fair=fair,
-                weights=weights,
-                debounce=debounce,
             )
             self.service.add(handler)
             if self._app is not None:
@@ -400,18 +417,18 @@ class EventBus:
         return subscribe
 
     def _inbox_keep_ms(self) -> int:
-        """Return how long an inbox keeps a row: as long as the event can still be delivered again.
+        """Return how long, in ms, an inbox keeps a row: while its event can be delivered again.
 
         Follows the settings of the bus. May block for a round trip.
         """
         shared = self.service.backend.bus.current
         return int(max(2 * shared.dedup_window, shared.retention) * 1000)
 
-    def _named(self) -> str:
+    def _require_service(self) -> str:
         if not self.settings.service:
             raise SubscriptionError(
-                "a bus without a service cannot subscribe: EventBus(service='billing'), or set "
-                "CELERIAC_SERVICE"
+                "the bus has no service and cannot subscribe handlers. Write "
+                "EventBus(service='billing'), or set CELERIAC_SERVICE"
             )
         return self.settings.service
 
@@ -420,7 +437,7 @@ class EventBus:
 
 
 def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
-    """Their logs are found at each emit: a test on a bus in memory replaces the backend."""
+    """Return emitters that look up the event log at each emit, because tests replace it."""
     if service.settings.spool:
         logs = (lambda: service.emitting.event_log), (lambda: service.emitting.async_event_log)
     else:
@@ -431,29 +448,31 @@ def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
 
 
 def _buses_of(app: Celery) -> dict[str, EventBus]:
-    """The first bus of each service of the app. Kept by the app, so that it lives as long."""
+    """Return the first bus of each service of the app. The app owns the dict."""
     buses: dict[str, EventBus] = vars(app).setdefault("celeriac_buses", {})
     return buses
 
 
 def _bus_of(app: Celery, bus: EventBus) -> EventBus | None:
-    """Return the first bus of the same service on the app. Raises ConfigurationError where its
-    settings are others: a worker has one dispatcher for each service."""
+    """Return the first bus of the same service on the app, if any.
+
+    Raises ConfigurationError if its settings differ: a worker has one dispatcher per service.
+    """
     service = bus.settings.service
     first = _buses_of(app).get(service)
     if first is None or first.settings == bus.settings:
         return first
-    if not service:  # both only emit
+    if not service:  # neither subscribes
         return None
     differing = first.settings.differing(bus.settings)
     raise ConfigurationError(
         f"EventBus(service={service!r}) in {bus._made_in} has other settings than the one in "
         f"{first._made_in}, on the same Celery app: {', '.join(differing)}. Give both the same "
-        "settings, or import one EventBus in both modules. One that only emits needs no app: "
+        "settings, or import one EventBus in both modules. A bus that only emits needs no app: "
         "EventBus(redis_url=...)"
     )
 
 
 def _service_of(app: Celery) -> str:
-    """The service's name where none is given: the environment's, else the app's own."""
+    """Return the default service name: from the environment, else the name of the app."""
     return os.environ.get("CELERIAC_SERVICE", "") or (app.main or "")

@@ -1,4 +1,4 @@
-"""The default bus, behind the module-level `emit`: from the environment, or set."""
+"""The default bus, which the module-level `emit` uses."""
 
 from __future__ import annotations
 

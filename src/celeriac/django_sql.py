@@ -1,4 +1,4 @@
-"""Statements of our own on a connection of Django. Imports Django when it is called."""
+"""Raw SQL on a connection of Django. Imports Django when a function is called."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _NAMED = re.compile(r":(\w+)")
 
 
 def atomic(using: str) -> AbstractContextManager[None]:
-    """A transaction on the database, which must not lie within another one."""
+    """Return a transaction on the database. Within another transaction, entering it raises."""
     from django.db import transaction
 
     begin: Any = transaction.atomic
-    opened: AbstractContextManager[None] = begin(using=using, durable=True)
-    return opened
+    context: AbstractContextManager[None] = begin(using=using, durable=True)
+    return context
 
 
 def for_django(sql: str) -> str:
-    """Parameters written `:name` as Django has them, `%(name)s`."""
+    """Return the SQL with parameters in Django's style, `%(name)s`, instead of `:name`."""
     return _NAMED.sub(r"%(\1)s", sql)

@@ -3,13 +3,13 @@
 CeleriacError
 ├── ConfigurationError      a setting is wrong; raised at start, the message lists every fault
 │   └── SubscriptionError   a handler cannot be registered; raised at import
-├── InvalidEvent            an event breaks CloudEvents 1.0 or its schema
+├── InvalidEvent            an event violates CloudEvents 1.0 or its schema
 │   ├── InvalidData         its data does not fit the declared type
 │   │   └── ContractTooNew  its version is newer than the worker's code
 │   ├── UntrustedEvent      it has no signature that the handler trusts
 │   ├── EncryptionError     its data cannot be encrypted or decrypted with its keys
 │   └── EventTooLarge       it is over the size limit
-├── BusUnavailable          Redis could not be reached, or refused, within the limit
+├── BusUnavailable          Redis was unreachable or refused the command until the timeout
 ├── LogFull                 the event log, Redis or the spool is full
 ├── NotFound                no such event, handler or dead letter
 ├── Exhausted               its workers died repeatedly while they ran it
@@ -91,10 +91,10 @@ class LogFull(CeleriacError):
     and the remedy.
 
     Attributes:
-        emitted: Number of events of an `emit_many` that were accepted before.
+        emitted: Number of events of an `emit_many` that were accepted before it.
     """
 
-    appended: int = 0  # of one call of the log
+    appended: int = 0  # events of one append to the event log
 
     def __init__(self, message: str, *, emitted: int = 0) -> None:
         super().__init__(message)

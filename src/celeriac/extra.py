@@ -1,4 +1,4 @@
-"""Optional packages: what to install where one is missing."""
+"""Optional packages, and the error that names the extra to install."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from celeriac.errors import ConfigurationError
 
-# The extra → the package that people know it by.
+# Extra → the name of its package for messages.
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {
         "flower": "Flower",
@@ -26,18 +26,17 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 
 
 def missing_extra(what: str, extra: str, error: ImportError | None = None) -> ConfigurationError:
-    """Return the error for `what` needing a package that cannot be imported."""
-    why = f" ({error})" if error is not None else ""
+    """Return the error for a feature, `what`, whose optional package cannot be imported."""
+    reason = f" ({error})" if error is not None else ""
     return ConfigurationError(
-        f"{what} needs {EXTRAS[extra]}, which cannot be imported{why}. "
+        f"{what} needs {EXTRAS[extra]}, which cannot be imported{reason}. "
         f"Run: pip install 'celeriac[{extra}]'"
     )
 
 
 @contextmanager
 def needing(extra: str, what: str) -> Iterator[None]:
-    """Turn an ImportError of what is imported within into a ConfigurationError that names the
-    extra to install."""
+    """Replace an ImportError in the `with` block by a ConfigurationError that names the extra."""
     try:
         yield
     except ImportError as error:

@@ -1,6 +1,6 @@
 """Flow control per key: which events share a key, and how many of a key may run.
 
-Pure. `ordered=True` is the case of one delivery at a time, in order, by subject.
+Pure. `ordered=True` means one delivery at a time, in order, by subject.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import msgspec
 Keep = Literal["last", "first", "all"]
 
 SUBJECT = "subject"
-# Deliveries of one handler in one domain that are read and wait for their key. Further events are
-# left in the log, where they cost nothing.
+# Deliveries of one handler in one domain that are read and blocked by their key. Further events
+# stay in the event log, where they cost nothing.
 MAX_BLOCKED = 1000
-# The same where keys take turns, or are debounced: both reach as far as what was read.
+# The same with `fair` or `debounce`, which only see events that were read.
 MAX_BLOCKED_FAIR = 10_000
-# Events of a key that a handler is given in one list.
+# Debounced events of a key in one list.
 MAX_TOGETHER = 1000
 # A longer key is stored as its digest.
 MAX_KEY_BYTES = 120
 
 
 class FlowControl(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler allows the events of one key. None stands for no limit.
+    """The limits of a handler for the events of one key. None means no limit.
 
-    `key` is `subject` (or `partitionkey` where there is none), another attribute, or a path into
-    the data such as `data.tenant`. `ordered` keeps the order of a key across retries. `per_second`
-    is the rate of one key. `fair` lets keys take turns, by their `weights` (1 by default).
-    A key is quiet for `quiet_ms` before its events are delivered, and they wait at most
-    `max_quiet_ms`; `keep` says which of them are.
+    `key` is `subject` (or `partitionkey` if the event has no subject), another attribute, or a path
+    into the data such as `data.tenant`. `ordered` keeps the order of a key across retries.
+    `per_second` is the rate of one key. `fair` schedules keys in turn, by their `weights` (1 by
+    default). Debounced events of a key are delivered after `quiet_ms` without another event, and
+    at most `max_quiet_ms` after the first; `keep` selects the events to deliver.
     """
 
     key: str = SUBJECT
@@ -49,7 +49,7 @@ class FlowControl(msgspec.Struct, frozen=True, kw_only=True):
         return MAX_BLOCKED_FAIR if self.fair or self.quiet_ms else MAX_BLOCKED
 
     def weight(self, key: str) -> float:
-        """The share of the key among the keys that wait."""
+        """Return the weight of the key among the waiting keys."""
         return dict(self.weights).get(key, 1.0)
 
 
@@ -57,9 +57,9 @@ ORDERED = FlowControl(ordered=True, concurrency=1)
 
 
 def key_of(event: Any, path: str) -> str:
-    """Return the key of a decoded event; '' where there is no text, number or boolean at the path.
+    """Return the key of a decoded event; '' if the path leads to no text, number or boolean.
 
-    Events without a key share the key ''. The same as `key_of` in lua/_keyed.lua.
+    Events without a key share the key ''. `key_of` in lua/_keyed.lua must return the same.
     """
     if not isinstance(event, dict):
         return ""
@@ -77,7 +77,7 @@ def key_of(event: Any, path: str) -> str:
 
 
 def stored_key(value: Any) -> str:
-    """The value as it is stored: a long one, or one with a NUL, by its SHA-1."""
+    """Return the key as stored: a value that is long or contains NUL is replaced by its SHA-1."""
     if isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, int | float):

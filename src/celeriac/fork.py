@@ -1,8 +1,8 @@
-"""What a child process does after a fork with what it inherited.
+"""Keep forked child processes away from the connections of their parent.
 
-A connection made before a fork is the parent's: both processes would read each other's answers from
-one socket. The child must not use it, and must not close it either, because several drivers say
-goodbye to the server when they close.
+A connection opened before a fork belongs to the parent: otherwise both processes would read each
+other's replies from one socket. The child must neither use nor close it, because several drivers
+end the server's session when they close.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _process = os.getpid()
 def after_fork_in_child(action: Callable[[], None]) -> None:
     """Run the action once in each forked child, before the child's own code.
 
-    Works for each fork that Python makes (billiard, multiprocessing, gunicorn, `os.fork`) and in
-    uWSGI. An action that raises is logged and does not stop the others.
+    Covers every fork through Python (billiard, multiprocessing, gunicorn, `os.fork`) and in
+    uWSGI. If an action raises, the exception is logged and the other actions still run.
     """
     _actions.append(action)
 
 
 def leave_to_parent(inherited: object) -> None:
-    """Keep an object of the parent alive until this process ends, so that nothing closes it."""
-    # A list is emptied when the interpreter ends; then the driver would close the connection.
+    """Keep an object of the parent alive until this process ends, so that it is never closed."""
+    # A module-level list would be emptied at interpreter exit, and the driver would close it then.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
 
 
 def _in_child() -> None:
     global _process
-    # uWSGI with `py-call-uwsgi-fork-hooks` gets here twice.
+    # uWSGI with `py-call-uwsgi-fork-hooks` calls this twice.
     if _process == os.getpid():
         return
     _process = os.getpid()
@@ -45,18 +45,18 @@ def _in_child() -> None:
         try:
             action()
         except Exception:
-            logger.exception("%s failed after a fork", action)
+            logger.exception("celeriac: %s failed after a fork", action)
 
 
 def _register_in_uwsgi() -> None:
-    """uWSGI forks in C, and by default calls none of Python's own hooks."""
+    """Register with uWSGI, which forks in C and by default calls none of Python's hooks."""
     if "uwsgi" not in sys.modules:
         return
     try:
-        # Not `uwsgi.post_fork_hook`: this module replaces what is set there.
+        # `uwsgidecorators` replaces a hook that is set as `uwsgi.post_fork_hook`.
         import_module("uwsgidecorators").postfork(_in_child)
-    except Exception as error:  # it raises a bare one without uWSGI's master process
-        logger.debug("no fork hook in uWSGI: %s", error)
+    except Exception as error:  # a bare Exception without uWSGI's master process
+        logger.debug("celeriac: the fork hook was not registered in uWSGI: %s", error)
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -1,7 +1,7 @@
-"""Records in Redis that cannot be read: each is skipped, kept at hand, and logged once.
+"""Records in Redis that cannot be read: each is skipped, kept for reports, and logged once.
 
-Several versions of several services write the keys that a bus shares, and so may a person or a
-program that is broken. One bad record must not stop the processes that read the good ones.
+Several versions of several services write the keys of a bus; so may an operator or a faulty
+program. One invalid record must not stop the processes that read the valid ones.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_RECORD_BYTES = 1_000_000
-MAX_KEPT = 20  # of one key; all are counted
+MAX_KEPT = 20  # for one key; all are counted
 MAX_LOGGED = 1000  # in one process
 MAX_SHOWN = 100  # characters of a key, a field or a fault
 MAX_TIME_MS = 253_402_300_799_999  # the end of the year 9999, the last that Python can show
 
 
 class InvalidRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that was skipped. `field` is empty where the whole key is wrong, `more` counts the
-    records of the key that are not listed."""
+    """A record that was skipped.
+
+    `field` is empty if the key itself is invalid. `more` counts further invalid records of the key.
+    """
 
     key: str
     field: str
@@ -39,22 +41,24 @@ class InvalidRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvalidRecords:
-    """What was skipped at the last reading of each key. Thread-safe."""
+    """The records that were skipped at the last read of each key. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[str, list[InvalidRecord]] = {}
+        self._invalid: dict[str, list[InvalidRecord]] = {}
         self._logged: set[InvalidRecord] = set()
 
     def __iter__(self) -> Any:
         with self._lock:
-            return iter([one for key in sorted(self._found) for one in self._found[key]])
+            return iter([record for key in sorted(self._invalid) for record in self._invalid[key]])
 
     def decode_all(
         self, key: str, stored: Mapping[bytes, bytes], decode: Callable[[str, bytes], T]
     ) -> dict[str, T]:
-        """Return field → record for each field of a hash that `decode` accepts. `decode` raises
-        ValueError or a msgspec error for the others."""
+        """Return field → record for each field of a hash that `decode` accepts, report the others.
+
+        `decode` raises ValueError or a msgspec error for an invalid record.
+        """
         records: dict[str, T] = {}
         invalid: list[tuple[bytes, str]] = []
         for field, value in sorted(stored.items()):
@@ -65,15 +69,15 @@ class InvalidRecords:
                 records[name] = decode(name, value)
             except (ValueError, msgspec.MsgspecError, RecursionError) as error:
                 invalid.append((field, str(error) or type(error).__name__))
-        # A key of another type was read as empty: see `answer`.
+        # `answer` returns an empty value for a key of another type.
         if stored or not self._is_wrong_type(key):
             self.report(key, invalid)
         return records
 
     def report(self, key: str, invalid: Iterable[tuple[bytes, str]]) -> None:
-        """Replace what is known of the key by these pairs of a field and its fault."""
+        """Replace the invalid records of the key by these (field, fault) pairs; log new ones."""
         pairs = list(invalid)
-        if not pairs and key not in self._found:
+        if not pairs and key not in self._invalid:
             return
         more = max(0, len(pairs) - MAX_KEPT)
         records = [
@@ -82,68 +86,70 @@ class InvalidRecords:
         ]
         with self._lock:
             if records:
-                self._found[key] = records
+                self._invalid[key] = records
             else:
-                self._found.pop(key, None)
-            new = [one for one in records if one not in self._logged]
+                self._invalid.pop(key, None)
+            new = [record for record in records if record not in self._logged]
             new = new[: max(0, MAX_LOGGED - len(self._logged))]
             self._logged.update(new)
-        for one in new:
+        for record in new:
             logger.warning(
-                "celeriac: a record is skipped: %s (%d more in this key). `celeriac doctor` lists "
-                "such records and how to remove them",
-                one,
-                one.more,
+                "celeriac: skipped an invalid record: %s (%d more in this key). Run `celeriac "
+                "doctor` to list invalid records and how to remove them",
+                record,
+                record.more,
             )
 
     def unless_wrong_type(self, key: str, call: Callable[[], Any], empty: Any) -> Any:
-        """Return what the command returns, or `empty` where the key holds another type."""
+        """Return the result of the command, or `empty` if the key has another type."""
         try:
-            found = call()
+            result = call()
         except ResponseError as error:
             return self.answer(key, error, empty)
         self._clear_wrong_type(key)
-        return found
+        return result
 
-    def answer(self, key: str, answer: Any, empty: Any) -> Any:
-        """Return the answer of one of many commands, or `empty` where the key holds another type.
-        Raises an answer that is another error."""
-        if isinstance(answer, Exception):
-            if not is_wrong_type(answer):
-                raise answer
-            self.report(key, [(b"", "holds another type of Redis value than celeriac writes")])
+    def answer(self, key: str, reply: Any, empty: Any) -> Any:
+        """Return the reply of one pipelined command, or `empty` if the key has another type.
+
+        Raises any other error that the reply is.
+        """
+        if isinstance(reply, Exception):
+            if not is_wrong_type(reply):
+                raise reply
+            self.report(key, [(b"", "has another Redis type than celeriac writes")])
             return empty
         self._clear_wrong_type(key)
-        return answer
+        return reply
 
     def _clear_wrong_type(self, key: str) -> None:
         if self._is_wrong_type(key):
             self.report(key, ())
 
     def _is_wrong_type(self, key: str) -> bool:
-        found = self._found.get(key)
-        return found is not None and not found[0].field
+        records = self._invalid.get(key)
+        return records is not None and not records[0].field
 
     def inspect(self, client: Any, expected: Mapping[str, str]) -> None:
-        """Report the keys that hold another type than these. Blocks for one round trip."""
-        answers = client.execute_many([("TYPE", key) for key in expected])
-        for (key, wanted), answer in zip(expected.items(), answers, strict=True):
-            if isinstance(answer, Exception):
+        """Report the keys whose Redis type differs from `expected`. Blocks for one round trip."""
+        replies = client.execute_many([("TYPE", key) for key in expected])
+        for (key, expected_type), reply in zip(expected.items(), replies, strict=True):
+            if isinstance(reply, Exception):
                 continue  # an ACL may forbid TYPE
-            held = answer.decode()
-            if held in (wanted, "none"):
+            actual_type = reply.decode()
+            if actual_type in (expected_type, "none"):
                 self._clear_wrong_type(key)
             else:
-                self.report(key, [(b"", f"holds a {held} and must be a {wanted}")])
+                self.report(key, [(b"", f"is a {actual_type} and must be a {expected_type}")])
 
 
 def is_wrong_type(error: BaseException) -> bool:
-    """Whether a command met a key of another type, also within a script."""
+    """Return whether a command, or a command in a script, found a key of another type."""
     return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 def shown(text: str | bytes) -> str:
-    """Return the text in one short line that is safe on a terminal and in a log."""
+    """Return the text as one short line that is safe for terminals and logs."""
     if isinstance(text, bytes):
         text = text[: 4 * MAX_SHOWN].decode(errors="backslashreplace")
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: MAX_SHOWN + 1])
@@ -151,11 +157,11 @@ def shown(text: str | bytes) -> str:
 
 
 def check_time(name: str, ms: int | None) -> None:
-    """Raise ValueError for a time that is no time in ms since the epoch."""
+    """Raise ValueError for a number that is not a valid time in ms since the epoch."""
     if ms is not None and not 0 <= ms <= MAX_TIME_MS:
-        raise ValueError(f"`{name}` is no time in ms: {ms}")
+        raise ValueError(f"`{name}` is not a time in ms since the epoch: {ms}")
 
 
 def clamped_time(ms: float) -> int:
-    """Return the time in ms, or the nearest that a calendar has."""
+    """Return the time in ms, limited to the years that `datetime` supports."""
     return int(max(0, min(ms, MAX_TIME_MS)))

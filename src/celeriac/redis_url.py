@@ -1,6 +1,6 @@
-"""What a Redis URL says: which server, cluster or Sentinels, with which options. Pure.
+"""Parsing of Redis URLs: the server, cluster or Sentinels, and the options. Pure.
 
-Not urlsplit: from Python 3.11 on its versions differ in which lists of nodes they refuse.
+It does not use urlsplit, because patch releases of Python differ in the lists of nodes they accept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECRET = re.compile(r"(?i)([?&][\w.-]*(?:password|passwd|passphrase|secret|toke
 
 
 def switch(text: str) -> bool:
-    """Raises ValueError."""
+    """Return the bool of 1/0, true/false, yes/no, on/off. Raises ValueError."""
     if text.lower() in _YES:
         return True
     if text.lower() in _NO:
@@ -39,7 +39,7 @@ def switch(text: str) -> bool:
     raise ValueError("must be true or false")
 
 
-# What may stand behind the `?`, and what its value is.
+# The options after the `?`, and how their values are parsed.
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "cluster": switch,
     "db": int,
@@ -69,7 +69,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class URLParts:
-    """A URL taken apart, nothing decoded yet. `hosts` may name several nodes."""
+    """The parts of a URL, still encoded. `hosts` may list several nodes."""
 
     scheme: str
     login: str = field(repr=False)
@@ -80,7 +80,7 @@ class URLParts:
 
 
 def split_url(url: str) -> URLParts:
-    """Never raises."""
+    """Return the parts of any text as far as it is a URL. Never raises."""
     scheme, _, rest = url.partition("://")
     rest, _, fragment = rest.partition("#")
     rest, _, query = rest.partition("?")
@@ -90,15 +90,15 @@ def split_url(url: str) -> URLParts:
 
 
 def address(url: str) -> str:
-    """Return the URL, or list of URLs, without passwords, for messages."""
+    """Return the URL, or list of URLs, with passwords masked, for messages."""
     return "".join(map(_masked, re.split(r"([;,](?=[\w+.-]+://))", url)))
 
 
 def _masked(url: str) -> str:
-    scheme, there, rest = url.partition("://")
-    # The last @: a password that was not encoded may hold any character.
+    scheme, separator, rest = url.partition("://")
+    # The last @, because an unencoded password may contain an @.
     login, at, tail = rest.rpartition("@")
-    if not there:
+    if not separator:
         return url
     if at and ":" in login:
         login = f"{login.partition(':')[0]}:***"
@@ -107,36 +107,36 @@ def _masked(url: str) -> str:
 
 
 def is_cluster(url: str) -> bool:
-    """Whether it names a Redis Cluster: `redis+cluster://…`, or `?cluster=true`."""
+    """Return whether the URL names a Redis Cluster: `redis+cluster://…` or `?cluster=true`."""
     parts = split_url(url)
-    asked = dict(parse_qsl(parts.query)).get("cluster", "")
-    return parts.scheme.endswith(CLUSTER) or asked.lower() in _YES
+    option = dict(parse_qsl(parts.query)).get("cluster", "")
+    return parts.scheme.endswith(CLUSTER) or option.lower() in _YES
 
 
 def is_sentinel(url: str) -> bool:
-    """Whether it names Sentinels, which know the master: `redis+sentinel://…`."""
+    """Return whether the URL names Sentinels: `redis+sentinel://…`."""
     return split_url(url).scheme.endswith(SENTINEL)
 
 
 def url_faults(url: str) -> Iterator[str]:
-    """Yield what is wrong with the URL, without any secret in it."""
+    """Yield each fault of the URL as text without secrets."""
     parts = split_url(url)
     if f"{parts.scheme}://" not in SCHEMES or "://" not in url:
-        # Only what can be a scheme: the rest may hold a password.
-        found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", url)
+        # Show only what can be a scheme, because the rest may contain a password.
+        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", url)
         yield (
-            f"begins with {found[0] if found else ''!r}: must begin with {', '.join(SCHEMES)}, "
+            f"begins with {scheme[0] if scheme else ''!r}: must begin with {', '.join(SCHEMES)}, "
             "e.g. redis://127.0.0.1:6379/0"
         )
         return
     if "@" in parts.path + parts.query + parts.fragment and not parts.login:
         yield (
-            "has an @ behind a /, ? or #. In a user, password or option write %2F, %3F, %23 and "
+            "has an @ after a /, ? or #. In a user, password or option, write %2F, %3F, %23 and "
             "%40 for these characters"
         )
         return
     if parts.fragment:
-        yield "has a #, which means nothing here. In a password write %23"
+        yield "has a fragment after #, which is not supported. In a password, write %23"
         return
     yield from _host_faults(url, parts)
     yield from _option_faults(parts)
@@ -145,20 +145,20 @@ def url_faults(url: str) -> Iterator[str]:
 def _host_faults(url: str, parts: URLParts) -> Iterator[str]:
     if parts.scheme == "unix":
         if parts.hosts or len(parts.path) < 2:
-            yield "names no socket: unix:///run/redis.sock, or unix://user:password@/run/redis.sock"
+            yield "names no socket. Write unix:///run/redis.sock or unix://user:password@/run/redis.sock"
         return
     several = is_cluster(url) or is_sentinel(url)
     if "," in parts.hosts and not several:
         yield (
-            "names several hosts: only redis+cluster:// and redis+sentinel:// may. "
-            "celeriac does not guess which of several servers holds the events"
+            "names several hosts, which only redis+cluster:// and redis+sentinel:// support. "
+            "Name the one server that stores the events"
         )
         return
     try:
         for text in parts.hosts.split(","):
             _node(text, REDIS_PORT)
     except ValueError as error:
-        yield f"has no host that can be reached ({error}), e.g. redis://127.0.0.1:6379/0"
+        yield f"has an invalid host ({error}). Write, for example, redis://127.0.0.1:6379/0"
     if is_sentinel(url):
         try:
             SentinelURL.parse(url)
@@ -168,12 +168,12 @@ def _host_faults(url: str, parts: URLParts) -> Iterator[str]:
         if parts.path.strip("/") not in ("", "0"):
             yield _ONE_DATABASE.format(parts.path.strip("/")[:10])
     elif not re.fullmatch(r"(/[0-9]*)?", parts.path):
-        yield "has something else than the number of a database behind the host, e.g. /0"
+        yield "has a path that is not a database number. Write, for example, /0 after the host"
 
 
 _ONE_DATABASE = (
-    "names database {}: a Redis Cluster has database 0 only. CELERIAC_NAMESPACE keeps two buses "
-    "apart"
+    "names database {}, but a Redis Cluster has database 0 only. Separate two buses with "
+    "CELERIAC_NAMESPACE"
 )
 
 
@@ -181,24 +181,25 @@ def _option_faults(parts: URLParts) -> Iterator[str]:
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         parse = OPTIONS.get(name)
         if parse is None:
-            yield f"has the option {name[:40]!r}: there are {', '.join(sorted(OPTIONS))}"
+            known = ", ".join(sorted(OPTIONS))
+            yield f"has the unknown option {name[:40]!r}. The options are {known}"
             continue
         try:
             parse(value)
         except ValueError as error:
-            said = error if parse is switch else "must be a number"
-            yield f"has a wrong option: {name}: {said}"
+            reason = error if parse is switch else "must be a number"
+            yield f"has an invalid value for {name}: {reason}"
         if name.startswith("ssl_") and not parts.scheme.startswith("rediss"):
-            yield f"has the option {name}, and {parts.scheme}:// is without TLS: write rediss"
+            yield f"has the option {name}, but {parts.scheme}:// is without TLS. Write rediss"
         if name.startswith("sentinel_") and not parts.scheme.endswith(SENTINEL):
-            yield f"has the option {name}, which is for redis+sentinel://"
+            yield f"has the option {name}, which is for redis+sentinel:// only"
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterURL:
-    """`redis+cluster://user:password@host:port,host:port?options`, taken apart.
+    """`redis+cluster://user:password@host:port,host:port?options`, parsed.
 
-    `seeds` are asked for the others; one that answers is enough.
+    One reachable seed is enough to discover the other nodes.
     """
 
     scheme: str
@@ -208,7 +209,7 @@ class ClusterURL:
 
     @classmethod
     def parse(cls, url: str) -> ClusterURL:
-        """Raises ConfigurationError, without the password in it."""
+        """Return the parsed URL. Raises ConfigurationError without the password."""
         parts = split_url(url)
         if parts.path.strip("/") not in ("", "0"):
             fault = _ONE_DATABASE.format(parts.path.strip("/")[:10])
@@ -217,8 +218,8 @@ class ClusterURL:
             seeds = tuple(_node(text, REDIS_PORT) for text in parts.hosts.split(","))
         except ValueError as error:
             raise ConfigurationError(
-                f"CELERIAC_REDIS_URL: {parts.hosts!r} are no nodes of a cluster ({error}); e.g. "
-                "redis+cluster://10.0.0.1:6379,10.0.0.2:6379"
+                f"CELERIAC_REDIS_URL: {parts.hosts!r} is not a valid list of cluster nodes "
+                f"({error}). Write, for example, redis+cluster://10.0.0.1:6379,10.0.0.2:6379"
             ) from None
         options = [(k, v) for k, v in parse_qsl(parts.query) if k != "cluster"]
         scheme = parts.scheme.removesuffix(CLUSTER)
@@ -226,16 +227,16 @@ class ClusterURL:
         return cls(scheme, login, seeds, urlencode(options))
 
     def of(self, node: Node) -> str:
-        """The URL of one node, with the same login and options."""
+        """Return the URL of one node, with the same login and options."""
         query = f"?{self.query}" if self.query else ""
         return f"{self.scheme}://{self.login}{shown_node(node)}{query}"
 
 
 @dataclass(frozen=True, slots=True)
 class SentinelURL:
-    """`redis+sentinel://user:password@host:port,host:port/MASTER/DB?options`, taken apart.
+    """`redis+sentinel://user:password@host:port,host:port/MASTER/DB?options`, parsed.
 
-    `options` are redis-py's, for the master; with TLS the Sentinels have the same.
+    `options` are those of redis-py for the master; with TLS, the Sentinels use them, too.
     """
 
     tls: bool
@@ -247,12 +248,12 @@ class SentinelURL:
 
     @classmethod
     def parse(cls, url: str) -> SentinelURL:
-        """Raises ValueError, without the password in it."""
+        """Return the parsed URL. Raises ValueError without the password."""
         parts = split_url(url)
         master, _, db = parts.path.strip("/").partition("/")
         if not re.fullmatch(r"[\w.-]+", master) or not re.fullmatch(r"[0-9]*", db):
             raise ValueError(
-                "does not name the master that the Sentinels watch: "
+                "does not name the master that the Sentinels monitor. Write, for example, "
                 "redis+sentinel://10.0.0.1:26379,10.0.0.2:26379/mymaster/0"
             )
         nodes = tuple(_node(text, SENTINEL_PORT) for text in parts.hosts.split(","))
@@ -273,13 +274,13 @@ class SentinelURL:
         return cls(tls, nodes, master, parts.login, options, sentinel)
 
     def broker_url(self) -> str:
-        """As kombu spells it. The master's name goes into its transport options."""
+        """Return the URL for kombu, which takes the master's name from its transport options."""
         login, db = (f"{self.login}@" if self.login else ""), self.options["db"]
         return ";".join(f"sentinel://{login}{shown_node(node)}/{db}" for node in self.nodes)
 
 
 def shown_node(node: Node) -> str:
-    """As in a URL."""
+    """Return the node as in a URL, with an IPv6 address in brackets."""
     host, port = node
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -288,16 +289,16 @@ _NODE = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:/@\s]*))(?:
 
 
 def _node(text: str, port: int) -> Node:
-    """Raises ValueError."""
-    found = _NODE.fullmatch(text)
-    if found is None:
-        raise ValueError("a host is wrong; an IPv6 address stands in [ ]")
-    host = found["six"] or found["host"]
+    """Return host and port; `port` is the default. Raises ValueError."""
+    match = _NODE.fullmatch(text)
+    if match is None:
+        raise ValueError("a host is malformed; write an IPv6 address in [ ]")
+    host = match["six"] or match["host"]
     if not host:
         raise ValueError("a host is missing")
-    if found["port"] is None:
+    if match["port"] is None:
         return host, port
-    # What stands there may be the rest of a password.
-    if not re.fullmatch(r"[0-9]{1,5}", found["port"]) or not 0 < int(found["port"]) < 65536:
+    # The message does not show the port, which may be part of a password.
+    if not re.fullmatch(r"[0-9]{1,5}", match["port"]) or not 0 < int(match["port"]) < 65536:
         raise ValueError("a port must be a number from 1 to 65535")
-    return host, int(found["port"])
+    return host, int(match["port"])

@@ -1,4 +1,4 @@
-"""A service: its settings, its handlers, and where its events live."""
+"""A service: its settings, its handlers and the backend of its events."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from celeriac.store.factory import Backend, redis_backend
 
 
 class Service:
-    """What dispatcher and executor work for."""
+    """The settings, handlers and backend that dispatcher and executor share."""
 
-    # While a test runs in memory, every service of the process works on this one instead of its
-    # own: no bus that the test did not think of reaches Redis. See celeriac.testing.
-    instead: ClassVar[Backend | None] = None
+    # While a test runs in memory, every service of the process uses this backend, so that no bus of
+    # the application reaches Redis by accident. See celeriac.testing.
+    override: ClassVar[Backend | None] = None
 
     def __init__(self, settings: Settings, middleware: Sequence[Middleware] = ()) -> None:
         self.settings = settings
@@ -42,21 +42,21 @@ class Service:
         return MappingProxyType(self._handlers)
 
     def add(self, handler: Handler) -> None:
-        """Raises SubscriptionError where the name is taken."""
-        there = self._handlers.get(handler.id)
-        if there is not None:
-            first = f"{there.function.__module__}.{qualified_name(there.function)}"
+        """Register a handler. Raises SubscriptionError if its id is taken."""
+        existing = self._handlers.get(handler.id)
+        if existing is not None:
+            first = f"{existing.function.__module__}.{qualified_name(existing.function)}"
             raise SubscriptionError(
-                f"@bus.on for {handler.id}: the name is taken by {first}; a handler's name is its "
-                "durable identity, so give one of them another with @bus.on(..., name='...')"
+                f"@bus.on for {handler.id}: the name is taken by {first}. A handler's name is its "
+                "durable identity: give one of them another with @bus.on(..., name='...')"
             )
         self._handlers[handler.id] = handler
 
     @property
     def backend(self) -> Backend:
-        """Where the events of the service live. Connects to nothing yet."""
-        if Service.instead is not None:
-            return Service.instead
+        """The backend that stores the events of the service. Access does not connect."""
+        if Service.override is not None:
+            return Service.override
         if self._backend is None:
             self._backend = redis_backend(self.settings)
         return self._backend
@@ -67,8 +67,8 @@ class Service:
 
     @property
     def emitting(self) -> Backend:
-        """Where `emit` appends: the backend, by way of the spool where there is one."""
-        if not self.settings.spool or Service.instead is not None:
+        """The backend that `emit` appends to: through the spool if the service has one."""
+        if not self.settings.spool or Service.override is not None:
             return self.backend
         if self._spooling is None or self._spooling[0] is not self.backend:
             self._spooling = self.backend, _with_spool(self.backend, self.settings)
@@ -76,13 +76,13 @@ class Service:
 
 
 def _with_spool(backend: Backend, settings: Settings) -> Backend:
-    # Here and not above: who has no spool is spared the import of SQLite.
+    # Imported here so that only services with a spool import SQLite.
     from celeriac.spool import AsyncSpooledEventLog, SpooledEventLog, SpoolFile
 
     spooled = SpooledEventLog(
         backend.event_log, SpoolFile(settings.spool, settings.spool_max_bytes), settings
     )
-    appending: Any = spooled  # all of EventLog that emitters use
+    appending: Any = spooled  # has the part of EventLog that emitters use
     return replace(
         backend,
         event_log=appending,
@@ -91,6 +91,6 @@ def _with_spool(backend: Backend, settings: Settings) -> Backend:
 
 
 def worker_name(label: str) -> str:
-    """A name no other worker has or had: its deliveries must not be taken for another's."""
+    """Return a name that no other worker has or had, so that deliveries have one owner."""
     node = label if "@" in label else f"{label}@{socket.gethostname()}"
     return f"{node}/{os.getpid()}-{secrets.token_hex(2)}"

@@ -16,10 +16,10 @@ from celeriac.errors import ConfigurationError
 from celeriac.redis_url import is_cluster, url_faults
 
 VERSION = "0.1.0"
-MOST_IN_A_HINT = 10_000
+MAX_DELIVERIES_PER_TASK = 10_000
 DAY = 24 * 3600.0
 logger = logging.getLogger(__name__)
-_ignored: set[str] = set()  # variables that were logged, once for each process
+_ignored: set[str] = set()  # variables already logged in this process
 _SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
@@ -31,16 +31,16 @@ class Settings:
     A field that is not given is read from `CELERIAC_<NAME>`.
 
     `retention` and `retention_count` limit how much of a domain's event log is kept. An event that
-    a handler has not finished is never trimmed. The matrix keeps a row for `dedup_window` at least,
-    and for twice that at most; for that long the same source and event id are one event.
-    `sensitive` is a comma-separated list of data members that are masked everywhere. Keys are JSON
-    Web Keys, or the path of a file or directory that holds them. `emitted_domains` is a
+    a handler has not completed is never trimmed. The matrix keeps a row for `dedup_window` at least
+    and for twice `dedup_window` at most; during this time, the same source and event id are one
+    event. `sensitive` is a comma-separated list of data members that are masked everywhere. Keys
+    are JSON Web Keys, or the path of a file or directory with keys. `emitted_domains` is a
     comma-separated list of domains whose delayed events the workers of this service enqueue, in
     addition to the domains that they read. `outbox_url` is the database whose outbox the workers
-    relay; with `outbox_fsync`, rows stay until the published events are on the disk of Redis.
+    relay; with `outbox_fsync`, rows stay until Redis has the published events on disk.
     """
 
-    # They may hold a password.
+    # Not shown, because URLs may contain a password.
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     broker_url: str = field(default="", repr=False)
     service: str = ""
@@ -52,7 +52,7 @@ class Settings:
     encryption_key: str = field(default="", repr=False)
     require_signature: bool = False
     emitted_domains: str = ""
-    # It may hold a password.
+    # Not shown, because the URL may contain a password.
     outbox_url: str = field(default="", repr=False)
     outbox_fsync: bool = False
 
@@ -83,24 +83,24 @@ class Settings:
     metrics_port: int = 0
     metrics_address: str = "127.0.0.1"
 
-    # Names of the settings that were given, not defaulted. No setting itself.
+    # The names of the settings that do not have their default; not a setting.
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
-        """Settings from `given`, then the environment, then Django's settings where
-        `celeriac.contrib.django` is installed, then the defaults.
+        """Return validated settings from, in this order: `given`, the environment, Django's
+        settings (if `celeriac.contrib.django` is installed), the defaults.
 
-        Raises ConfigurationError, which lists every fault at once.
+        Raises ConfigurationError, which lists every fault.
         """
-        hosted = _of_django() if environ is None else {}
+        django = _of_django() if environ is None else {}
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         faults: list[str] = []
-        known = {one.name: one for one in fields(cls) if one.name != "given"}
-        for name in (given.keys() | hosted.keys()) - known.keys():
-            faults.append(f"{name}: no such setting; there are {', '.join(sorted(known))}")
-        for name, one in known.items():
+        known = {setting.name: setting for setting in fields(cls) if setting.name != "given"}
+        for name in (given.keys() | django.keys()) - known.keys():
+            faults.append(f"{name}: no such setting. The settings are {', '.join(sorted(known))}")
+        for name, setting in known.items():
             value = given.get(name)
             variable = f"CELERIAC_{name.upper()}"
             if value is None and environ.get(variable, "") != "":
@@ -108,11 +108,11 @@ class Settings:
                 if _is_of_kubernetes(variable, value):
                     value = None
             if value is None:
-                value = hosted.get(name)
+                value = django.get(name)
             if value is None:
                 continue
             try:
-                values[name] = _convert(value, type(one.default))
+                values[name] = _convert(value, type(setting.default))
             except ValueError as error:
                 faults.append(f"{variable}={value!r}: {error}")
         if not faults:
@@ -120,7 +120,9 @@ class Settings:
             faults = list(settings._faults())
             if not faults:
                 return settings._completed()
-        raise ConfigurationError("celeriac cannot start:\n  " + "\n  ".join(faults))
+        raise ConfigurationError(
+            "celeriac cannot start. Correct these settings:\n  " + "\n  ".join(faults)
+        )
 
     @property
     def sensitive_names(self) -> frozenset[str]:
@@ -133,37 +135,45 @@ class Settings:
         return frozenset(filter(None, map(str.strip, self.emitted_domains.split(","))))
 
     def differing(self, other: Settings) -> list[str]:
-        """Return the settings in which the two differ, for people: with both values, unless they
-        may hold a password."""
-        found = []
-        for one in fields(self):
-            values = getattr(self, one.name), getattr(other, one.name)
-            if one.compare and values[0] != values[1]:
-                shown = f" ({values[0]!r} and {values[1]!r})" if one.repr else ""
-                found.append(f"{one.name}{shown}")
-        return found
+        """Return the names of the settings that differ, for display.
+
+        Each has both values, except for settings that may contain a password.
+        """
+        differences = []
+        for setting in fields(self):
+            values = getattr(self, setting.name), getattr(other, setting.name)
+            if setting.compare and values[0] != values[1]:
+                shown = f" ({values[0]!r} and {values[1]!r})" if setting.repr else ""
+                differences.append(f"{setting.name}{shown}")
+        return differences
 
     def _faults(self) -> list[str]:
         faults = []
         faults += [f"CELERIAC_REDIS_URL {fault}" for fault in url_faults(self.redis_url)]
         if self.service and not _SERVICE.fullmatch(self.service):
             faults.append(
-                f"CELERIAC_SERVICE={self.service!r}: letters, digits, _ and -, e.g. 'billing'; "
-                "it is the first part of each handler's name and the name of the queue"
+                f"CELERIAC_SERVICE={self.service!r}: may have letters, digits, _ and - only, e.g. "
+                "'billing'; it is the first part of each handler's id and the name of the queue"
             )
         if not re.fullmatch(r"[A-Za-z0-9_.:-]+", self.namespace):
-            faults.append(f"CELERIAC_NAMESPACE={self.namespace!r}: letters, digits and _ . : -")
+            faults.append(
+                f"CELERIAC_NAMESPACE={self.namespace!r}: may have letters, digits and _ . : - only"
+            )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 known = ", ".join(choice for choice in choices if choice)
-                faults.append(f"CELERIAC_{name.upper()}={getattr(self, name)!r}: one of {known}")
-        if self.max_chunk > MOST_IN_A_HINT:
-            faults.append(f"CELERIAC_MAX_CHUNK={self.max_chunk}: at most {MOST_IN_A_HINT}")
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if not least <= value < math.inf:
                 faults.append(
-                    f"CELERIAC_{name.upper()}={value}: must be finite and at least {least}"
+                    f"CELERIAC_{name.upper()}={getattr(self, name)!r}: must be one of {known}"
+                )
+        if self.max_chunk > MAX_DELIVERIES_PER_TASK:
+            faults.append(
+                f"CELERIAC_MAX_CHUNK={self.max_chunk}: must be at most {MAX_DELIVERIES_PER_TASK}"
+            )
+        for name, minimum in _MINIMUM.items():
+            value = getattr(self, name)
+            if not minimum <= value < math.inf:
+                faults.append(
+                    f"CELERIAC_{name.upper()}={value}: must be finite and at least {minimum}"
                 )
         return faults
 
@@ -175,13 +185,13 @@ class Settings:
         )
 
 
-# Settings that shape what is stored. The bus has one value for each: see `bus_settings`.
+# Settings that all services of a bus share: see `bus_settings`.
 BUS_WIDE = (
     "retention", "retention_count", "dedup_window", "dead_retention", "max_dead_letters",
     "max_backlog", "max_domains",
 )  # fmt: skip
 
-_LEAST: dict[str, float] = {
+_MINIMUM: dict[str, float] = {
     "metrics_port": 0,
     "emit_timeout": 0.01,
     "max_event_bytes": 256,
@@ -211,18 +221,21 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 def parse_number(name: str, text: str) -> int | float:
     """Return the value of a numeric setting from its text.
 
-    Raises ValueError, which says what the value must be.
+    Raises ValueError, which states what the value must be.
     """
-    kind = next(type(one.default) for one in fields(Settings) if one.name == name)
+    kind = next(type(setting.default) for setting in fields(Settings) if setting.name == name)
     value: int | float = _convert(text, kind)
-    if not _LEAST[name] <= value < math.inf:
-        raise ValueError(f"must be finite and at least {_LEAST[name]}")
+    if not _MINIMUM[name] <= value < math.inf:
+        raise ValueError(f"must be finite and at least {_MINIMUM[name]}")
     return value
 
 
 def _of_django() -> Mapping[str, Any]:
-    """`CELERIAC` and `CELERIAC_*` of Django's settings, where this process uses Django and has
-    `celeriac.contrib.django` installed. Its workers relay what its transactions write."""
+    """Return `CELERIAC` and `CELERIAC_*` of Django's settings.
+
+    Empty unless this process uses Django with `celeriac.contrib.django` installed. By default its
+    workers relay the outbox of the default database.
+    """
     conf: Any = sys.modules.get("django.conf")
     if conf is None:
         return {}
@@ -231,23 +244,23 @@ def _of_django() -> Mapping[str, Any]:
         return {}
     if not any(app.startswith("celeriac.contrib.django") for app in django.INSTALLED_APPS):
         return {}
-    found: dict[str, Any] = {"outbox_url": "django:default"}
-    found |= {name.lower(): value for name, value in getattr(django, "CELERIAC", {}).items()}
+    values: dict[str, Any] = {"outbox_url": "django:default"}
+    values |= {name.lower(): value for name, value in getattr(django, "CELERIAC", {}).items()}
     for name in dir(django):
         if name.startswith("CELERIAC_"):
-            found[name.removeprefix("CELERIAC_").lower()] = getattr(django, name)
-    return found
+            values[name.removeprefix("CELERIAC_").lower()] = getattr(django, name)
+    return values
 
 
 def _is_of_kubernetes(variable: str, value: str) -> bool:
-    """Whether Kubernetes put the variable there for a Service called `celeriac-…`."""
+    """Return whether Kubernetes set the variable, for a Service called `celeriac-…`."""
     if not (variable.endswith("_PORT") and _SERVICE_PORT.match(value)):
         return False
     if variable not in _ignored:
         _ignored.add(variable)
         logger.info(
-            "celeriac: %s=%s is ignored: Kubernetes sets it for a Service of that name. "
-            "enableServiceLinks: false in the pod's specification leaves it out",
+            "celeriac: %s=%s is ignored, because Kubernetes sets it for a Service of that name. "
+            "Set enableServiceLinks: false in the pod's specification to remove it",
             variable,
             value,
         )
@@ -275,7 +288,7 @@ def _convert_switch(value: Any) -> bool:
 
 
 def _broker_from(redis_url: str) -> str:
-    """Celery's spelling of a unix socket differs from redis-py's; a cluster cannot be a broker."""
+    """Return the broker URL for a Redis URL; empty for a cluster, which cannot be a broker."""
     if is_cluster(redis_url):
         return ""
     if redis_url.startswith("unix://"):

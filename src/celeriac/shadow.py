@@ -65,13 +65,15 @@ def shadow(
         SubscriptionError: The task has no results, or an argument is wrong.
     """
     if not callable(getattr(task, "apply_async", None)):
-        raise SubscriptionError(f"shadow() got {task!r}: give the decorated task itself")
+        raise SubscriptionError(
+            f"shadow() got {task!r}: must be a Celery task. Pass the decorated function"
+        )
     if isinstance(moved, bool) or not isinstance(moved, (int, float)) or not 0 <= moved <= 1:
-        raise SubscriptionError(f"moved={moved!r}: a part of the subjects, from 0 to 1")
+        raise SubscriptionError(f"moved={moved!r}: must be a number from 0 to 1")
     app = task.app
     if task.ignore_result or app.backend.__class__.__name__ == "DisabledBackend":
         raise SubscriptionError(
-            f"shadow() needs the results of {task.name}: set result_backend, and leave out "
+            f"{task.name} has no results, which shadow() needs. Set result_backend, and remove "
             "ignore_result=True and task_ignore_result"
         )
     publisher = _Publisher(bus, type, data, subject, moved)
@@ -81,7 +83,7 @@ def shadow(
         _await_outcome(app.AsyncResult(event.id))
 
     name = f"{task.name.rpartition('.')[2]}_task"
-    outcome.__doc__ = f"Waits for the task {task.name}, and ends as it does."
+    outcome.__doc__ = f"Has the outcome of the task {task.name}."
     bus.on(
         type,
         name=name,
@@ -106,15 +108,15 @@ def is_moved(what: Any) -> bool:
 def _await_outcome(result: Any) -> None:
     state = result.state
     if state in _ENDED:
-        # Its message may hold data.
+        # Without its message, which may contain data.
         raise Reject(f"the task ended as {state}: {result.result.__class__.__name__}")
     if state != "SUCCESS":
         wait = min(LONGEST_WAIT_S, 2.0 ** min(current_attempt(), 6))
-        raise Retry(f"the task has not finished: {state}", after=wait)
+        raise Retry(f"the task is not complete: {state}", after=wait)
 
 
 class _Publisher:
-    """Emits an event for a call of the task, with the id of the task."""
+    """Emits an event for each call of the task, with the task's id."""
 
     def __init__(
         self,
@@ -128,7 +130,7 @@ class _Publisher:
         self._data, self._subject, self._moved = data, subject, moved
 
     def __call__(self, headers: Any = None, body: Any = None, **_: Any) -> None:
-        """Never raises: the task is published in any case."""
+        """Emit the event. Never raises, so that the task is published in any case."""
         if not isinstance(headers, dict) or headers.get("retries"):
             return
         try:
@@ -137,14 +139,14 @@ class _Publisher:
         except Exception as error:
             # A mistake in `data` or `subject` must not break the caller of the task.
             logger.warning(
-                "celeriac: no %s beside task %s, which does the work itself (%s)",
+                "celeriac: %s was not emitted for task %s, which is not moved (%s)",
                 self._type,
                 headers.get("id"),
                 str(error) if isinstance(error, CeleriacError) else type(error).__name__,
             )
 
     def _emit(self, headers: dict[str, Any], args: Any, kwargs: Any) -> bool:
-        """Emit the event before the task, which must know whether the handler has the call."""
+        """Emit the event and return whether the call is moved, for the header of the task."""
         subject = self._subject(*args, **kwargs) if self._subject else None
         moved = in_share(subject or headers["id"], self._moved)
         eta = headers.get("eta")

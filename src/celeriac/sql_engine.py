@@ -1,4 +1,4 @@
-"""What is done to the engines of SQLAlchemy that a service was given: forks, and tables."""
+"""SQLAlchemy engines of the application: protection from forks, and table creation."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from celeriac.fork import after_fork_in_child, leave_to_parent
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
 
-# The relay and the inbox's own statements know no tenants: they look where unqualified names lead.
+# The relay and the inbox use unqualified table names, without the tenants of schema_translate_map.
 UNTRANSLATED = {"schema_translate_map": None}
 
-# Weak: an engine or a sessionmaker that the application drops is dropped.
+# Weak, so that an engine or sessionmaker that the application drops is collected.
 _engines: WeakSet[Any] = WeakSet()
 _factories: WeakSet[Any] = WeakSet()
 
 
 def protect_from_forks(given: Any) -> None:
-    """Give each forked child a connection pool of its own; the parent keeps its connections.
+    """Give each forked child its own connection pool; the parent keeps its connections.
 
-    Takes an Engine, AsyncEngine, Connection, sessionmaker or async_sessionmaker. Of a sessionmaker
-    the engines count that it has at the time of the fork. Connects to nothing; idempotent.
+    Takes an Engine, AsyncEngine, Connection, sessionmaker or async_sessionmaker. A sessionmaker's
+    engines are read at the time of the fork. Does not connect; idempotent.
     """
     if hasattr(given, "kw"):
         _factories.add(given)
@@ -35,7 +35,7 @@ def protect_from_forks(given: Any) -> None:
 
 
 def create_all(metadata: MetaData, bind: Engine | Connection) -> None:
-    """Create the missing tables where unqualified names lead. Blocks; idempotent."""
+    """Create the missing tables in the default schema. Blocks; idempotent."""
     from sqlalchemy import Engine
 
     protect_from_forks(bind)
@@ -43,7 +43,7 @@ def create_all(metadata: MetaData, bind: Engine | Connection) -> None:
         with bind.begin() as connection:
             create_all(metadata, connection)
         return
-    # A connection's options are changed in place, and it is the caller's.
+    # Restored below, because execution_options changes the caller's connection in place.
     translated = bind.get_execution_options().get("schema_translate_map")
     bind.execution_options(**UNTRANSLATED)
     try:
@@ -53,7 +53,7 @@ def create_all(metadata: MetaData, bind: Engine | Connection) -> None:
 
 
 def _engines_of(given: Any) -> Iterator[Any]:
-    """The engines of an application's object, without options and without asyncio around them."""
+    """Yield the plain engines of an engine, connection or sessionmaker."""
     if hasattr(given, "kw"):  # a sessionmaker
         binds = (given.kw.get("bind"), *(given.kw.get("binds") or {}).values())
         for bind in binds:
@@ -61,7 +61,7 @@ def _engines_of(given: Any) -> Iterator[Any]:
         return
     engine = getattr(given, "sync_engine", given)
     engine = getattr(engine, "engine", engine)
-    # `engine.execution_options()` makes another face of the same pool.
+    # `engine.execution_options()` returns a proxy that shares the pool.
     while hasattr(engine, "_proxied"):
         engine = engine._proxied
     if hasattr(engine, "dispose"):
@@ -69,23 +69,23 @@ def _engines_of(given: Any) -> Iterator[Any]:
 
 
 def _refuse_inherited(engine: Any) -> None:
-    """For forks that Python does not see: connect anew where a pool hands out a parent's."""
+    """Replace a parent's connection at checkout, for forks that Python does not notice."""
     from sqlalchemy import event
     from sqlalchemy.exc import DisconnectionError
 
-    # Of connections older than this listener it is not known which process made them.
-    oldest = os.getpid()
+    # Connections older than this listener have no record of their process.
+    default_pid = os.getpid()
 
     def connected(_: Any, record: Any) -> None:
         record.info["celeriac.process"] = os.getpid()
 
     def checked_out(connection: Any, record: Any, proxy: Any) -> None:
-        maker = record.info.get("celeriac.process", oldest)
-        if maker == os.getpid():
+        owner = record.info.get("celeriac.process", default_pid)
+        if owner == os.getpid():
             return
         leave_to_parent(connection)
         record.dbapi_connection = proxy.dbapi_connection = None
-        raise DisconnectionError(f"process {maker} made this connection before a fork")
+        raise DisconnectionError(f"process {owner} opened this connection before a fork")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "checkout", checked_out)
@@ -95,13 +95,13 @@ def _in_child() -> None:
     for factory in list(_factories):
         protect_from_forks(factory)
     for engine in list(_engines):
-        # Its locks and counts are those of the fork's moment, its connections the parent's.
+        # The pool has the locks and counts of the time of the fork, and the parent's connections.
         leave_to_parent(engine.pool)
         engine.dispose(close=False)
 
 
 def _in_memory(engine: Any) -> bool:
-    """Whether the database lies in the memory that the child has a copy of, without a thread."""
+    """Return whether the database is SQLite in memory, which a fork copies to the child."""
     if engine.dialect.name != "sqlite" or engine.dialect.is_async:
         return False
     database = engine.url.database or ":memory:"

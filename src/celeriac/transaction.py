@@ -1,7 +1,7 @@
-"""Transactions that an emit joins by itself, without being handed one.
+"""The hook by which an emit joins the current database transaction.
 
-An integration that knows of the transaction in force, as Django does, sets `find`. It is None
-where there is no such integration, which costs an emit one comparison.
+An integration that can detect the current transaction, such as Django's, sets `find`. Without an
+integration it is None, which costs an emit one comparison.
 """
 
 from __future__ import annotations
@@ -11,6 +11,6 @@ from typing import Any
 
 Write = Callable[[Sequence[dict[str, Any]]], None]
 
-# Takes the name of a database, or None for the usual one; returns what writes rows in the
-# transaction that is open there, or None where none is.
+# Takes the name of a database, or None for the default. Returns a function that writes rows in the
+# open transaction of that database, or None if no transaction is open.
 find: Callable[[str | None], Write | None] | None = None

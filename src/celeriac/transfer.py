@@ -1,66 +1,66 @@
-"""How long the transfer of many bytes may take, and how many are sent or read at once. Pure."""
+"""Sizes and timeouts of bulk transfers: pipelines, slices and pages. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-# Of one pipeline of events: on a link of 8 MB/s less than a tenth of a second.
+# Size of one pipeline of events: under 0.1 s on a link of 8 MB/s.
 PORTION_BYTES = 512 * 1024
-# Written at once; each has the whole time-out of the connection.
+# Size of one write; each write has the full timeout of the connection.
 SLICE = 64 * 1024
-# Stored events are read a page at a time: few at first, then as many as PAGE_BYTES are likely to
-# hold. One script moves as many.
+# Stored events are read in pages: a small first page, then pages of about PAGE_BYTES. A script that
+# moves events moves one page.
 FIRST_PAGE, PAGE_BYTES = 20, 4_000_000
-SLOWEST = 250_000  # bytes/s: a link that is slower counts as broken
+MIN_BYTES_PER_S = 250_000  # a slower link counts as broken
 
 T = TypeVar("T")
 
 
 def transfer_time(size: int) -> float:
-    """Return the seconds that so many bytes may take beyond the usual."""
-    return size / SLOWEST if size > SLICE else 0.0
+    """Return the seconds to add to a timeout for a transfer of `size` bytes."""
+    return size / MIN_BYTES_PER_S if size > SLICE else 0.0
 
 
 def portion_end(items: Sequence[tuple[str, bytes, *tuple[Any, ...]]], start: int) -> int:
-    """Return the index behind the items that one pipeline takes from `start`: at least one."""
-    size, at = 0, start
-    for at in range(start, len(items)):
-        size += len(items[at][1])
-        if size > PORTION_BYTES and at > start:
-            return at
-    return at + 1
+    """Return the end index of the items that one pipeline sends from `start`: at least one."""
+    size, index = 0, start
+    for index in range(start, len(items)):
+        size += len(items[index][1])
+        if size > PORTION_BYTES and index > start:
+            return index
+    return index + 1
 
 
-def next_page(sizes: Sequence[int], most: int) -> int:
+def next_page(sizes: Sequence[int], max_page: int) -> int:
     """Return how many stored events to read after a page with events of these sizes.
 
-    A page is bounded by a guess, because Redis tells no size without the event: they may be as
-    large as the largest of the last page, and a page has at most four times as many events.
+    The size is an estimate, because Redis returns no size without the event: each event may be as
+    large as the largest of the last page. A page has at most four times as many events as the last.
     """
     likely = PAGE_BYTES // max(1, *sizes)
-    return max(1, min(most, likely, 4 * len(sizes)))
+    return max(1, min(max_page, likely, 4 * len(sizes)))
 
 
 def portions(items: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
-    """Return items, given with their sizes in bytes, in lists of at most PAGE_BYTES.
+    """Yield items, given with their sizes in bytes, in lists of at most PAGE_BYTES.
 
-    Larger than that is a list of one item only.
+    An item that is larger is yielded in a list of its own.
     """
     portion: list[T] = []
-    held = 0
+    portion_size = 0
     for item, size in items:
-        if portion and held + size > PAGE_BYTES:
+        if portion and portion_size + size > PAGE_BYTES:
             yield portion
-            portion, held = [], 0
+            portion, portion_size = [], 0
         portion.append(item)
-        held += size
+        portion_size += size
     if portion:
         yield portion
 
 
 def slices(packed: bytes) -> list[bytes | memoryview]:
-    """Return the bytes in pieces, so that a link which moves is not taken for a broken one."""
+    """Return the bytes in slices, so that a slow link does not count as broken."""
     if len(packed) <= SLICE:
         return [packed]
     view = memoryview(packed)

@@ -1,7 +1,7 @@
-"""Text for terminals and logs, whatever events, errors and the registry hold.
+"""Make text from events, errors and the registry safe for terminals and logs.
 
-A terminal obeys what it is sent. An escape sequence in a subject could hide lines, forge output or
-type commands; a bidirectional override could show a name backwards.
+A terminal executes control sequences. A sequence in a subject could hide lines, forge output or
+enter commands; a bidirectional override could show a name backwards.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ _UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\ud
 
 
 def listed(names: Iterable[str], total: int | None = None) -> str:
-    """`a, b, c`, and of more than MAX_NAMED the first, `and 7 more`.
+    """Return `a, b, c`; for more than MAX_NAMED names, the first and `and 7 more`.
 
-    `total` is how many there are, where `names` has only the first of them.
+    Pass `total` if `names` has only the first of them.
     """
-    there = list(names)
-    more = (len(there) if total is None else total) - MAX_NAMED
-    text = ", ".join(there[:MAX_NAMED])
+    known = list(names)
+    more = (len(known) if total is None else total) - MAX_NAMED
+    text = ", ".join(known[:MAX_NAMED])
     return f"{text} and {more:,} more" if more > 0 else text
 
 
 def visible(text: str) -> str:
-    """Return the text with a visible character in place of each that a terminal obeys: `␛[2J`.
+    """Return the text with each control character replaced by a visible one: `␛[2J`.
 
-    It has as many characters as before.
+    The length does not change.
     """
-    return _UNSAFE.sub(lambda found: _picture(ord(found[0])), text)
+    return _UNSAFE.sub(lambda match: _picture(ord(match[0])), text)
 
 
 def visible_line(text: str) -> str:
-    """Return the same in one line: a space in place of each line break."""
+    """Return the visible text in one line, with a space instead of each line break."""
     return visible(" ".join(text.splitlines()))
 
 
 def visible_json(text: str) -> str:
-    """Return JSON with an escape in place of each such character: it means the same."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Return equivalent JSON with each control character escaped."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _picture(code: int) -> str:
-    # Unicode has pictures of the control characters of ASCII
+    # Unicode has pictures of ASCII control characters.
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"

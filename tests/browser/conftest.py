@@ -67,7 +67,7 @@ def flower(watched: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def page(browser: Browser, flower: Flower) -> Iterator[Page]:
-    """A page of a browser that knows the password, and fails the test for an error in a script."""
+    """A browser page with the password; a script error fails the test."""
     context = browser.new_context(
         viewport={"width": 1366, "height": 850},
         http_credentials={"username": USER, "password": PASSWORD},

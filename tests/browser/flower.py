@@ -40,7 +40,7 @@ _opener = urllib.request.build_opener(_AsItIs)
 
 @dataclass(frozen=True)
 class Answer:
-    """What Flower said to a request."""
+    """Flower's response to a request."""
 
     status: int
     headers: Message
@@ -131,9 +131,11 @@ class Flower:
     def act(self, name: str, body: bytes = b"{}", **options: Any) -> Answer:
         """An act, asked for as our own script does."""
         headers = {"Content_Type": "application/json", "Sec_Fetch_Site": "same-origin"}
-        return self.ask(f"/celeriac/act/{name}", method="POST", body=body, **{**headers, **options})
+        return self.ask(
+            f"/celeriac/action/{name}", method="POST", body=body, **{**headers, **options}
+        )
 
 
 def shop_of(settings: Settings) -> Shop:
-    """Services driven by hand, on the bus that Flower shows."""
+    """Services that a test drives step by step, on the bus that Flower shows."""
     return Shop(redis_backend(settings), settings)

@@ -18,13 +18,13 @@ class UnknownCard(Exception):
 
 
 class Mended:
-    """Whether the cause was mended: then no handler fails any more."""
+    """Whether the cause was fixed, so that no handler fails any more."""
 
     done = False
 
 
 def subscribe(shop: Shop, mended: type[Mended] = Mended) -> None:
-    """Four services. Of billing every 7th order fails for good, every 5th once."""
+    """Subscribe four services. In billing every 7th order fails permanently, every 5th once."""
 
     def charge(event: Any) -> None:
         n = event.data["number"]
@@ -61,7 +61,7 @@ def settle(shop: Shop, *, turns: int = 8) -> None:
 
 
 def tell(shop: Shop, orders: int = 30) -> dict[str, str]:
-    """Emits the orders and handles them; returns the ids of some that stand for their kind."""
+    """Emit and handle the orders; return the ids of typical ones."""
     subscribe(shop)
     shop.start()
     ids = [

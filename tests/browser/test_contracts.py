@@ -1,4 +1,4 @@
-"""The page of contracts: what each event's data is, who reads it, and who cannot."""
+"""The page of contracts: each event's data, its readers, and the readers that break."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def declared(watched: Settings) -> None:
     )
     for handler, reads in (("billing.charge_card", old), ("analytics.count_events", new)):
         service = handler.partition(".")[0]
-        backend.registry.beat(
+        backend.registry.heartbeat(
             WorkerRecord(
                 name=f"{service}@host",
                 service=service,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 XSS = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}{% raw x %}</time>"
 ID = "x\"'><svg onload=alert(3)>/../%2e%00\u202e?a=b&c#d"
-# What it tries with the browser of somebody who has logged in.
+# Attacks with the browser of a logged-in user.
 EVIL = (Path(__file__).parent / "app" / "evil.js").read_text()
 TOKEN = "<b>secret</b>-4242"
 
@@ -37,7 +37,7 @@ def refuse(event: Any) -> None:
 
 @pytest.fixture(scope="module")
 def shop(watched: Settings) -> Shop:
-    """Events whose every text is hostile; one that fails for good, and entries that are none."""
+    """Emit events with hostile texts, one that fails permanently, and invalid entries."""
     made = shop_of(watched)
     made.on("billing.charge", "order.#", function=refuse, retries=1, backoff=0.0)
     made.on("mail.send", "order.#")
@@ -57,7 +57,7 @@ def shop(watched: Settings) -> Shop:
     for _ in range(4):
         made.run_until_idle()
     made.backend.circuits.pause("mail.send", reason=XSS)
-    made.backend.deliveries.record("order", Note(who=XSS, did=XSS, what=XSS, via=XSS).encode())
+    made.backend.deliveries.record("order", Note(actor=XSS, did=XSS, what=XSS, via=XSS).encode())
     made.backend.deliveries.record("order", XSS.encode())
     return made
 

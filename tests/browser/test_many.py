@@ -59,7 +59,7 @@ def shop(watched: Settings) -> Shop:
         "/events", "/events?live=1", "/events?service=service1", "/events?state=waiting",
         "/events?state=dead",
         "/events?id=event-99", "/matrix", "/services", "/dead", "/dead?handler=service1.handler1",
-        "/celeriac/front", "/event/event-99999", "/explain?type=order.placed",
+        "/celeriac/home", "/event/event-99999", "/explain?type=order.placed",
         "/explain?event=event-99&handler=service1.handler1",
     ],
 )  # fmt: skip
@@ -73,7 +73,7 @@ def test_pages_are_quick(flower: Flower, shop: Shop, path: str) -> None:
 
 
 def test_what_is_far_back_is_found_step_by_step(flower: Flower, shop: Shop) -> None:
-    """No request reads the whole log; each says how far it came."""
+    """No request reads the full log; each reports the time that it reached."""
     path, steps = "/events?type=order.first", 0
     while True:
         started = time.monotonic()
@@ -98,7 +98,7 @@ def test_any_page_of_many_is_as_quick_as_the_first(flower: Flower, shop: Shop) -
 
 
 def test_a_large_group_is_counted_and_redriven_in_steps(flower: Flower, shop: Shop) -> None:
-    """Each step is short, and what is given up meanwhile is not touched."""
+    """Each step is short, and later dead letters are not touched."""
     asked = {"handler": "service1.handler1", "exception": "Boom"}
     counted, after, until, steps = 0, "", None, 0
     while True:
@@ -141,7 +141,7 @@ def test_of_hundreds_of_handlers_and_services_the_others_are_counted(
         name = f"busy{n % (MAX_SERVICES + 5)}"
         registry.register(msgspec.structs.replace(record, id=f"{name}.h{n}", service=name))
     text = flower.ask("/services").text
-    assert re.search(r"and \d+ more handlers?, less far behind", text)
+    assert re.search(r"and \d+ more handlers?, with less lag", text)
     assert re.search(r"and \d+ more services?: ", text)
     assert MAX_LINES >= text.count("data-verb=")
     assert "and 8 more: add ?handler=NAME to the URL" in flower.ask("/events").text

@@ -54,14 +54,14 @@ def redrive(flower: Flower, shop: Shop, cookies: str, token: str = "", site: str
     headers = {"Cookie": cookies, "X_XSRFToken": token}
     return flower.act(
         "redrive",
-        f'{{"letter": "order/{letter.id}"}}'.encode(),
+        f'{{"dead_letter": "order/{letter.id}"}}'.encode(),
         user="",
         Sec_Fetch_Site=site or "same-origin",
         **{name: value for name, value in headers.items() if value},
     )
 
 
-def test_pages_are_for_those_who_have_logged_in(flower: Flower) -> None:
+def test_pages_need_a_login(flower: Flower) -> None:
     for path in ("/events", "/dead", "/celeriac/count"):
         assert 200 == flower.ask(path, user="", Cookie=logged_in()).status
         for nobody in ("other=cookie", logged_in("eve@elsewhere.com"), "user=forged"):

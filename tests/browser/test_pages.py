@@ -46,7 +46,7 @@ def story(ids: dict[str, str]) -> None:
 
 
 def live(page: Page) -> None:
-    """Waits until the page says that it is."""
+    """Wait until the page shows that it is live."""
     page.get_by_text("Live", exact=True).wait_for()
 
 
@@ -65,7 +65,7 @@ def test_events_come_by_themselves(page: Page, shop: Shop) -> None:
     assert "3/3" in row.inner_text()
 
 
-def test_events_are_filtered_and_the_address_says_how(page: Page, ids: dict[str, str]) -> None:
+def test_events_are_filtered_and_the_url_has_the_filter(page: Page, ids: dict[str, str]) -> None:
     page.goto("/events")
     page.get_by_label("State").select_option("dead")
     page.wait_for_url(re.compile(r"state=dead$"))
@@ -73,7 +73,7 @@ def test_events_are_filtered_and_the_address_says_how(page: Page, ids: dict[str,
     page.get_by_label("Type").fill("payment.#")
     page.get_by_label("Type").press("Enter")
     page.wait_for_url(re.compile("type=payment"))
-    page.get_by_text("No such events").wait_for()
+    page.get_by_text("No matching events").wait_for()
     page.get_by_text("Clear").click()
     page.get_by_label("Id", exact=True).fill(ids["dead"])
     page.get_by_role("button", name="Filter").click()
@@ -124,7 +124,7 @@ def test_the_tree_of_causes_leads_to_each_of_its_events(page: Page, ids: dict[st
 
 def test_an_event_that_is_not_there_can_be_searched_for(page: Page) -> None:
     page.goto("/event/nowhere")
-    page.get_by_role("link", name="Search the whole log for it").click()
+    page.get_by_role("link", name="Search the full log for it").click()
     page.wait_for_url(re.compile("deep=1"))
     page.get_by_text("it was never emitted here").wait_for()
 
@@ -155,7 +155,7 @@ def test_a_cell_in_the_list_of_events_leads_to_its_reason(page: Page, ids: dict[
     page.locator(".cl-check-decides", has_text="dead letter").wait_for()
 
 
-def test_a_cell_of_the_matrix_says_why_a_handler_gets_no_event_of_a_type(page: Page) -> None:
+def test_a_cell_of_the_matrix_explains_why_a_handler_gets_no_event_of_a_type(page: Page) -> None:
     page.goto("/matrix")
     cell = page.locator('tr[data-key="billing.book"] td[data-key="order.placed"]')
     cell.get_by_text("?").click()
@@ -180,7 +180,7 @@ def test_a_cell_of_the_matrix_opens_its_events(page: Page) -> None:
 
 
 def test_a_handler_that_finished_nothing_shows_its_lag(page: Page, shop: Shop) -> None:
-    """By domain, beside the handler: no cell shows the lag of other types as its own."""
+    """By domain, next to the handler: no cell shows the lag of other types."""
     shop.on("late.audit", "audit.opened")
     shop.start()
     for n in range(3):
@@ -199,7 +199,7 @@ def test_names_of_eighty_characters_are_shown_whole_in_services(page: Page, shop
     shop.on(f"long.{name}", "long.named")
     shop.start()
     record = shop.record(shop.services["long"])
-    shop.backend.registry.beat(msgspec.structs.replace(record, name=f"{worker}/1-ab"))
+    shop.backend.registry.heartbeat(msgspec.structs.replace(record, name=f"{worker}/1-ab"))
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
         page.goto("/services")
@@ -219,7 +219,7 @@ def test_names_of_eighty_characters_are_shown_whole_in_services(page: Page, shop
 def test_a_handler_is_paused_with_a_reason_and_resumed(page: Page, shop: Shop) -> None:
     page.goto("/services")
     page.get_by_role("button", name="Pause shipping.send_parcel").click()
-    page.get_by_placeholder("Why?").fill("the carrier is on strike")
+    page.get_by_placeholder("Reason").fill("the carrier is on strike")
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()
     page.get_by_text("the carrier is on strike").wait_for()
     assert "paused" == shop.backend.circuits.get("shipping.send_parcel").state
@@ -239,7 +239,7 @@ def test_a_no_and_escape_change_nothing(page: Page, shop: Shop) -> None:
     before = shop.backend.deliveries.dead_count("order")
     for how in ("Cancel", "Escape"):
         page.get_by_role("button", name="Redrive").first.click()
-        page.get_by_text("4 letters").wait_for()
+        page.locator(".cl-dialog-count", has_text="4 dead letters").wait_for()
         page.get_by_text("4 × billing.charge_card, order.placed, UnknownCard").wait_for()
         if how == "Cancel":
             page.get_by_role("button", name="Cancel").click()
@@ -341,11 +341,11 @@ def test_a_page_opened_with_a_password_in_its_address_is_live_too(
 def test_a_restart_of_flower_forgets_nothing(
     page: Page, flower: Flower, shop: Shop, ids: dict[str, str]
 ) -> None:
-    """And a page that was open says meanwhile that it is not live, and then is again."""
+    """An open page shows that it is not live, and then recovers."""
     page.goto(f"/event/{ids['dead']}")
     before = page.locator(".cl-part").all_inner_texts()
     flower.stop()
-    page.get_by_text("Not live: Flower cannot be reached").wait_for()
+    page.get_by_text("Not live: Flower is unreachable").wait_for()
     flower.start()
     page.get_by_text("Live", exact=True).wait_for(timeout=30_000)
     assert before == page.locator(".cl-part").all_inner_texts()

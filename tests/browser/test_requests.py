@@ -23,10 +23,10 @@ from tests.browser.flower import Flower, shop_of
 from tests.browser.story import Mended, settle, tell
 from tests.unit.tracking.shop import Shop
 
-PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/front", "/celeriac/count"]
+PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/home", "/celeriac/count"]
 PAGES += ["/explain?type=order.placed", "/explain?event=x&handler=billing.book"]
-ACTS = ["redrive", "discard", "count-many", "redrive-many", "discard-many", "replay"]
-ACTS += ["pause", "resume"]
+ACTIONS = ["redrive", "discard", "count-many", "redrive-many", "discard-many", "replay"]
+ACTIONS += ["pause", "resume"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def shop(watched: Settings) -> Shop:
 def open_flower(
     watched: Settings, shop: Shop, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Flower]:
-    """One that asks nobody, and whose API is open to all."""
+    """A Flower without authentication and with an open API."""
     started = Flower(
         watched,
         tmp_path_factory.mktemp("open"),
@@ -58,7 +58,7 @@ def open_flower(
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/event/x", "/events?live=1"])
-def test_pages_are_for_those_who_know_the_password(flower: Flower, shop: Shop, path: str) -> None:
+def test_pages_need_the_password(flower: Flower, shop: Shop, path: str) -> None:
     refused = flower.ask(path, user="")
     assert 401 == refused.status
     assert 'Basic realm="flower"' == refused.headers["WWW-Authenticate"]
@@ -66,21 +66,21 @@ def test_pages_are_for_those_who_know_the_password(flower: Flower, shop: Shop, p
     assert flower.ask(path).status in (200, 404)
 
 
-@pytest.mark.parametrize("name", ACTS)
-def test_acts_are_for_those_who_know_the_password(flower: Flower, name: str) -> None:
+@pytest.mark.parametrize("name", ACTIONS)
+def test_actions_need_the_password(flower: Flower, name: str) -> None:
     refused = flower.act(name, user="")
     assert 401 == refused.status
     assert "WWW-Authenticate" in refused.headers
-    assert 405 == flower.ask(f"/celeriac/act/{name}", Content_Type="application/json").status
+    assert 405 == flower.ask(f"/celeriac/action/{name}", Content_Type="application/json").status
 
 
-@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("name", ACTIONS)
 def test_another_site_cannot_act(flower: Flower, open_flower: Flower, name: str) -> None:
     for one in (flower, open_flower):
         assert 403 == one.act(name, Sec_Fetch_Site="cross-site").status
         assert 403 == one.act(name, Sec_Fetch_Site="same-site").status
     foreign = flower.ask(
-        f"/celeriac/act/{name}",
+        f"/celeriac/action/{name}",
         method="POST",
         body=b"{}",
         Origin="https://evil.example.com",
@@ -90,9 +90,9 @@ def test_another_site_cannot_act(flower: Flower, open_flower: Flower, name: str)
     assert 415 == flower.act(name, Content_Type="text/plain").status
 
 
-def test_nobody_acts_where_flower_asks_nobody(open_flower: Flower) -> None:
+def test_actions_need_authentication(open_flower: Flower) -> None:
     """Not even where its own API is open to all."""
-    for name in ACTS:
+    for name in ACTIONS:
         refused = open_flower.act(name, user="")
         assert 403 == refused.status
         assert "--basic-auth" in json.loads(refused.text)["error"]
@@ -117,13 +117,13 @@ def test_another_name_does_not_lead_in_where_flower_is_open(open_flower: Flower)
     connection.close()
 
 
-def test_pages_without_authentication_say_why_nothing_can_be_done(open_flower: Flower) -> None:
+def test_pages_without_authentication_show_why_actions_are_disabled(open_flower: Flower) -> None:
     page = open_flower.ask("/dead", user="").text
-    assert "Acting needs authentication" in page
+    assert "Actions need authentication" in page
     assert "disabled" in page
 
 
-# -- what they say
+# -- their content
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -142,7 +142,7 @@ def test_the_first_page_and_every_navigation_lead_to_ours(flower: Flower) -> Non
         page = flower.ask(path).text
         for ours in ("/events", "/matrix", "/services", "/dead"):
             assert f'href="{ours}"' in page, path
-    assert 'data-live="/celeriac/front?live=1"' in flower.ask("/").text
+    assert 'data-live="/celeriac/home?live=1"' in flower.ask("/").text
 
 
 def test_what_did_not_change_is_not_sent_again(flower: Flower) -> None:
@@ -158,10 +158,10 @@ def test_what_did_not_change_is_not_sent_again(flower: Flower) -> None:
         "/dead?type=order.[",
     ],
 )  # fmt: skip
-def test_a_mistaken_filter_is_told_on_a_page(flower: Flower, path: str) -> None:
+def test_an_invalid_filter_is_reported_on_a_page(flower: Flower, path: str) -> None:
     answer = flower.ask(path)
     assert 400 == answer.status
-    assert "That did not work" in answer.text and "navbar" in answer.text
+    assert "Invalid request" in answer.text and "navbar" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,18 @@ def test_nonsense_in_an_address_is_no_fault_of_ours(flower: Flower, path: str) -
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"not json", b'{"letter": 1}', b'{"unknown": 1}', b"\xff", b'{"letter": "x"}'],
+    [
+        b"",
+        b"[]",
+        b"not json",
+        b'{"dead_letter": 1}',
+        b'{"unknown": 1}',
+        b"\xff",
+        b'{"dead_letter": "x"}',
+    ],
 )
-def test_nonsense_in_an_act_is_told(flower: Flower, body: bytes) -> None:
-    for name in ACTS:
+def test_an_invalid_action_is_reported(flower: Flower, body: bytes) -> None:
+    for name in ACTIONS:
         answer = flower.act(name, body)
         assert answer.status < 500, (name, answer.text)
         assert json.loads(answer.text)
@@ -191,15 +199,15 @@ def test_nonsense_in_an_act_is_told(flower: Flower, body: bytes) -> None:
 # -- what they do
 
 
-def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop: Shop) -> None:
+def test_each_action_runs_once_and_is_recorded_with_its_user(flower: Flower, shop: Shop) -> None:
     matrix = Matrix(shop.backend)
     [first, second] = shop.backend.deliveries.dead("order")
-    asked = json.dumps({"letter": f"order/{first.id}"}).encode()
+    asked = json.dumps({"dead_letter": f"order/{first.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("redrive", asked).text)
     assert {"done": 0, "gone": 1} == json.loads(flower.act("redrive", asked).text)
     settle(shop)
-    assert 2 == shop.backend.deliveries.dead_count("order"), "the cause is not mended"
-    asked = json.dumps({"letter": f"order/{second.id}"}).encode()
+    assert 2 == shop.backend.deliveries.dead_count("order"), "the cause is not fixed"
+    asked = json.dumps({"dead_letter": f"order/{second.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("discard", asked).text)
     Mended.done = True
     try:
@@ -224,7 +232,7 @@ def test_each_act_is_done_once_and_recorded_with_who_asked(flower: Flower, shop:
 def test_many_are_not_touched_before_they_were_counted(flower: Flower) -> None:
     for name in ("redrive-many", "discard-many"):
         refused = flower.act(name, b"{}")
-        assert 400 == refused.status and "count first" in refused.text
+        assert 400 == refused.status and "Count the dead letters first" in refused.text
 
 
 def test_an_event_is_replayed_through_one_handler(flower: Flower, shop: Shop) -> None:
@@ -284,7 +292,7 @@ def test_read_only_shows_everything_and_does_nothing(
         reader.start()
         assert 200 == reader.ask("/dead").status
         assert "read-only" in reader.ask("/services").text
-        for name in ACTS:
+        for name in ACTIONS:
             assert 403 == reader.act(name).status
     finally:
         reader.stop()
@@ -323,8 +331,8 @@ def test_without_the_plugin_it_is_stock_flower(watched: Settings, tmp_path: Path
         stock.stop()
 
 
-def test_while_redis_is_away_a_page_says_so(watched: Settings, tmp_path: Path) -> None:
-    """And Flower itself goes on."""
+def test_pages_report_an_unreachable_redis(watched: Settings, tmp_path: Path) -> None:
+    """And Flower continues to run."""
     import dataclasses
 
     from celeriac.testing.server import start_server
@@ -336,7 +344,7 @@ def test_while_redis_is_away_a_page_says_so(watched: Settings, tmp_path: Path) -
             alone.start()
             assert 200 == alone.ask("/events").status
             server.kill()
-            for path in ("/events", "/services?live=1", "/dead", "/celeriac/front?live=1"):
+            for path in ("/events", "/services?live=1", "/dead", "/celeriac/home?live=1"):
                 answer = alone.ask(path)
                 assert 503 == answer.status, path
                 assert "cannot reach Redis" in answer.text
@@ -396,6 +404,6 @@ def test_of_events_with_one_id_the_one_that_is_named_is_replayed(
 
 
 def test_editing_is_off_unless_someone_is_named(flower: Flower, shop: Shop) -> None:
-    refused = flower.act("edit", b'{"letter": "order/1-1", "document": "{}"}')
+    refused = flower.act("edit", b'{"dead_letter": "order/1-1", "document": "{}"}')
     assert 403 == refused.status
-    assert "Editing is off" in json.loads(refused.text)["error"]
+    assert "Editing is disabled" in json.loads(refused.text)["error"]

@@ -14,7 +14,7 @@ from tests.browser.flower import PASSWORD, USER, Flower
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ["-m", "celery", "-A", "config", "flower", "--conf=config/flower.py", "--port={port}"]
-DEMO = ["-c", "from devtools.demo.crew import _show; _show({port})"]
+DEMO = ["-c", "from devtools.demo.service_processes import _show; _show({port})"]
 
 
 class ShopFlower(Flower):
@@ -38,7 +38,7 @@ class ShopFlower(Flower):
 
 
 @pytest.mark.parametrize("command", [COMPOSE, DEMO], ids=["compose", "demo"])
-def test_it_shows_events_to_who_knows_the_password(
+def test_it_shows_events_with_the_password(
     watched: Settings, tmp_path: Path, command: list[str]
 ) -> None:
     flower = ShopFlower(watched, tmp_path)

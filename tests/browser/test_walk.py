@@ -1,4 +1,4 @@
-"""A new user's walk: which orders failed, why, where, how often; mend it, redrive, see it green."""
+"""A new user's walk: which orders failed, why, where, how often; fix it, redrive, see it green."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def shop(watched: Settings) -> Iterator[Shop]:
 
 
 def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
-    # Flower's own first page says that something is wrong, and leads there.
+    # Flower's home page shows the problem and links to it.
     page.goto("/")
-    card = page.locator(".cl-front").get_by_role("link", name=re.compile(r"Dead letters\s+4"))
+    card = page.locator(".cl-home").get_by_role("link", name=re.compile(r"Dead letters\s+4"))
     card.wait_for()
     page.locator(".cl-nav-count", has_text="4").wait_for()
     card.click()
@@ -58,22 +58,22 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     page.get_by_text("2 of 3 done").wait_for()
     page.go_back()
 
-    # The cause is mended; the group goes again.
+    # The cause is fixed, and the group is redriven.
     Mended.done = True
     page.get_by_role("button", name="Redrive all of these").click()
-    page.get_by_text("4 letters").wait_for()
+    page.locator(".cl-dialog-count", has_text="4 dead letters").wait_for()
     page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
-    page.locator(".toast-body", has_text="Redriven 4 letters").wait_for()
-    page.get_by_text("There are none at all").wait_for()
+    page.locator(".toast-body", has_text="Redriven 4 dead letters").wait_for()
+    page.get_by_text("There are no dead letters").wait_for()
     settle(shop)
 
     # Green: on the event, on the page of dead letters, on the first page.
     page.goto("/events?subject=order/7&type=order.placed")
     page.locator("tr", has_text="order/7").first.get_by_text("processed").wait_for()
     page.goto("/dead")
-    page.get_by_text("Nothing was given up").wait_for()
+    page.get_by_text("A delivery becomes a dead letter").wait_for()
     page.goto("/")
-    page.locator(".cl-front").get_by_text("nothing was given up").wait_for()
+    page.locator(".cl-home").get_by_text("none", exact=True).wait_for()
     assert page.locator(".cl-nav-count").is_hidden()
 
     # And it is written who did it.

@@ -199,8 +199,16 @@ class Life(RuleBasedStateMachine):
         if slots := self.both(fetch_chunk):
             self.chunks.append(Chunk(chunk, worker, slots))
 
-    @rule(data=st.data(), worker=WORKERS, stands=st.booleans(), wants=st.booleans())
-    def advance(self, data: st.DataObject, worker: str, stands: bool, wants: bool) -> None:
+    @rule(
+        data=st.data(),
+        worker=WORKERS,
+        stands=st.booleans(),
+        wants=st.booleans(),
+        sparse=st.booleans(),
+    )
+    def advance(
+        self, data: st.DataObject, worker: str, stands: bool, wants: bool, sparse: bool
+    ) -> None:
         """A dispatcher read some entries for all groups, and believes to know where this one
         stands."""
         self.call = "advance"
@@ -224,13 +232,16 @@ class Life(RuleBasedStateMachine):
             new = None
             if wanted:
                 low, high = wanted[0], wanted[-1]
-                new = NewChunk(chunk, at(low - 1), at(high), high - low + 1)
+                count = len(wanted) if sparse else high - low + 1
+                named = tuple(at(slot) for slot in wanted) if sparse else ()
+                new = NewChunk(chunk, at(low - 1), at(high), count, named)
             move = Advance(PLAIN, at(first - 1), at(last), last - first + 1, ("order.#",), new)
             [answer] = store.chunks.advance(worker, [move])
             return answer.is_moved
 
         if self.both(advance) and wanted:
-            self.chunks.append(Chunk(chunk, worker, list(range(wanted[0], wanted[-1] + 1))))
+            slots = wanted if sparse else list(range(wanted[0], wanted[-1] + 1))
+            self.chunks.append(Chunk(chunk, worker, slots))
 
     def ahead(self, store: Store, which: int) -> list[int]:
         """What the group was not given yet."""
@@ -701,7 +712,6 @@ class Life(RuleBasedStateMachine):
 
 
 def _chunk_of(chunks: list[OpenChunk], entry: str) -> OpenChunk | None:
-    key = entry_key(entry)
-    found = [chunk for chunk in chunks if entry_key(chunk.after) < key <= entry_key(chunk.upto)]
+    found = [chunk for chunk in chunks if chunk.has(entry)]
     assert len(found) <= 1, f"{entry} is in several chunks"
     return found[0] if found else None

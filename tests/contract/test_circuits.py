@@ -50,7 +50,7 @@ def test_an_unknown_handler_has_a_closed_circuit(pair: Pair) -> None:
     circuits, _ = pair
     assert circuits.get(H).state is CLOSED
     assert circuits.all() == {}
-    assert circuits.probe(H, "w1", LEASE_MS).most is None
+    assert circuits.probe(H, "w1", LEASE_MS).limit is None
 
 
 def test_it_opens_at_the_number_of_failures_and_not_before(pair: Pair) -> None:
@@ -62,7 +62,7 @@ def test_it_opens_at_the_number_of_failures_and_not_before(pair: Pair) -> None:
     assert circuit.until_ms is not None and circuit.since_ms is not None
     assert circuit.until_ms - circuit.since_ms == 50
     assert circuits.all() == {H: circuit}
-    assert circuits.probe(H, "w1", LEASE_MS).most == 0
+    assert circuits.probe(H, "w1", LEASE_MS).limit == 0
 
 
 def test_failures_among_many_successes_do_not_open_it(pair: Pair) -> None:
@@ -85,21 +85,21 @@ def test_one_worker_alone_gets_the_trial(pair: Pair) -> None:
     circuits, passes = pair
     opened(circuits)
     passes(0.06)
-    assert circuits.probe(H, "w1", LEASE_MS).most == 1
-    assert circuits.probe(H, "w2", LEASE_MS).most == 0
+    assert circuits.probe(H, "w1", LEASE_MS).limit == 1
+    assert circuits.probe(H, "w2", LEASE_MS).limit == 0
     probe = circuits.probe(H, "w1", LEASE_MS)
-    assert (probe.most, probe.circuit.state, probe.circuit.trial) == (1, HALF_OPEN, "w1")
+    assert (probe.limit, probe.circuit.state, probe.circuit.trial) == (1, HALF_OPEN, "w1")
 
 
 def test_the_trial_of_a_silent_worker_passes_to_another(pair: Pair) -> None:
     circuits, passes = pair
     opened(circuits)
     passes(0.06)
-    assert circuits.probe(H, "w1", 50).most == 1
-    assert circuits.probe(H, "w2", 50).most == 0
+    assert circuits.probe(H, "w1", 50).limit == 1
+    assert circuits.probe(H, "w2", 50).limit == 0
     passes(0.06)
-    assert circuits.probe(H, "w2", 50).most == 1
-    assert circuits.probe(H, "w1", 50).most == 0
+    assert circuits.probe(H, "w2", 50).limit == 1
+    assert circuits.probe(H, "w1", 50).limit == 0
 
 
 def test_a_trial_that_succeeds_closes_it_and_forgets_the_failures(pair: Pair) -> None:
@@ -118,9 +118,9 @@ def test_a_trial_that_fails_opens_it_anew(pair: Pair) -> None:
     passes(0.06)
     circuits.probe(H, "w1", LEASE_MS)
     assert circuits.record(H, BREAKER, 1, 1, "still down").state is OPEN
-    assert circuits.probe(H, "w1", LEASE_MS).most == 0
+    assert circuits.probe(H, "w1", LEASE_MS).limit == 0
     passes(0.06)
-    assert circuits.probe(H, "w2", LEASE_MS).most == 1
+    assert circuits.probe(H, "w2", LEASE_MS).limit == 1
 
 
 def test_a_trial_that_came_to_nothing_is_followed_by_another(pair: Pair) -> None:
@@ -133,7 +133,7 @@ def test_a_trial_that_came_to_nothing_is_followed_by_another(pair: Pair) -> None
     circuit = circuits.record(H, BREAKER, 0, 0)
     assert (circuit.state, circuit.trial) == (HALF_OPEN, "")
     assert circuit.since_ms != before.since_ms
-    assert circuits.probe(H, "w2", LEASE_MS).most == 1
+    assert circuits.probe(H, "w2", LEASE_MS).limit == 1
 
 
 def test_no_two_trials_have_the_same_time(pair: Pair) -> None:
@@ -163,19 +163,19 @@ def test_a_pause_by_hand_lasts_until_it_is_resumed(pair: Pair) -> None:
     circuit = circuits.pause(H, reason="maintenance")
     assert (circuit.state, circuit.until_ms, circuit.reason) == (PAUSED, None, "maintenance")
     passes(0.05)
-    assert circuits.probe(H, "w1", LEASE_MS).most == 0
+    assert circuits.probe(H, "w1", LEASE_MS).limit == 0
     assert circuits.record(H, BREAKER, 9, 0).state is PAUSED
     assert circuits.resume(H)
     assert not circuits.resume(H)
-    assert circuits.probe(H, "w1", LEASE_MS).most is None
+    assert circuits.probe(H, "w1", LEASE_MS).limit is None
 
 
 def test_a_pause_for_a_time_ends_by_itself(pair: Pair) -> None:
     circuits, passes = pair
     circuits.pause(H, for_ms=50)
-    assert circuits.probe(H, "w1", LEASE_MS).most == 0
+    assert circuits.probe(H, "w1", LEASE_MS).limit == 0
     passes(0.06)
-    assert circuits.probe(H, "w1", LEASE_MS).most is None
+    assert circuits.probe(H, "w1", LEASE_MS).limit is None
     assert circuits.get(H).state is CLOSED
 
 

@@ -73,7 +73,7 @@ def test_another_schema_under_the_same_number_is_refused_and_nothing_is_written(
             {"billing.charge": READS},
         )
     message = str(raised.value)
-    assert "order.placed version 1 is another one than orders declared" in message
+    assert "order.placed version 1 differs from the one that orders declared" in message
     assert "field cents removed; field amount added: integer" in message
     assert "version=2" in message
     assert "@upcast('order.placed', 1)" in message

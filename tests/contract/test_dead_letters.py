@@ -166,7 +166,7 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
 
 def test_failures_survive_redrives_with_who_asked(store: Store, group: Group) -> None:
     """Each life keeps its attempts; a JSON note comes back as it was."""
-    letter, note = bury(store, group), b'{"who":"ann","did":"redrive","what":"line\\nbreak"}'
+    letter, note = bury(store, group), b'{"actor":"ann","did":"redrive","what":"line\\nbreak"}'
     assert store.deliveries.redrive(group, [(letter, b"unused")], note)
     [claimed] = store.run(group)
     store.complete(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
@@ -191,7 +191,7 @@ def edited(letter: DeadLetter, id: str = "b") -> EditedLetter:
 
 def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) -> None:
     """One move: the letter goes, the event comes, and the old delivery's history names it."""
-    letter, note = bury(store, group), b'{"who":"ann","did":"edit","what":"a"}'
+    letter, note = bury(store, group), b'{"actor":"ann","did":"edit","what":"a"}'
     assert 1 == store.deliveries.edit(group, [edited(letter)], note)
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert [] == store.deliveries.dead_groups(DOMAIN)
@@ -211,7 +211,7 @@ def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) ->
 def test_editing_twice_is_editing_once(store: Store, group: Group) -> None:
     letter = bury(store, group)
     assert 1 == store.deliveries.edit(group, [edited(letter)])
-    assert 0 == store.deliveries.edit(group, [edited(letter, "c")], b'{"who":"ann"}')
+    assert 0 == store.deliveries.edit(group, [edited(letter, "c")], b'{"actor":"ann"}')
     assert 0 == store.deliveries.edit(group, [])
     assert 2 == store.event_log.length(DOMAIN)
     assert [] == store.deliveries.audit_log(DOMAIN), "nothing was done"
@@ -232,7 +232,7 @@ def test_a_replay_keeps_how_the_life_before_it_ended(store: Store, group: Group)
     store.emit("a")
     [claimed] = store.run(group)
     store.complete(group, claimed, took_us=1500)
-    assert 1 == store.deliveries.schedule(group, [(claimed.entry, "a")], b'{"who":"ann"}')
+    assert 1 == store.deliveries.schedule(group, [(claimed.entry, "a")], b'{"actor":"ann"}')
     [restart] = store.deliveries.history(group, "a").restarts
     assert ("processed", 1, 1500, 2) == (
         restart.ended, restart.attempts, restart.took, restart.life,

@@ -130,7 +130,7 @@ def test_many_domains_are_trimmed_together(make_store: MakeStore) -> None:
         store.event_log.append(domain, b"{}")
     store.pass_ms(1100)
     trimmed = store.event_log.trim_many(["a", "b", "c"], exact=True)
-    assert [(1, 0)] * 3 == [(one.entries, one.left) for one in trimmed]
+    assert [(1, 0)] * 3 == [(one.entries, one.remaining) for one in trimmed]
 
 
 def test_one_trim_removes_all_that_is_over_the_age(make_store: MakeStore) -> None:

@@ -65,7 +65,7 @@ def test_reading_a_domain_that_is_not_there_finds_nothing(store: Store) -> None:
     assert 0 == store.event_log.length("nothing") == store.event_log.postponed("nothing")
     assert [] == store.event_log.groups("nothing")
     assert (0, 0) == store.event_log.trim("nothing")
-    assert 0 == store.event_log.tidy("nothing")
+    assert 0 == store.event_log.remove_idle_consumers("nothing")
 
 
 def test_many_are_appended_each_to_its_domain_in_their_order(store: Store) -> None:
@@ -140,7 +140,7 @@ def test_postponed_events_enter_in_the_order_of_their_times_and_once(store: Stor
     now = store.registry.now_ms()
     for n in (3, 1, 2):
         store.event_log.append_delayed(DOMAIN, b"%d" % n, delay_ms=None, at_ms=now - 1000 + n)
-    assert (2, now - 997) == store.event_log.enqueue_due(DOMAIN, most=2)
+    assert (2, now - 997) == store.event_log.enqueue_due(DOMAIN, count=2)
     assert (1, None) == store.event_log.enqueue_due(DOMAIN)
     assert (0, None) == store.event_log.enqueue_due(DOMAIN)
     assert [b"1", b"2", b"3"] == bodies(store)
@@ -358,7 +358,7 @@ def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
 def test_tidying_takes_no_delivery_along(store: Store, group: Group) -> None:
     entry = store.emit("a")
     store.fetch(group)
-    store.event_log.tidy(DOMAIN)
+    store.event_log.remove_idle_consumers(DOMAIN)
     assert "queued:w1" == store.owner(group, entry)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from celeriac.dead_letter import redrive_letter
+from celeriac.dead_letter import redrive_dead_letter
 from celeriac.delivery import Completion, Failure, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
@@ -220,7 +220,7 @@ def test_a_redriven_delivery_keeps_the_history_of_the_chunk(bus: Bus) -> None:
     complete(bus, chunk, ChunkCompletion(one.entry, 1, exceptions=[one]))
     [letter] = bus.store.deliveries.dead(DOMAIN)
     records = bus.store.registry.handlers()
-    assert redrive_letter(bus.matrix.backend, records, DOMAIN, letter.id, b'{"who":"ann"}')
+    assert redrive_dead_letter(bus.matrix.backend, records, DOMAIN, letter.id, b'{"actor":"ann"}')
     [claimed] = bus.store.run(bus.group)
     assert bus.store.complete(bus.group, claimed)
     [cell] = bus.cells("a")

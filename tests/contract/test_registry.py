@@ -79,7 +79,7 @@ def test_a_handler_that_was_removed_is_not_updated(store: Store) -> None:
 
 def test_a_beat_is_stamped_with_the_time_of_the_store(store: Store) -> None:
     before = store.registry.now_ms()
-    store.registry.beat(WORKER)
+    store.registry.heartbeat(WORKER)
     [found] = store.registry.workers()
     assert before <= found.beat_ms <= store.registry.now_ms()
     assert found.clock_ms > 0
@@ -87,8 +87,8 @@ def test_a_beat_is_stamped_with_the_time_of_the_store(store: Store) -> None:
 
 
 def test_a_worker_that_departed_is_gone(store: Store) -> None:
-    store.registry.beat(WORKER)
-    store.registry.beat(msgspec.structs.replace(WORKER, name="a@host"))
+    store.registry.heartbeat(WORKER)
+    store.registry.heartbeat(msgspec.structs.replace(WORKER, name="a@host"))
     assert ["a@host", WORKER.name] == [w.name for w in store.registry.workers()]
     store.registry.depart(WORKER.name)
     store.registry.depart(WORKER.name)
@@ -96,7 +96,7 @@ def test_a_worker_that_departed_is_gone(store: Store) -> None:
 
 
 def test_a_worker_silent_for_an_hour_is_forgotten(store: Store) -> None:
-    store.registry.beat(WORKER)
+    store.registry.heartbeat(WORKER)
     if isinstance(store, MemoryStore):
         store.clock.advance(HOUR_MS + 1)
     else:
@@ -182,7 +182,7 @@ def test_fields_of_a_newer_version_are_ignored(store: Store) -> None:
 def test_an_invalid_worker_is_skipped_and_reported(store: Store, change: dict[str, object]) -> None:
     if not isinstance(store, RedisStore):
         return
-    store.registry.beat(msgspec.structs.replace(WORKER, name="good@host"))
+    store.registry.heartbeat(msgspec.structs.replace(WORKER, name="good@host"))
     record = {**msgspec.to_builtins(WORKER), "beat_ms": store.registry.now_ms(), **change}
     value = json.dumps(record)
     store.client.hset(store.keys.workers, WORKER.name, value)
@@ -211,7 +211,7 @@ def test_a_registry_of_another_type_reads_as_empty_and_stops_nobody(store: Store
     assert not store.registry.was_removed(CHARGE.id)
     store.registry.register(CHARGE)
     assert store.registry.update(CHARGE)
-    store.registry.beat(WORKER)
+    store.registry.heartbeat(WORKER)
     store.registry.depart(WORKER.name)
     assert not store.registry.unregister(CHARGE.id)
     assert [] == store.registry.unregistered([CHARGE.id])

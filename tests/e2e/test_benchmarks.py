@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks import emit, latency, process, report
 from benchmarks.bench import Bench
-from benchmarks.measurement import Contestant, Measurement, Open
+from benchmarks.measurement import Candidate, Measurement, Open
 from benchmarks.rounds import run
-from benchmarks.stored import load
+from benchmarks.saved_result import load
 
 
 @pytest.fixture
@@ -22,16 +22,16 @@ def bench() -> Bench:
     return Bench(quick=True, rounds=2, seconds=0.02)
 
 
-def measurement(open: Open, *contestants: Contestant) -> Measurement:
-    return Measurement("smoke", "Smoke", "1/s", open, contestants=contestants)
+def measurement(open: Open, *candidates: Candidate) -> Measurement:
+    return Measurement("smoke", "Smoke", "1/s", open, candidates=candidates)
 
 
-RAW = Contestant("raw", "raw", events=100)
-OURS = Contestant("celeriac", "celeriac", events=100)
+RAW = Candidate("raw", "raw", events=100)
+OURS = Candidate("celeriac", "celeriac", events=100)
 
 
 def test_producers_take_turns_and_one_that_cannot_start_is_told(bench: Bench) -> None:
-    absent = Contestant("absent", "no_such_peer", events=100)
+    absent = Candidate("absent", "no_such_peer", events=100)
     with bench:
         outcome = run(bench, measurement(emit.emitted, RAW, absent, OURS))
     assert list(outcome.samples) == ["raw", "celeriac"]

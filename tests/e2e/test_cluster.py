@@ -101,7 +101,7 @@ def test_events_of_all_nodes_are_handled_and_no_command_crosses_slots(
             assert any(client.scan_iter(match="*:events")), "a node without a domain"
     for arguments in (["lag"], ["status", events[0].id], ["doctor"], ["events"]):
         assert deployment_says(deployment, *arguments)
-    assert deployment_says(deployment, "doctor").count("none: when this node dies") == 3
+    assert deployment_says(deployment, "doctor").count("none: if this node fails") == 3
     assert worker.stop() == 0
     assert deployment.errors("CROSSSLOT") == 0
     assert deployment.errors("MOVED") == 0

@@ -242,6 +242,10 @@ def test_events_go_on_without_flower(endless: subprocess.Popen[str], tmp_path: P
     pids = [pid for pid in processes() if str(tmp_path) in environ(pid) and stdout(pid) == log]
     assert len(pids) == 1
     os.kill(pids[0], signal.SIGKILL)
-    until(lambda: "flower ended" in (directory / "crew.log").read_text(), 10, "the crew to see it")
+    until(
+        lambda: "flower ended" in (directory / "services.log").read_text(),
+        10,
+        "the group to see it",
+    )
     time.sleep(0.5)
     assert endless.poll() is None

@@ -95,7 +95,9 @@ def test_only_a_service_that_is_named_reads_it_and_it_lies_nowhere_in_plain(
     assert errors.pop(("billing.charge", "declined")) == "ValueError: *** was declined"
     assert sorted(errors) == sorted(("mail.charge", id) for id in IDS)
     assert all(
-        error.startswith("EncryptionError: cannot be opened: it is encrypted for the keys billing")
+        error.startswith(
+            "EncryptionError: cannot be decrypted: it is encrypted for the keys billing"
+        )
         for error in errors.values()
     )
     assert deployment.missing() == 0

@@ -40,7 +40,7 @@ def test_a_cancelled_queue_is_reported_and_an_added_one_is_served(deployment: An
     consume(deployment, 0, queue="billing", on=False)
     event = deployment.bus.emit("order.placed")
     deployment.until(lambda: "no living worker runs billing.note" in worker.said(), what="WARNING")
-    assert "billing.note does not run: no living worker" in doctor(deployment)
+    assert "billing.note does not run: no running worker" in doctor(deployment)
     assert not deployment.runs("billing.note")
     consume(deployment, 0, queue="billing", on=True)
     deployment.until_settled()

@@ -395,7 +395,7 @@ def test_a_handler_processes_each_event_once(
         return
     if not row.served:
         assert "no living worker runs" in outcome.log, log
-        assert "does not run: no living worker" in outcome.findings, log
+        assert "does not run: no running worker" in outcome.findings, log
         assert outcome.status == 0, log
         return
     assert list(outcome.states.values()) == [DeliveryState.PROCESSED] * 4, log

@@ -1,4 +1,4 @@
-"""What type checkers make of a user's emits and tests. Checked by mypy and pyright; runs too."""
+"""Typing of a user's emits and tests. Checked by mypy and pyright; it also runs."""
 
 from __future__ import annotations
 

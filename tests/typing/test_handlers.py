@@ -1,4 +1,4 @@
-"""What type checkers make of a user's handlers. Checked by mypy and pyright; it runs as well."""
+"""Typing of a user's handlers. Checked by mypy and pyright; it also runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers must refuse: under `mypy --strict` an ignore without need is an error."""
+"""Errors that type checkers must report: `mypy --strict` refuses an unused ignore."""
 
 from __future__ import annotations
 

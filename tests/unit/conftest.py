@@ -19,5 +19,5 @@ def bus() -> EventBus:
 def store(bus: EventBus) -> Iterator[Store]:
     """Every bus of the process works on it during the test."""
     store = Store(bus.settings)
-    with store.in_place():
+    with store.installed():
         yield store

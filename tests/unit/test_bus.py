@@ -1,4 +1,4 @@
-"""The bus of a service: what it accepts, and what it says of what it does not."""
+"""The bus of a service: accepted arguments, and the errors for others."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_closing_what_was_never_opened_is_fine() -> None:
 def test_inbox_rows_are_kept_as_long_as_the_settings_of_the_bus_say(
     bus: EventBus, store: Store
 ) -> None:
-    """Not the process's own: with rows deleted too early, a second delivery runs again."""
+    """The settings of the bus apply: with rows deleted too early, a repetition would run again."""
 
     @bus.on("order.placed", inbox=create_engine("sqlite://"))
     def charge(event: Event) -> None: ...

@@ -1,4 +1,4 @@
-"""What docker-compose.yml and the Dockerfile name is there, and the shop is wired as they say."""
+"""The files that docker-compose.yml and the Dockerfile name exist, and match the shop."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_imports_its_own_handlers_alone(name: str) -> None:
-    """Each handler consumes the service's queue, and each task goes where a worker has it."""
+    """Each handler uses the service's queue, and each task is routed to a worker that has it."""
     script = (
         "import sys; from config import app, bus; app.loader.import_default_modules();"
         "print(*sorted(m for m in sys.modules if m.startswith('handlers.')));"

@@ -1,4 +1,4 @@
-"""What the reference pages list is what the code has: no more and no less."""
+"""The reference pages list exactly what the code has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def page(name: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of every line of every table that begins with code."""
+    """Return the cells of every table row that begins with code."""
     lines = re.findall(r"^\| (`.*) \|$", text, re.M)
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines]
 
@@ -42,7 +42,7 @@ def named(cell: str) -> list[str]:
 
 
 def table(name: str, heading: str = "") -> list[str]:
-    """The first names in the rows of a page, from a heading to the next."""
+    """Return the first names in the rows of a page, from a heading to the next."""
     text = page(name)
     if heading:
         text = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
@@ -178,7 +178,7 @@ def test_the_index_names_every_page() -> None:
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
 def test_the_links_of_the_pages_at_the_top_lead_somewhere(name: str) -> None:
-    """Those of README.md and docs/ are checked by tests of their own: see conftest.py."""
+    """Those of README.md and docs/ are checked by other tests: see conftest.py."""
     assert broken_links(ROOT / name) == []
 
 
@@ -209,16 +209,8 @@ def test_a_decision_is_short_and_states_its_status(number: str) -> None:
         assert f"Supersedes [{number}]" in DECISIONS[successor].read_text()
 
 
-def test_the_readme_quotes_the_shop_as_it_is() -> None:
-    """Each Python block names its file, and stands there word for word."""
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) >= 3
-    for file, quoted in blocks:
-        assert quoted in (ROOT / file).read_text()
-
-
 def commands() -> dict[str, click.Command]:
-    """Every command that runs, by its full name: `dead list`."""
+    """Return full name → command, such as `dead list`."""
     found: dict[str, click.Command] = {}
 
     def visit(name: str, command: click.Command) -> None:
@@ -238,7 +230,7 @@ COMMANDS = commands()
 
 
 def spellings(command: click.Command) -> list[list[str]]:
-    """The spellings of each option."""
+    """Return the names of each option."""
     given = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
     return [[*option.opts, *option.secondary_opts] for option in given]
 
@@ -267,7 +259,7 @@ def test_the_page_of_the_command_line_names_nothing_that_is_not_there() -> None:
 
 
 def section_of_troubleshooting(heading: str) -> set[str]:
-    """The names in the first cells of the table below a heading."""
+    """Return the names in the first cells of the table below a heading."""
     text = (DOCS / "how-to/troubleshoot.md").read_text()
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     return {name for row in rows(section) for name in named(row[0])}
@@ -281,7 +273,7 @@ def test_troubleshooting_has_every_check_of_doctor() -> None:
 
 def test_troubleshooting_has_every_error_that_is_a_fault() -> None:
     kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
-    # roots, control flow, and what commands answer to a wrong name
+    # base classes, control flow, and the errors of commands for a wrong name
     others = {"CeleriacError", "InvalidEvent", "Retry", "Reject", "NotFound"}
     faults = {kind.__name__ for kind in kinds} - others
     assert section_of_troubleshooting("An exception") - {"NOPERM"} == faults

@@ -103,7 +103,7 @@ def test_text_that_is_not_rendered_is_a_warning(
 
 @pytest.mark.parametrize("module", [celeriac, celeriac.testing], ids=lambda module: module.__name__)
 def test_the_python_api_has_every_public_name_once(module: ModuleType) -> None:
-    # `capture` is a function, and the module that holds it
+    # `capture` is a function and its module
     names = [name.replace(".capture.capture", ".capture") for name in documented()]
     names = [name for name in names if name.rpartition(".")[0] == module.__name__]
     assert sorted(names) == sorted(f"{module.__name__}.{name}" for name in module.__all__)

@@ -1,4 +1,4 @@
-"""Where an optional package is missing, the error names the extra to install."""
+"""If an optional package is missing, the error names the extra to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celeriac.extra import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 
-# Runs in a process of its own, in which the package cannot be imported.
+# Runs in a separate process, in which the package cannot be imported.
 HIDE = """
 import importlib.util, logging, sys
 from importlib.abc import MetaPathFinder
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "trusted keys": (
         "signing",
         "cryptography",
-        "from celeriac.security.verifier import _check_of; _check_of({})",
+        "from celeriac.security.verifier import _make_signature_check; _make_signature_check({})",
     ),
     "encrypt_for": (
         "signing",

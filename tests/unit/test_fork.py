@@ -1,4 +1,4 @@
-"""What a child process does with what it inherited."""
+"""Actions in a forked child process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celeriac import fork
 
 
 def in_child(check: Callable[[], bool]) -> bool:
-    """Whether `check` holds in a forked process. Its exceptions are printed and count as False."""
+    """Return the result of `check` in a forked process; print its traceback if it raises."""
     child = os.fork()
     if child == 0:
         status = 1

@@ -1,4 +1,4 @@
-"""How the tests are spread over processes (`tests/schedule.py`)."""
+"""The distribution of tests to processes (`tests/schedule.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.schedule import SHARING, SLOW, unit_of
 
 ROOT = Path(__file__).parents[2]
-# In two parts, since this file has none.
+# Split, because this file must not match.
 FIXTURE = "@pytest.fixture(" + 'scope="module"'
 
 

@@ -1,4 +1,4 @@
-"""Settings: arguments, then the environment, then defaults; faults are told all at once."""
+"""Settings: arguments, then the environment, then defaults; all faults are listed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_broker_is_the_same_redis_unless_another_is_given(
             {"redis_url": "amqp://h"},
             "CELERIAC_REDIS_URL begins with 'amqp': must begin with redis://",
         ),
-        ({"service": "bill.ing"}, "CELERIAC_SERVICE='bill.ing': letters, digits"),
+        ({"service": "bill.ing"}, "CELERIAC_SERVICE='bill.ing': may have letters, digits"),
         ({"namespace": "a b"}, "CELERIAC_NAMESPACE='a b'"),
         ({"namespace": ""}, "CELERIAC_NAMESPACE=''"),
         ({"lease": 0.4}, r"CELERIAC_LEASE=0\.4: must be .*at least 0\.5"),
@@ -71,7 +71,7 @@ def test_the_broker_is_the_same_redis_unless_another_is_given(
         ({"retention": float("nan")}, "CELERIAC_RETENTION=nan"),
         ({"retention": "inf"}, "CELERIAC_RETENTION=inf: must be finite"),
         ({"retention_count": -1}, "CELERIAC_RETENTION_COUNT=-1"),
-        ({"leese": 1}, "leese: no such setting; there are .*lease"),
+        ({"leese": 1}, "leese: no such setting. The settings are .*lease"),
     ],
 )
 def test_a_fault_names_the_setting_and_the_remedy(given: dict[str, Any], said: str) -> None:
@@ -79,11 +79,11 @@ def test_a_fault_names_the_setting_and_the_remedy(given: dict[str, Any], said: s
         Settings.load({}, **given)
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_listed() -> None:
     with pytest.raises(ConfigurationError) as told:
         Settings.load({"CELERIAC_LEASE": "0"}, redis_url="http://h", prefetch=0)
     lines = str(told.value).splitlines()
-    assert "celeriac cannot start:" == lines[0]
+    assert "celeriac cannot start. Correct these settings:" == lines[0]
     assert 3 == len(lines[1:])
 
 
@@ -96,7 +96,7 @@ def test_settings_do_not_change() -> None:
 def test_variables_that_kubernetes_sets_for_a_service_are_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A Service called `celeriac-metrics` gives each pod of its namespace these."""
+    """Kubernetes sets these in each pod for a Service called `celeriac-metrics`."""
     environ = {
         "CELERIAC_METRICS_PORT": "tcp://10.96.11.7:9808",
         "CELERIAC_METRICS_SERVICE_HOST": "10.96.11.7",

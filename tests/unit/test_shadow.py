@@ -1,4 +1,4 @@
-"""shadow(): an event beside each call of a task, and both compared in the matrix."""
+"""shadow(): an event for each call of a task, and both compared in the matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from celeriac.tracking import Matrix
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Receivers of this test end with it."""
+    """Disconnect the receivers of each test at its end."""
     signal: Any = before_task_publish
     before = list(signal.receivers)
     yield
@@ -39,7 +39,7 @@ def bus(app: Any) -> EventBus:
 
 
 def complete(app: Any, id: str, state: str = "SUCCESS", error: Exception | None = None) -> None:
-    """What a worker stores when the task has ended."""
+    """Store the result of a task, as a worker does."""
     if error is None:
         app.backend.store_result(id, None, state)
     else:
@@ -115,7 +115,7 @@ def test_a_call_for_later_emits_at_that_time(app: Any, bus: EventBus) -> None:
     shadow(bus, charge, "charge.asked")
     with in_memory(bus) as memory:
         result = charge.apply_async(countdown=3600)
-        assert "postponed" == Matrix(memory.store.backend).status(result.id).place
+        assert "postponed" == Matrix(memory.store.backend).status(result.id).location
 
 
 def test_a_retry_of_the_task_emits_nothing(app: Any, bus: EventBus) -> None:
@@ -146,14 +146,14 @@ def test_a_call_of_the_task_never_fails_for_its_event(
     with in_memory(bus) as memory, caplog.at_level(logging.WARNING):
         assert charge.delay("4111").id
         assert [] == list(memory.emitted)
-    assert "no charge.asked beside task" in caplog.text
+    assert "charge.asked was not emitted for task" in caplog.text
     assert "4111" not in caplog.text
 
 
 def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(app: Any, bus: EventBus) -> None:
     """With a real worker: one decision for each call, carried by the message and by the event.
 
-    Its queue is its own: those in memory outlast an app.
+    It uses a separate queue, because queues in memory outlive an app.
     """
     app.conf.task_default_queue = "moved"
     by_task: list[int] = []
@@ -215,14 +215,14 @@ def test_a_task_without_results_is_refused(app: Any, bus: EventBus) -> None:
     @app.task(ignore_result=True, shared=False)
     def forgets() -> None: ...
 
-    with pytest.raises(SubscriptionError, match="set result_backend"):
+    with pytest.raises(SubscriptionError, match="Set result_backend"):
         shadow(bus, forgets, "charge.asked")
     bare: Any = Celery("billing", broker="memory://", set_as_current=False)
 
     @bare.task(shared=False)
     def charge() -> None: ...
 
-    with pytest.raises(SubscriptionError, match="set result_backend"):
+    with pytest.raises(SubscriptionError, match="Set result_backend"):
         shadow(EventBus(bare), charge, "charge.asked")
-    with pytest.raises(SubscriptionError, match="give the decorated task itself"):
+    with pytest.raises(SubscriptionError, match="Pass the decorated function"):
         shadow(bus, new_charge, "charge.asked")

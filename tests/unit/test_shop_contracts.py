@@ -1,4 +1,4 @@
-"""The contracts of the shop: locked in git, and what was emitted before is still read."""
+"""The contracts of the shop: locked in git, and compatible with events emitted before."""
 
 from __future__ import annotations
 

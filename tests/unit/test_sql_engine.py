@@ -1,4 +1,4 @@
-"""Engines of SQLAlchemy that are made, and connected, before a fork."""
+"""SQLAlchemy engines that are created and connected before a fork."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.unit.test_fork import in_child
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """With a pool, as an application has it."""
+    """Return an engine with a pool, as in an application."""
     engine = create_engine(database_url)
     yield engine
     engine.dispose()
 
 
 def connection_of(engine: Engine) -> object:
-    """Whose identity differs for each connection to a server; for SQLite the object itself."""
+    """Return an identity of the connection: that of the server session; for SQLite the object."""
     query = {
         "postgresql": "SELECT pg_backend_pid()",
         "mysql": "SELECT CONNECTION_ID()",
@@ -61,7 +61,7 @@ def test_a_child_opens_its_own_connection_and_the_parent_keeps_its_own(
     before, pool = connection_of(engine), engine.pool
 
     def has_its_own() -> bool:
-        # The identity of a connection of SQLite is an address, which may be given twice.
+        # The identity of a SQLite connection is an address, which may be reused.
         is_new = engine.dialect.name == "sqlite" or connection_of(engine) != before
         return is_new and engine.pool is not pool
 
@@ -111,7 +111,7 @@ def test_an_engine_that_the_application_drops_is_dropped() -> None:
 
 
 def test_tables_and_rows_ignore_a_schema_translation(tmp_path: Path) -> None:
-    """The relay looks where unqualified names lead, whatever tenant a session is of."""
+    """The relay uses the default schema, independent of the tenant of a session."""
     plain = create_engine(f"sqlite:///{tmp_path}/a.db")
     tenant: Any = plain.execution_options(schema_translate_map={None: "tenant_7"})
     create_outbox(tenant)

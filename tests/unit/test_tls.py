@@ -1,4 +1,4 @@
-"""Redis by TLS, with a client certificate: `rediss://`, for the log and for Celery's broker."""
+"""Redis with TLS and a client certificate: `rediss://`, for the event log and Celery's broker."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from celeriac import BusUnavailable, EventBus
 from celeriac.testing.ports import free_port
 from celeriac.testing.server import ServerFailed, start_server
 
-# kombu ships no types
+# kombu has no type annotations
 broker: Any = kombu
 
 
 def certificate(folder: Path, name: str, issuer: Any = None) -> Any:
-    """Writes NAME.key and NAME.crt; returns what signs others."""
+    """Write NAME.key and NAME.crt; return the authority for further certificates."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer, signed_by = issuer or (key, subject)
-    # Python 3.13 demands what RFC 5280 does: key identifiers, and the use of an authority's key.
+    # Python 3.13 enforces RFC 5280: key identifiers, and the usage of an authority's key.
     own_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     signer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     names_of_uses = (
@@ -67,7 +67,7 @@ def certificate(folder: Path, name: str, issuer: Any = None) -> Any:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    """The folder of the certificates, and the TLS port of a server that asks for the client's."""
+    """Return the folder of the certificates, and the port of a server that requires them."""
     folder = tmp_path_factory.mktemp("tls")
     authority = certificate(folder, "ca")
     for name in ("server", "client"):

@@ -1,4 +1,4 @@
-"""How many stored events are read and moved at once: bounded in number and in bytes."""
+"""The number of stored events that are read and moved at once, limited in number and bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celeriac.transfer import PAGE_BYTES, next_page, portions
     [
         ([100] * 20, 80),  # four times as many
         ([100] * 100, 200),  # at most that
-        ([1] * 19 + [1_000_000], 4),  # the largest counts, not the mean
+        ([1] * 19 + [1_000_000], 4),  # determined by the largest event
         ([PAGE_BYTES * 2], 1),
         ([0, 0], 8),
     ],

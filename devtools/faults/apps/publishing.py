@@ -20,16 +20,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from devtools.faults.apps.doing import store
-from devtools.faults.side import Ours, Side, Stock, handlers_of
+from devtools.faults.apps.handlers import store
+from devtools.faults.system import CeleriacSystem, CelerySystem, System, handlers_of
 
 TYPE = "fan.out"
-SIDES: dict[str, type[Ours] | type[Stock]] = {"celeriac": Ours, "stock": Stock}
+SYSTEMS: dict[str, type[CeleriacSystem] | type[CelerySystem]] = {
+    "celeriac": CeleriacSystem,
+    "stock": CelerySystem,
+}
 OF_ONE, OF_MANY, AT_A_TIME = 30, 60, 20
 CAUGHT_UP_WITHIN = 5.0  # seconds; then the next round begins all the same
 
 
-def main(side: str, url: str, mode: str, rounds: str, seed: str) -> int:
+def main(system: str, url: str, mode: str, rounds: str, seed: str) -> int:
     chance = random.Random(int(seed))
     many = mode == "many"
     everything: list[str] = []
@@ -38,9 +41,9 @@ def main(side: str, url: str, mode: str, rounds: str, seed: str) -> int:
         ids = [f"{n:03d}-{m:04d}-{seed}" for m in range(OF_MANY if many else OF_ONE)]
         parts = [ids[i : i + AT_A_TIME] for i in range(0, len(ids), AT_A_TIME)]
         calls = parts if many else [[id] for id in ids]
-        confirmed, hit = _killed_in_the_middle(side, url, calls, chance)
+        confirmed, hit = _killed_in_the_middle(system, url, calls, chance)
         killed += hit
-        again = SIDES[side](url, url, 3.0)
+        again = SYSTEMS[system](url, url, 3.0)
         for call in calls[confirmed:]:
             again.publish(TYPE, call)
         everything += ids
@@ -56,14 +59,14 @@ def _catch_up(deliveries: int) -> None:
 
 
 def _killed_in_the_middle(
-    side: str, url: str, calls: Sequence[Sequence[str]], chance: random.Random
+    system: str, url: str, calls: Sequence[Sequence[str]], chance: random.Random
 ) -> tuple[int, bool]:
     """How many calls were confirmed by the one who was killed, and whether it died of that."""
     reader, writer = os.pipe()
     child = os.fork()  # it touches no store, so the connection to it is not shared
     if not child:
         os.close(reader)
-        _publish(SIDES[side](url, url, 3.0), calls, writer)
+        _publish(SYSTEMS[system](url, url, 3.0), calls, writer)
     os.close(writer)
     with open(reader, "rb") as confirmed:
         # The first is confirmed once there is a connection; the rest takes milliseconds.
@@ -75,11 +78,11 @@ def _killed_in_the_middle(
     return count, os.WIFSIGNALED(status)
 
 
-def _publish(side: Side, calls: Sequence[Sequence[str]], confirm: int) -> None:
+def _publish(system: System, calls: Sequence[Sequence[str]], confirm: int) -> None:
     status = 1
     try:
         for call in calls:
-            side.publish(TYPE, call)
+            system.publish(TYPE, call)
             os.write(confirm, b".")
         status = 0
     finally:

@@ -1,4 +1,4 @@
-"""The settings that shape what is stored: one value for the whole bus, kept beside the events."""
+"""The settings that all services of a bus share, stored with its events."""
 
 from celeriac.bus_settings.bus_settings import BusSettings
 from celeriac.bus_settings.record import Difference

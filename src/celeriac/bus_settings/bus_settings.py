@@ -1,4 +1,4 @@
-"""The bus's settings as one process knows them."""
+"""The settings of the bus, as cached by one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import redis
 
 from celeriac.bus_settings.record import (
-    REMEMBERS_FROM,
+    RETAINED_SINCE,
     Difference,
     Record,
     format_number,
@@ -24,23 +24,23 @@ logger = logging.getLogger(__name__)
 
 
 class BusSettings:
-    """Settings that shape what is stored, with the values that hold for every process of the bus.
+    """The settings of this process, with the values that all processes of the bus share.
 
-    The first worker writes the record; from then on it holds, whatever a process was given. Without
-    a store, and until the record can be read, a process has its own. Safe to share between threads
-    and over forks: there is no lock, at worst two threads read the record at once.
+    The first worker writes the record, which then overrides the settings of each process. Without a
+    store, and until the record is read, a process uses its own. Thread-safe and fork-safe without a
+    lock: at worst, two threads read the record at once.
     """
 
     def __init__(
         self,
-        own: Settings,
+        local: Settings,
         store: SettingsStore | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.own = own
+        self.local = local
         self._store = store
         self._clock = clock
-        self._current = own
+        self._current = local
         self._record = Record({})
         self._stored: Mapping[str, str] = {}
         self._read_again_at = float("inf") if store is None else float("-inf")
@@ -48,10 +48,10 @@ class BusSettings:
 
     @property
     def current(self) -> Settings:
-        """The settings of this process with the bus's values in them.
+        """The settings of this process with the values of the bus.
 
-        Reads the record again where it was read seconds ago: then it blocks for a round trip. If
-        that fails, the values last read stay: what the caller does next reports the failure.
+        Blocks for a round trip if the cached record is stale. If the read fails, it returns the
+        cached values; the caller's next command reports the failure.
         """
         if self._clock() >= self._read_again_at:
             self._read_quietly()
@@ -59,38 +59,40 @@ class BusSettings:
 
     @property
     def is_stale(self) -> bool:
-        """Whether `current` would read the record first. For coroutines, which read it
-        themselves and call `learn`."""
+        """Whether `current` would block to read the record.
+
+        Coroutines then read it themselves and call `learn`.
+        """
         return self._clock() >= self._read_again_at
 
     @property
     def record(self) -> Record:
-        """What was last read."""
+        """The record last read."""
         return self._record
 
     @property
     def kept_since_ms(self) -> int:
-        """The time before which rows of the matrix may be gone though the window reaches further:
-        it was longer made, and a shorter one had held before."""
+        """The time before which rows of the matrix may be missing, because `dedup_window` was
+        increased."""
         return self._record.kept_since_ms
 
     @property
     def differences(self) -> list[Difference]:
-        """What this process was given and the bus has otherwise."""
-        return self._record.differences(self.own)
+        """The given settings of this process that differ from those of the bus."""
+        return self._record.differences(self.local)
 
-    def put_off(self) -> None:
-        """Count as fresh for a while: the caller is reading the record, or could not."""
+    def mark_fresh(self) -> None:
+        """Treat the cached record as fresh, because the caller reads it or could not."""
         if self._store is not None:
             self._read_again_at = self._clock() + self._store.fresh_for
 
     def learn(self, stored: Mapping[str, str]) -> None:
-        """Take over a record that was read."""
-        self.put_off()
+        """Cache a record that was read, and log a warning for each new fault."""
+        self.mark_fresh()
         if stored != self._stored:
             self._stored = stored
             self._record = read_record(stored)
-            self._current = self._record.over(self.own)
+            self._current = self._record.applied_to(self.local)
             for fault in self._record.faults:
                 self._warn(fault)
 
@@ -100,10 +102,10 @@ class BusSettings:
             self.learn(self._store.read())
 
     def establish(self) -> None:
-        """Read the record, write what it lacks, and log a warning for each setting that this
-        worker was given otherwise. Once for each pair of values. Raises redis.RedisError.
+        """Read the record, add missing settings, and log a warning for each difference once.
 
-        What it lacks because Redis lost it is what this worker had read before.
+        If Redis lost the record, the values last read by this worker are restored. Raises
+        redis.RedisError.
         """
         if self._store is None:
             return
@@ -118,9 +120,9 @@ class BusSettings:
             self._warn(str(difference))
 
     def set(self, name: str, text: str) -> tuple[int | float, int | float]:
-        """Change a setting for the whole bus. Processes follow within seconds.
+        """Change a setting of the bus; return its value before and after.
 
-        Returns its value before and after. Raises ConfigurationError, redis.RedisError.
+        Processes apply it within seconds. Raises ConfigurationError, redis.RedisError.
         """
         if self._store is None or name not in BUS_WIDE:
             raise ConfigurationError(
@@ -134,20 +136,20 @@ class BusSettings:
         before: int | float = getattr(self._current, name)
         values = {name: format_number(value)}
         if name == "dedup_window" and value > before:
-            reached = self._store.now_ms() - int(before * 1000)
-            values[REMEMBERS_FROM] = str(max(reached, self.kept_since_ms))
+            retained_ms = self._store.now_ms() - int(before * 1000)
+            values[RETAINED_SINCE] = str(max(retained_ms, self.kept_since_ms))
         self._store.write(values)
         self.refresh()
         return before, value
 
     def _read_quietly(self) -> None:
-        # First, so that other threads go on with what is known, and a server that is away is not
-        # asked again by each call.
-        self.put_off()
+        # First, so that other threads use the cached values during the read, and calls do not
+        # repeat a read that failed.
+        self.mark_fresh()
         try:
             self.refresh()
         except redis.RedisError as error:
-            logger.debug("the bus's settings cannot be read: %s", error)
+            logger.debug("celeriac: the settings of the bus cannot be read: %s", error)
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:

@@ -1,4 +1,4 @@
-"""The record of a bus's settings: how it is written and read, and how it differs. Pure."""
+"""The record of a bus's settings: its text form, and differences from local settings. Pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from celeriac.settings import BUS_WIDE, Settings, parse_number
 
-# Beside the settings: the time (ms) before which the matrix may have forgotten rows that today's
-# `dedup_window` would have kept.
-REMEMBERS_FROM = "remembers_from_ms"
+# Stored with the settings: the time (ms) before which the matrix may have removed rows that the
+# current `dedup_window` would have kept.
+RETAINED_SINCE = "remembers_from_ms"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A setting that this process was given, and that the bus has another value for."""
+    """A setting whose value in this process differs from that of the bus."""
 
     name: str
     here: int | float
@@ -30,28 +30,29 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`values` are the settings that were written and can be read, `faults` says of each other
-    one what is wrong."""
+    """A decoded record. `values` are the valid settings, `faults` describes the others."""
 
     values: Mapping[str, int | float]
     faults: tuple[str, ...] = ()
     kept_since_ms: int = 0
 
-    def over(self, own: Settings) -> Settings:
-        """Return `own` with the values of the bus in it."""
-        return replace(own, **self.values)  # type: ignore[arg-type]
+    def applied_to(self, local: Settings) -> Settings:
+        """Return the settings with the values of the bus."""
+        return replace(local, **self.values)  # type: ignore[arg-type]
 
-    def differences(self, own: Settings) -> list[Difference]:
-        """Return what `own` was given and the bus has otherwise, in the order of the settings."""
+    def differences(self, local: Settings) -> list[Difference]:
+        """Return the differences of explicitly given settings, in the order of BUS_WIDE."""
         return [
-            Difference(name, getattr(own, name), self.values[name])
+            Difference(name, getattr(local, name), self.values[name])
             for name in BUS_WIDE
-            if name in own.given and name in self.values and getattr(own, name) != self.values[name]
+            if name in local.given
+            and name in self.values
+            and getattr(local, name) != self.values[name]
         ]
 
 
 def read_record(stored: Mapping[str, str]) -> Record:
-    """Return the record from the texts that are stored. Bad ones are left out and named."""
+    """Return the record of the stored texts. Invalid texts become faults."""
     values: dict[str, int | float] = {}
     faults = []
     for name in BUS_WIDE:
@@ -62,18 +63,18 @@ def read_record(stored: Mapping[str, str]) -> Record:
         except ValueError as error:
             faults.append(
                 f"The bus's {name} is unreadable: {stored[name][:40]!r} ({error}). Run `celeriac "
-                f"config set {name} VALUE`; until then each process uses its own"
+                f"config set {name} VALUE`; until then each process uses its own value"
             )
-    since = stored.get(REMEMBERS_FROM, "")
-    remembers_from = int(since) if since.isascii() and since.isdigit() and len(since) < 16 else 0
-    return Record(values, tuple(faults), remembers_from)
+    since = stored.get(RETAINED_SINCE, "")
+    retained_since_ms = int(since) if since.isascii() and since.isdigit() and len(since) < 16 else 0
+    return Record(values, tuple(faults), retained_since_ms)
 
 
 def write_record(settings: Settings) -> dict[str, str]:
-    """Return the texts of all settings of the bus."""
+    """Return name → text for all settings of the bus."""
     return {name: format_number(getattr(settings, name)) for name in BUS_WIDE}
 
 
 def format_number(value: int | float) -> str:
-    """Return the shortest text that is read as the same number: `5`, `0.25`, `604800`."""
+    """Return the shortest text of the number: `5`, `0.25`, `604800`."""
     return str(int(value)) if value == int(value) else repr(value)

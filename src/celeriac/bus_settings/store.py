@@ -1,4 +1,4 @@
-"""Where the settings of a bus are kept."""
+"""The store of a bus's settings."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Protocol
 
 
 class SettingsStore(Protocol):
-    """A small map of texts. Every method is idempotent and blocks for one round trip."""
+    """A map of name → text. Every method is idempotent and blocks for one round trip."""
 
     # Seconds after which a process reads the record again before it uses it.
     fresh_for: float
 
     def read(self) -> Mapping[str, str]:
-        """Return the whole record, empty where no worker has written it."""
+        """Return the record; empty if no worker has written it."""
         ...
 
     def add(self, values: Mapping[str, str]) -> None:
-        """Write the values of names that have none. Of two workers the first one wins."""
+        """Write the values of missing names. The first of two concurrent writers wins."""
         ...
 
     def write(self, values: Mapping[str, str]) -> None:
-        """Write the values, also of names that have one."""
+        """Write the values, replacing existing ones."""
         ...
 
     def now_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""The circuit of a handler: whether its events are taken from the log, or wait there."""
+"""The circuit breaker of a handler: whether its events are fetched, or wait in the event log."""
 
 from celeriac.circuit_breaker.circuit import (
     CIRCUIT_MOVES,

@@ -18,7 +18,7 @@ import msgspec
 
 from celeriac.errors import SubscriptionError
 
-BUCKETS = 10  # a window is counted in so many parts, and moves on by one of them
+BUCKETS = 10  # the parts of a window, which moves by one part at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +46,17 @@ class Breaker:
 
     def __post_init__(self) -> None:
         if not isinstance(self.failures, int) or self.failures < 1:
-            raise SubscriptionError(f"Breaker(failures={self.failures!r}): a number from 1 up")
+            raise SubscriptionError(
+                f"Breaker(failures={self.failures!r}): must be a whole number of at least 1"
+            )
         for name in ("window", "recovery_timeout"):
             if not 0.01 <= getattr(self, name) < math.inf:
                 raise SubscriptionError(
-                    f"Breaker({name}={getattr(self, name)!r}): seconds, from 0.01 up"
+                    f"Breaker({name}={getattr(self, name)!r}): must be at least 0.01 seconds"
                 )
         if not 0 <= self.failure_rate <= 1:
             raise SubscriptionError(
-                f"Breaker(failure_rate={self.failure_rate!r}): from 0 to 1, e.g. 0.5"
+                f"Breaker(failure_rate={self.failure_rate!r}): must be from 0 to 1, e.g. 0.5"
             )
 
     def __str__(self) -> str:
@@ -62,22 +64,22 @@ class Breaker:
 
 
 class CircuitState(StrEnum):
-    CLOSED = "closed"  # the handler is served
+    CLOSED = "closed"  # the handler runs
     OPEN = "open"  # paused by its breaker, until a time
-    HALF_OPEN = "half-open"  # one event of it is on trial
-    PAUSED = "paused"  # by hand, until it is resumed or until a time
+    HALF_OPEN = "half-open"  # one of its events is on trial
+    PAUSED = "paused"  # manually, until it is resumed or until a time
 
 
 _CLOSED, _OPEN = CircuitState.CLOSED, CircuitState.OPEN
 _HALF_OPEN, _PAUSED = CircuitState.HALF_OPEN, CircuitState.PAUSED
 
 CIRCUIT_MOVES: dict[tuple[CircuitState, str], frozenset[CircuitState]] = {
-    # tell: calls of the handler ended, so many of them failed
+    # record: calls of the handler ended, some of them failed
     (_CLOSED, "record"): frozenset({_CLOSED, _OPEN}),
     (_HALF_OPEN, "record"): frozenset({_HALF_OPEN, _CLOSED, _OPEN}),
     (_OPEN, "record"): frozenset({_OPEN}),
     (_PAUSED, "record"): frozenset({_PAUSED}),
-    # probe: a dispatcher asks what it may take
+    # probe: a dispatcher requests how many events it may fetch
     (_CLOSED, "probe"): frozenset({_CLOSED}),
     (_OPEN, "probe"): frozenset({_OPEN, _HALF_OPEN}),
     (_HALF_OPEN, "probe"): frozenset({_HALF_OPEN}),
@@ -90,9 +92,9 @@ CIRCUIT_MOVES: dict[tuple[CircuitState, str], frozenset[CircuitState]] = {
 class Circuit(msgspec.Struct, frozen=True, kw_only=True):
     """The circuit of one handler. Times are ms since the epoch by the server's clock.
 
-    `until_ms` is when it goes on by itself: None where it is closed, on trial, or paused until
-    somebody resumes it. `reason` is the last error, or what was given with the pause. `trial` is
-    the worker that has the one event on trial.
+    `until_ms` is when the pause ends; None if the circuit is closed, on trial, or paused until an
+    operator resumes it. `reason` is the last error, or the reason given for the pause. `trial` is
+    the worker that has the event on trial.
     """
 
     handler: str
@@ -103,47 +105,54 @@ class Circuit(msgspec.Struct, frozen=True, kw_only=True):
     trial: str = ""
 
     @property
-    def flows(self) -> bool:
-        """Whether an executor may claim what it has a hint for."""
+    def allows_runs(self) -> bool:
+        """Whether executors may claim deliveries of the handler."""
         return self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a dispatcher may take. `most` is None for all, 1 for a trial, 0 for nothing."""
+    """How many events a dispatcher may fetch. `limit` is None for no limit, 1 for a trial, or 0."""
 
     circuit: Circuit
-    most: int | None
+    limit: int | None
 
 
 class Circuits(Protocol):
-    """Every method is one atomic call, blocks for one round trip, and raises redis.RedisError
-    where Redis cannot be reached."""
+    """The circuits of all handlers. Every method is atomic and blocks for one round trip.
+
+    Raises redis.RedisError if Redis is unreachable.
+    """
 
     def all(self) -> Mapping[str, Circuit]:
-        """Handler → its circuit, for each that is not closed."""
+        """Return handler → circuit for each circuit that is not closed."""
         ...
 
     def get(self, handler: str) -> Circuit:
-        """The handler's circuit; a closed one where nothing is known of it."""
+        """Return the handler's circuit, by default a closed one."""
         ...
 
     def record(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
     ) -> Circuit:
-        """Counts calls that ended; returns the circuit as it is then. Not idempotent: a count that
-        is told twice after a lost answer counts twice."""
+        """Count calls that ended; return the circuit after that.
+
+        Not idempotent: a retry after a lost reply counts the calls twice.
+        """
         ...
 
     def probe(self, handler: str, worker: str, lease_ms: int) -> Probe:
-        """What the worker may take of the handler now. Of an open circuit whose pause is over, the
-        first to ask gets the trial, and keeps it for `lease_ms` after each time it asks."""
+        """Return how many events of the handler the worker may fetch now.
+
+        After the recovery timeout of an open circuit, the first worker gets the trial, and keeps
+        it for `lease_ms` after each probe.
+        """
         ...
 
     def pause(self, handler: str, *, for_ms: int | None = None, reason: str = "") -> Circuit:
-        """Pauses the handler for all workers, until it is resumed or so long. Idempotent."""
+        """Pause the handler for all workers, for `for_ms` or until it is resumed. Idempotent."""
         ...
 
     def resume(self, handler: str) -> bool:
-        """Closes the circuit and forgets the failures counted; False if it was closed."""
+        """Close the circuit and reset its counts; return False if it was closed already."""
         ...

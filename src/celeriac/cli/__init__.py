@@ -2,7 +2,10 @@
 
 
 def main() -> None:
-    """The console script. Every celery process imports this package, so the import is here."""
+    """Run the console script.
+
+    Every celery process imports this package, so the import of the commands is inside the function.
+    """
     from celeriac.cli.root import main
 
     main()

@@ -1,4 +1,4 @@
-"""A circuit in words, for people."""
+"""Describe a circuit in words."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.cli.show import when
 
 _WORDS = {
-    CircuitState.CLOSED: "is served",
+    CircuitState.CLOSED: "is not paused",
     CircuitState.OPEN: "is paused by its circuit breaker (open)",
-    CircuitState.HALF_OPEN: "has one event on trial (half-open)",
-    CircuitState.PAUSED: "is paused by hand",
+    CircuitState.HALF_OPEN: "is running one trial event (half-open)",
+    CircuitState.PAUSED: "is paused manually",
 }
 
 
 def circuit_text(circuit: Circuit, now_ms: int) -> str:
-    """`is paused by hand since 10:00:00, until 10:15:00 (in 15 min): maintenance`."""
+    """Return, for example, `is paused manually since 10:00:00: maintenance`."""
     text = _WORDS[circuit.state]
     if circuit.since_ms is not None:
         text += f" since {when(circuit.since_ms)}"

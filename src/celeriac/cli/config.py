@@ -1,4 +1,4 @@
-"""celeriac config"""
+"""`celeriac config`"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celeriac.dead_letter import record_setting
 from celeriac.settings import BUS_WIDE, Settings
 
 NAME = click.Choice(BUS_WIDE)
-# A lower value deletes what the old one kept; 0 is no bound for the others.
+# Lowering one of these settings deletes data. 0 means no limit for the others.
 KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "max_dead_letters")
 
 
@@ -24,10 +24,10 @@ KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "max_
 @json_option
 @click.pass_context
 def config(ctx: click.Context, as_json: bool) -> None:
-    """Shows the settings that the whole bus shares; `set` and `reset` change one.
+    """Show the settings that the whole bus shares. `set` and `reset` change one.
 
-    The first worker writes them from its own settings. From then on every process uses these,
-    whatever its environment says.
+    The first worker writes them from its own settings. Afterwards every process uses the written
+    settings, whatever its environment has.
     """
     if ctx.invoked_subcommand is None:
         session = ctx.find_object(Session)
@@ -39,28 +39,28 @@ def config(ctx: click.Context, as_json: bool) -> None:
 @json_option
 @pass_session
 def show(session: Session, as_json: bool) -> None:
-    """Shows every setting of the bus, and what this environment says."""
+    """Show every setting of the bus, and the value in this environment."""
     _show(session, as_json)
 
 
 @config.command("set")
 @click.argument("name", type=NAME)
 @click.argument("value")
-@click.option("--yes", is_flag=True, help="Do not ask before something is kept for less.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @pass_session
 def set_value(session: Session, name: str, value: str, yes: bool, as_json: bool) -> None:
-    """Changes a setting for every process of the bus, which follow within seconds."""
+    """Change a setting for every process of the bus. Processes follow within seconds."""
     _change(session, name, value, yes=yes, as_json=as_json)
 
 
 @config.command()
 @click.argument("name", type=NAME)
-@click.option("--yes", is_flag=True, help="Do not ask before something is kept for less.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @pass_session
 def reset(session: Session, name: str, yes: bool, as_json: bool) -> None:
-    """Sets a setting to its default for every process of the bus."""
+    """Reset a setting to its default for every process of the bus."""
     default = format_number(getattr(Settings(), name))
     _change(session, name, default, yes=yes, as_json=as_json)
 
@@ -70,22 +70,24 @@ def _change(session: Session, name: str, text: str, *, yes: bool, as_json: bool)
     bus.refresh()
     before = getattr(bus.current, name)
     if name in KEEPS and not yes and _is_lower(text, before):
-        question = f"Lower {name} from {format_number(before)} to {text}? What is past it is lost."
+        question = (
+            f"Lower {name} from {format_number(before)} to {text}? Data beyond it is deleted."
+        )
         confirm(question, abort=True)
     before, after = bus.set(name, text)
     what = f"{name}: {format_number(before)} to {format_number(after)}"
     if before != after:
-        record_setting(session.backend, who=user_name(), what=what)
+        record_setting(session.backend, actor=user_name(), what=what)
     if as_json:
         print_json({"name": name, "before": before, "value": after})
     else:
-        echo(f"{what}. Every process of the bus follows within seconds.")
+        echo(f"{what}. Every process of the bus uses it within seconds.")
 
 
 def _is_lower(text: str, before: float) -> bool:
     try:
         return float(text) < before
-    except ValueError:  # refused by name, with what it must be
+    except ValueError:  # invalid; the error of `bus.set` names the setting and its valid values
         return False
 
 
@@ -115,16 +117,16 @@ def _show(session: Session, as_json: bool) -> None:
     for fault in bus.record.faults:
         echo(fault)
     if not bus.record.values:
-        echo("No worker has started yet: the first one writes its own settings.")
+        echo("No worker has started yet. The first worker writes its own settings.")
 
 
 def _row(session: Session, name: str) -> dict[str, Any]:
-    """`here` is what this environment says, None where it says nothing."""
-    bus, own = session.backend.bus, session.settings
+    """Return one row. `here` is the value in this environment, None if it is not set there."""
+    bus, settings = session.backend.bus, session.settings
     return {
         "name": name,
         "value": getattr(bus.current, name),
         "default": getattr(Settings(), name),
-        "here": getattr(own, name) if name in own.given else None,
+        "here": getattr(settings, name) if name in settings.given else None,
         "written": name in bus.record.values,
     }

@@ -1,4 +1,4 @@
-"""celeriac dispatcher"""
+"""`celeriac dispatcher`"""
 
 from __future__ import annotations
 
@@ -26,37 +26,41 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("-A", "--app", "module", required=True, metavar="MODULE", help="Has the EventBus.")
+@click.option(
+    "-A", "--app", "module", required=True, metavar="MODULE", help="Module of the EventBus."
+)
 @click.option(
     "--processes",
     type=click.IntRange(1),
     default=os.cpu_count() or 1,
     show_default=True,
-    help="Of all workers it dispatches for: bounds how far it reads ahead.",
+    help="Pool processes of all workers of the service; limits prefetch.",
 )
 def dispatcher(module: str, processes: int) -> None:
-    """Runs the dispatcher of a service without a worker.
+    """Run the dispatcher of a service without a worker.
 
-    MODULE is `package.module`, or `package.module:name`. Workers have a dispatcher of their own;
-    this one is for hosts that have none. SIGTERM and SIGINT stop it, and what it took and sent
-    nobody goes back.
+    MODULE is `package.module` or `package.module:name`. Workers have their own dispatcher; run this
+    command if they disable it. SIGTERM and SIGINT stop it. It then requeues deliveries that no
+    worker has started.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     bus = find_bus(module)
-    one = _make(bus, processes)
-    if not one.handlers:
+    instance = _make(bus, processes)
+    if not instance.handlers:
         raise click.BadParameter(f"{bus!r} has no handlers", param_hint="-A")
-    _stop_on_signals(one.stop)
-    logger.info("celeriac: dispatching for %s", ", ".join(h.id for h in one.handlers))
-    one.run()
+    _stop_on_signals(instance.stop)
+    logger.info("celeriac: dispatching for %s", ", ".join(h.id for h in instance.handlers))
+    instance.run()
     try:
-        one.requeue()
+        instance.requeue()
     except redis.RedisError as error:
-        logger.warning("celeriac: what is queued here is healed by its lease (%s)", error)
+        logger.warning(
+            "celeriac: could not requeue deliveries; they run when their leases expire (%s)", error
+        )
 
 
 def find_bus(where: str) -> EventBus:
-    """The EventBus in a module: the named one, else `bus`, else the only one."""
+    """Return the EventBus of a module: the named one, else `bus`, else the only one."""
     from celeriac.bus import EventBus
 
     if "" not in sys.path:
@@ -67,10 +71,12 @@ def find_bus(where: str) -> EventBus:
     except ModuleNotFoundError as error:
         if error.name is None or not path.startswith(error.name):
             raise
-        raise click.BadParameter(f"no module {path}", param_hint="-A") from None
-    found: Any = getattr(module, name or "bus", None)
-    if isinstance(found, EventBus):
-        return found
+        raise click.BadParameter(
+            f"module not found: {path}. Check the name and the working directory.", param_hint="-A"
+        ) from None
+    named: Any = getattr(module, name or "bus", None)
+    if isinstance(named, EventBus):
+        return named
     buses = {id(v): v for v in vars(module).values() if isinstance(v, EventBus)}
     if name or len(buses) != 1:
         reason = f"no EventBus {name}" if name else f"{len(buses)} EventBus objects and no `bus`"
@@ -79,7 +85,7 @@ def find_bus(where: str) -> EventBus:
 
 
 def service_of(where: str) -> Service:
-    """The service of the EventBus in a module, with its handlers."""
+    """Return the service of the EventBus in a module, with its handlers."""
     bus = find_bus(where)
     bus.app.loader.import_default_modules()
     return bus.service

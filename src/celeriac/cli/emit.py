@@ -1,4 +1,4 @@
-"""celeriac emit"""
+"""`celeriac emit`"""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ from celeriac.emitter import Emitter
 @click.command()
 @click.argument("type")
 @click.argument("json", required=False)
-@click.option("--subject", help="What the event is about, e.g. order/42.")
-@click.option("--id", "event_id", help="The same id twice is one event. [default: a new one]")
-@click.option("--delay", type=DURATION, metavar="DURATION", help="Not before that: 30s, 1h, 2d.")
-@click.option("--handlers", metavar="NAMES", help="Only for these: billing.charge,mail.send")
-@click.option("--sensitive", metavar="PATHS", help="To be masked: card,customer.email")
-@click.option("--encrypt-for", metavar="NAMES", help="Only for these services: billing,mail")
+@click.option("--subject", help="Subject of the event: order/42")
+@click.option(
+    "--id", "event_id", help="Id of the event; an id is emitted once. [default: a new one]"
+)
+@click.option(
+    "--delay", type=DURATION, metavar="DURATION", help="Emit it after this time: 30s, 1h, 2d."
+)
+@click.option(
+    "--handlers", metavar="NAMES", help="Only for these handlers: billing.charge,mail.send"
+)
+@click.option("--sensitive", metavar="PATHS", help="Paths to mask: card,customer.email")
+@click.option("--encrypt-for", metavar="NAMES", help="Services that can decrypt it: billing,mail")
 @pass_session
 def emit(
     session: Session,
@@ -35,9 +41,9 @@ def emit(
     sensitive: str | None,
     encrypt_for: str | None,
 ) -> None:
-    """Emits one event, and prints its id.
+    """Emit one event and print its id.
 
-    JSON is its data: given here, by `-` read from standard input, by `@file` from a file.
+    JSON is its data: inline, `-` for standard input, or `@file`.
     """
     emitter = Emitter(session.settings, lambda: session.backend.event_log)
     given: dict[str, Any] = {"subject": subject, "id": event_id}
@@ -58,7 +64,7 @@ def _listed(given: str | None) -> list[str]:
 
 
 def read_data(given: str | None) -> Any:
-    """The JSON that was given: itself, `-` for standard input, `@file` for a file."""
+    """Return the JSON that was passed inline, as `-` for standard input, or as `@file`."""
     if given is None:
         return None
     try:
@@ -73,4 +79,4 @@ def read_data(given: str | None) -> Any:
     except OSError as error:
         raise click.BadParameter(f"{given}: {error.strerror}", param_hint="JSON") from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise click.BadParameter(f"no JSON: {error}", param_hint="JSON") from None
+        raise click.BadParameter(f"invalid JSON: {error}", param_hint="JSON") from None

@@ -1,4 +1,4 @@
-"""celeriac events"""
+"""`celeriac events`"""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--type", "pattern", metavar="PATTERN", help="As handlers have: order.*, #.failed")
+@click.option("--type", "pattern", metavar="PATTERN", help="Event types: order.*, #.failed")
 @click.option(
     "--state",
     type=click.Choice([state.value for state in DeliveryState]),
-    help="With a handler in it.",
+    help="With a delivery in this state.",
 )
-@click.option("--subject", metavar="TEXT", help="Whose subject begins with this: order/42")
-@since_option("Not older than this: 2026-11-23T07:00Z, or 15m.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@click.option("--subject", metavar="TEXT", help="Subjects that begin with the text: order/42")
+@since_option("Emitted since: 2026-11-23T07:00Z, or 15m.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number."
+)
 @json_option
 @pass_session
 def events(
@@ -40,22 +42,22 @@ def events(
     limit: int,
     as_json: bool,
 ) -> None:
-    """The newest events, and how far each is with its handlers."""
+    """List the newest events and the progress of their handlers."""
     wanted = None if state is None else DeliveryState(state)
     page = session.matrix.newest(
         pattern=pattern, limit=limit, since=since, state=wanted, subject=subject
     )
-    found = page.events
+    page_events = page.events
     if as_json:
-        print_json(list(found))
-    elif not found:
+        print_json(list(page_events))
+    elif not page_events:
         echo("No events.")
     else:
         table(
             ("emitted (UTC)", "id", "type", "subject", "handlers"),
             [
-                (when(one.time_ms), one.id, one.type, one.subject or "", _summary(one))
-                for one in found
+                (when(event.time_ms), event.id, event.type, event.subject or "", _summary(event))
+                for event in page_events
             ],
             fold={"id": 36, "type": 12, "subject": 10, "handlers": 28},
             shed=("emitted (UTC)", "subject"),
@@ -68,16 +70,16 @@ def events(
         )
 
 
-def _summary(one: EventStatus) -> Text:
-    """`2 processed, 1 dead`, and below it a line for each dead delivery."""
+def _summary(event: EventStatus) -> Text:
+    """Return, for example, `2 processed, 1 dead`, and a line for each dead delivery below it."""
     from rich.text import Text
 
-    states = Counter(cell.state for cell in one.cells)
+    states = Counter(cell.state for cell in event.cells)
     if not states:
         return Text("none", style="dim")
     parts = [Text(f"{states[s]} {s}", style=STYLES[s]) for s in DeliveryState if s in states]
     summary = Text(", ").join(parts)
-    for cell in one.cells:
+    for cell in event.cells:
         if cell.error is not None and cell.state is DeliveryState.DEAD:
             summary.append(f"\n{cell.handler}: {cell.error}", STYLES[DeliveryState.DEAD])
     return summary

@@ -1,4 +1,4 @@
-"""Reading new entries of many logs as one, in the order in which they came."""
+"""Read new entries of many event logs as one sequence, ordered by entry id."""
 
 from __future__ import annotations
 
@@ -8,67 +8,67 @@ from collections.abc import Iterator
 from celeriac.event import literal_domain
 from celeriac.event_log import Entry, EventLog, entry_key
 
-PAGE = 500  # entries of one domain at a time
-LOOK_EVERY = 1.0  # seconds; domains that are new are looked for this often
+PAGE = 500  # entries of one domain in one read
+DOMAINS_EVERY = 1.0  # seconds between two reads of the list of domains
 BEFORE_ALL = "0-0"
 LAST_OF_MS = 2**64 - 1
 
 
 class Follower:
-    """Follows the logs that a pattern reaches, from now on or from a time (ms).
+    """Follow the event logs that a pattern matches, from now on or from a time (ms).
 
-    Not thread-safe. What raised may be called again: nothing is left out, and nothing comes twice.
+    Not thread-safe. A call that raised can be repeated: no entry is omitted or returned twice.
     """
 
     def __init__(
         self, event_log: EventLog, pattern: str = "#", since_ms: int | None = None
     ) -> None:
-        self._log = event_log
+        self._event_log = event_log
         self._only = literal_domain(pattern)
         self._since = None if since_ms is None else f"{max(0, since_ms - 1)}-{LAST_OF_MS}"
         self._seen: dict[str, str] = {}
         self._began = False
-        self._looked = float("-inf")
+        self._domains_read = float("-inf")
 
     def poll(self, seconds: float) -> list[tuple[str, Entry]]:
-        """(domain, entry) pairs that are new. Blocks for at most so long where there are none.
+        """Return new (domain, entry) pairs; block for at most `seconds` if there are none.
 
         Raises redis.RedisError.
         """
-        self._look_for_domains()
+        self._add_domains()
         if not self._seen:
             time.sleep(seconds)
             return []
-        self._log.wait(self._seen, seconds)
+        self._event_log.wait(self._seen, seconds)
         return list(self._new())
 
-    def _look_for_domains(self) -> None:
+    def _add_domains(self) -> None:
         now = time.monotonic()
-        if self._began and now - self._looked < LOOK_EVERY:
+        if self._began and now - self._domains_read < DOMAINS_EVERY:
             return
-        domains = {self._only} if self._only else self._log.domains()
+        domains = {self._only} if self._only else self._event_log.domains()
         for domain in sorted(domains - self._seen.keys()):
-            # One that appeared since is followed from its first entry.
+            # A domain that appears later is read from its first entry.
             self._seen[domain] = BEFORE_ALL if self._began else self._start(domain)
-        self._began, self._looked = True, now
+        self._began, self._domains_read = True, now
 
     def _start(self, domain: str) -> str:
         if self._since is not None:
             return self._since
-        newest = self._log.read(domain, count=1, newest_first=True)
+        newest = self._event_log.read(domain, count=1, newest_first=True)
         return newest[0].id if newest else BEFORE_ALL
 
     def _new(self) -> Iterator[tuple[str, Entry]]:
-        found: list[tuple[str, Entry]] = []
-        known = None  # until here nothing of any domain is unread
+        entries: list[tuple[str, Entry]] = []
+        known = None  # no domain has unread entries up to this key
         for domain, seen in self._seen.items():
-            page = self._log.read(domain, start=f"({seen}", count=PAGE)
-            found += ((domain, entry) for entry in page)
+            page = self._event_log.read(domain, start=f"({seen}", count=PAGE)
+            entries += ((domain, entry) for entry in page)
             if len(page) == PAGE:
                 last = entry_key(page[-1].id)
                 known = last if known is None else min(known, last)
-        found.sort(key=lambda one: entry_key(one[1].id))
-        for domain, entry in found:
+        entries.sort(key=lambda pair: entry_key(pair[1].id))
+        for domain, entry in entries:
             if known is not None and entry_key(entry.id) > known:
                 return
             self._seen[domain] = entry.id

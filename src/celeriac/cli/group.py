@@ -1,4 +1,4 @@
-"""Groups of commands: imported when they are run, and failing with one line and an exit code."""
+"""Groups of commands: imported on use; errors become one line and an exit code."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ FAILED, USAGE, MISSING, UNREACHABLE = 1, 2, 3, 4
 
 # In the order of the help.
 COMMANDS = {
-    "top": "What every handler does now, live.",
-    "tail": "Follows new events, as they are emitted.",
-    "explain": "Why a handler did, or did not, get an event.",
-    "history": "Every attempt of an event, and who redrove it.",
-    "trace": "What an event came from, and what came of it.",
-    "status": "Where an event is, and what each handler did with it.",
-    "events": "The newest events, and how far each is.",
-    "lag": "How far behind each handler is.",
-    "dead": "Lists, shows, redrives, edits and discards dead letters.",
-    "replay": "Runs past events through one handler again.",
-    "emit": "Emits one event, and prints its id.",
-    "handlers": "Lists the handlers, or removes one.",
-    "workers": "Lists the workers.",
-    "contracts": "Locks, checks and documents the versions of each event's data.",
-    "config": "Shows and changes the settings that the whole bus shares.",
-    "acl": "Prints the Redis user of a service: what it may do, and no more.",
-    "keys": "Makes and shows the keys that events are signed with.",
-    "doctor": "Checks server, workers and handlers, and says what to do.",
-    "watch": "Sends a notice when something is wrong, and when it is over.",
-    "outbox": "Shows what waits in an outbox, and deals with what is failed.",
-    "relay": "Publishes what was committed into an outbox.",
-    "dispatcher": "Runs the dispatcher of a service without a worker.",
+    "top": "Show what every handler does now, live.",
+    "tail": "Follow new events as they are emitted.",
+    "explain": "Show why a handler did or did not get an event.",
+    "history": "List every attempt of an event, and who redrove it.",
+    "trace": "Show the causes and the consequences of an event.",
+    "status": "Show where an event is, and the state of each delivery.",
+    "events": "List the newest events and their progress.",
+    "lag": "Show the backlog of each handler.",
+    "dead": "List, show, redrive, edit and discard dead letters.",
+    "replay": "Run past events through one handler again.",
+    "emit": "Emit one event and print its id.",
+    "handlers": "List, pause, resume and remove handlers.",
+    "workers": "List the workers.",
+    "contracts": "Lock, check and document the versions of each event's data.",
+    "config": "Show and change the settings that the whole bus shares.",
+    "acl": "Print the Redis user of a service, with the least permissions.",
+    "keys": "Create and show the keys for signing and encryption.",
+    "doctor": "Check server, workers and handlers, and suggest fixes.",
+    "watch": "Send a notification when a problem appears or is resolved.",
+    "outbox": "Show an outbox, and retry or discard failed events.",
+    "relay": "Publish the events of an outbox.",
+    "dispatcher": "Run the dispatcher of a service without a worker.",
 }
 
 
 class Commands(click.Group):
-    """A group whose commands lie in `celeriac.cli.<name>`: `--help` imports none of them."""
+    """A group whose commands are in `celeriac.cli.<name>`, which `--help` does not import."""
 
     names: Sequence[str] = tuple(COMMANDS)
 
@@ -60,9 +60,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.names:
             return None
-        found = getattr(import_module(f"celeriac.cli.{cmd_name}"), cmd_name)
-        assert isinstance(found, click.Command)
-        return found
+        command = getattr(import_module(f"celeriac.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -75,7 +75,7 @@ class Commands(click.Group):
 
 @contextmanager
 def failing_in_one_line(ctx: click.Context) -> Iterator[None]:
-    """What celeriac and Redis raise ends the command as a Failure."""
+    """Turn errors of celeriac and Redis into a Failure."""
     try:
         yield
     except redis.RedisError as error:
@@ -84,8 +84,8 @@ def failing_in_one_line(ctx: click.Context) -> Iterator[None]:
         raise _failure(error) from None
 
 
-class Failure(click.ClickException):
-    """Ends the command with one line."""
+class CommandError(click.ClickException):
+    """End the command with one line."""
 
     exit_code = FAILED
 
@@ -93,24 +93,24 @@ class Failure(click.ClickException):
         return visible(self.message)
 
 
-class CommandUsageError(Failure):
-    """What was asked for, or a setting, is wrong."""
+class CommandUsageError(CommandError):
+    """An argument or a setting is wrong."""
 
     exit_code = USAGE
 
 
-class Unreachable(Failure):
-    """Redis does not take part."""
+class Unreachable(CommandError):
+    """Redis is unreachable or full."""
 
     exit_code = UNREACHABLE
 
 
-def _failure(error: CeleriacError) -> Failure:
+def _failure(error: CeleriacError) -> CommandError:
     if isinstance(error, (BusUnavailable, LogFull)):
         return Unreachable(str(error))
     if isinstance(error, (ConfigurationError, InvalidEvent)):
         return CommandUsageError(str(error))
-    return Failure(str(error))
+    return CommandError(str(error))
 
 
 def _explained(ctx: click.Context, error: redis.RedisError) -> CeleriacError:

@@ -1,4 +1,4 @@
-"""celeriac handlers"""
+"""`celeriac handlers`"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from celeriac.visible import listed
 @json_option
 @click.pass_context
 def handlers(ctx: click.Context, as_json: bool) -> None:
-    """Lists the handlers; `pause`, `resume` and `remove` steer one."""
+    """List the handlers. `pause`, `resume` and `remove` change one."""
     if ctx.invoked_subcommand is None:
         session = ctx.find_object(Session)
         assert session is not None
@@ -44,7 +44,7 @@ def _list(session: Session, as_json: bool) -> None:
         echo("No handlers. A handler is registered when its worker starts.")
     else:
         table(
-            ("handler", "events", "queue", "options", "takes part since", "workers"),
+            ("handler", "events", "queue", "options", "subscribed since", "workers"),
             [
                 (
                     record.id,
@@ -58,7 +58,7 @@ def _list(session: Session, as_json: bool) -> None:
             ],
             right=("workers",),
             fold={"handler": 30, "events": 16, "options": 12, "queue": 10},
-            shed=("options", "takes part since", "queue"),
+            shed=("options", "subscribed since", "queue"),
         )
         for circuit in circuits.values():
             echo(f"{circuit.handler} {circuit_text(circuit, now)}")
@@ -69,7 +69,7 @@ def _plain(record: HandlerRecord) -> dict[str, object]:
 
 
 def _names(record: HandlerRecord, living: list[WorkerRecord]) -> list[str]:
-    """The living workers that serve the handler."""
+    """Return the names of the running workers that serve the handler."""
     return [w.name for w in living if record.id in w.handlers]
 
 
@@ -82,29 +82,29 @@ def _since(record: HandlerRecord) -> str:
 
 @handlers.command()
 @click.argument("handler")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_session
 def remove(session: Session, handler: str, yes: bool) -> None:
-    """Removes a handler permanently, with the deliveries that it has not finished.
+    """Remove a handler permanently, with its unfinished deliveries.
 
-    Its dead letters stay. A worker that still has it stops serving it, and registers it again when
-    it restarts, so deploy without the handler first.
+    Its dead letters stay. A running worker that still has the handler stops serving it, but
+    registers it again when it restarts. Deploy without the handler first.
     """
-    lags = [one for one in session.matrix.lag() if one.handler == handler]
+    lags = [lag for lag in session.matrix.lag() if lag.handler == handler]
     registered = handler in session.backend.registry.handlers()
     if not lags and not registered:
         session.handler(handler)
-        raise NotFound(f"no handler {handler}")
-    unfinished = sum(one.unfinished for one in lags)
+        raise NotFound(f"handler not found: {handler}. Check the name with `celeriac handlers`.")
+    unfinished = sum(lag.unfinished for lag in lags)
     serving = _serving(session, handler)
     if serving and not registered:
         raise CeleriacError(
-            f"{handler} has no record, but is no orphan: {serving} serves it, and registers it "
-            "again within 5 s. Look again then (celeriac doctor)."
+            f"{handler} has no record, but {serving} serves it and registers it again within 5 s. "
+            "Then check it again with `celeriac doctor`."
         )
     if serving:
         echo(
-            f"{serving} has {handler} in its code: it stops serving it now, and registers it "
+            f"{serving} has {handler} in its code: it stops serving it now, but registers it "
             "again when it restarts. Deploy without the handler first.",
             err=True,
         )
@@ -112,20 +112,20 @@ def remove(session: Session, handler: str, yes: bool) -> None:
         question = f"Remove {handler} and drop {count(unfinished, 'unfinished event')}?"
         confirm(question, abort=True)
     _remove(session, handler, lags)
-    dead = sum(one.dead for one in lags)
+    dead = sum(lag.dead for lag in lags)
     kept = f" {count(dead, 'dead letter')} kept: celeriac dead list --handler {handler}"
     echo(f"{handler} is removed; {count(unfinished, 'event')} dropped.{kept if dead else ''}")
 
 
 @handlers.command()
 @click.argument("handler")
-@click.option("--for", "for_how_long", type=DURATION, help="Resumes by itself after it: 15m, 2h.")
-@click.option("--reason", default="", help="For those who find it paused.")
+@click.option("--for", "for_how_long", type=DURATION, help="Resume it after this time: 15m, 2h.")
+@click.option("--reason", default="", help="Reason, shown while it is paused.")
 @pass_session
 def pause(session: Session, handler: str, for_how_long: float | None, reason: str) -> None:
-    """Pauses a handler in all workers: its events wait in the log, and cost no attempt.
+    """Pause a handler in all workers: its events wait in the log, and no attempt is counted.
 
-    What runs at that moment ends. Workers follow within a second.
+    Running deliveries end. Workers follow within a second.
     """
     session.handler(handler)
     for_ms = None if for_how_long is None else int(for_how_long * 1000)
@@ -137,16 +137,16 @@ def pause(session: Session, handler: str, for_how_long: float | None, reason: st
 @click.argument("handler")
 @pass_session
 def resume(session: Session, handler: str) -> None:
-    """Resumes a handler that was paused by hand or by its circuit breaker."""
+    """Resume a handler that was paused manually or by its circuit breaker."""
     session.handler(handler)
     if session.backend.circuits.resume(handler):
-        echo(f"{handler} goes on.")
+        echo(f"{handler} is resumed.")
     else:
         echo(f"{handler} was not paused.")
 
 
 def _serving(session: Session, handler: str) -> str:
-    """The living workers that serve the handler, for people; empty where there is none."""
+    """Return the running workers that serve the handler, as text; empty if there are none."""
     registry = session.backend.registry
     now = registry.now_ms()
     return listed(
@@ -159,8 +159,8 @@ def _serving(session: Session, handler: str) -> str:
 def _remove(session: Session, handler: str, lags: list[HandlerLag]) -> None:
     backend = session.backend
     backend.circuits.resume(handler)
-    # First, so that no worker takes the vanished group for an accident and joins again.
+    # First, so that no worker creates the deleted group again.
     backend.registry.unregister(handler)
-    for domain in sorted(backend.event_log.domains() | {one.domain for one in lags}):
+    for domain in sorted(backend.event_log.domains() | {lag.domain for lag in lags}):
         backend.event_log.leave(domain, handler)
         backend.deliveries.forget(Group(domain, handler))

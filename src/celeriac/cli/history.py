@@ -1,4 +1,4 @@
-"""celeriac history"""
+"""`celeriac history`"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celeriac.cli.terminal import echo
 from celeriac.dead_letter import Step, history_of
 from celeriac.tracking import EventStatus
 
-INDENT = 21  # below the time
+INDENT = 21  # columns, below the time
 
 
 @click.command()
@@ -28,26 +28,26 @@ INDENT = 21  # below the time
 def history(
     session: Session, event_id: str, handler: str | None, source: str | None, as_json: bool
 ) -> None:
-    """Every attempt of an event, and who redrove it.
+    """List every attempt of an event, and who redrove or replayed it.
 
-    Shows all lives of each delivery in order: the attempts before a redrive or replay and those
-    after it, with who asked for it, and why. With HANDLER, of that one only.
+    Lists all series of attempts of each delivery in order: those before a redrive or replay and
+    those after it, with the operator and the reason. With HANDLER, lists only its attempts.
     """
     if handler is not None:
         session.handler(handler)
     matrix = session.matrix
-    found = [matrix.status_of(one) for one in matrix.find_all(event_id, source=source)]
+    events = [matrix.status_of(located) for located in matrix.find_all(event_id, source=source)]
     if as_json:
-        print_json([_plain(one, history_of(one, handler)) for one in found])
+        print_json([_plain(event, history_of(event, handler)) for event in events])
         return
-    for n, one in enumerate(found):
+    for n, event in enumerate(events):
         if n:
             echo()
-        _show(one, history_of(one, handler))
+        _show(event, history_of(event, handler))
 
 
 def _show(event: EventStatus, steps: list[Step]) -> None:
-    """Print two lines for a step: what happened where, and below it the error or the reason."""
+    """Print two lines for a step: what happened and where, then the error or the reason."""
     from rich.text import Text
 
     out = console()
@@ -74,7 +74,7 @@ def _what(step: Step) -> str:
 
 
 def _how(step: Step) -> str:
-    by = f"by {step.who}" if step.who else ""
+    by = f"by {step.actor}" if step.actor else ""
     via = f"in {step.via}" if step.via else ""
     ran = took(step.took_us) if step.took_us else ""
     on = f"on {step.worker}" if step.worker else ""

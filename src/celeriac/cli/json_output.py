@@ -1,4 +1,4 @@
-"""`--json`: one JSON document. Each `<name>_ms` has the same time in ISO 8601 beside it."""
+"""`--json`: one JSON document. Each `<name>_ms` is repeated in ISO 8601 as `<name>`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import msgspec
 from celeriac.cli.terminal import echo
 from celeriac.visible import visible_json
 
-# As a failure is stored: see ledger/row.py.
+# The names in a stored failure; see delivery/record.py.
 FAILURE_TIMES = {"at": "at_ms", "ended_at": "ended_at_ms", "took": "took_us"}
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 def print_json(value: Any) -> None:
-    """Prints a struct, dataclass or plain value."""
+    """Print a struct, dataclass or plain value."""
     plain = msgspec.json.decode(msgspec.json.encode(value))
     document = msgspec.json.format(msgspec.json.encode(_with_iso(plain)), indent=2)
     echo(visible_json(document.decode()))
@@ -32,7 +32,7 @@ def _with_iso(value: Any) -> Any:
     shown: dict[str, Any] = {}
     for stored, item in value.items():
         name = FAILURE_TIMES.get(stored, str(stored))
-        # what an event carries is its own affair
+        # the content of an event stays as it is
         shown[name] = item if name in ("data", "event") else _with_iso(item)
         if name.endswith("_ms"):
             shown[name.removesuffix("_ms")] = None if item is None else iso(item)

@@ -1,4 +1,4 @@
-"""celeriac keys"""
+"""`celeriac keys`"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from celeriac.cli.group import Failure
+from celeriac.cli.group import CommandError
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import echo
@@ -19,21 +19,26 @@ from celeriac.security.key import ENCRYPTION, SIGNING, public_keys
 
 @click.group()
 def keys() -> None:
-    """Makes and shows the keys that events are signed with, and encrypted for.
+    """Create and show the keys that events are signed with, and encrypted for.
 
-    They are JSON Web Keys in files: NAME.private.json is for one service alone, NAME.public.json
-    for all that read.
+    They are JSON Web Keys in files. NAME.private.json belongs to one service, NAME.public.json to
+    all readers.
     """
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="May sign only for it.")
-@click.option("--type", "types", multiple=True, metavar="PATTERN", help="May sign only those.")
-@click.option("--encryption", is_flag=True, help="To encrypt for a service, not to sign.")
-@click.option("--service", metavar="NAME", help="With --encryption: whose key. [default: NAME]")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Source it may sign for.")
+@click.option("--type", "types", multiple=True, metavar="PATTERN", help="Types it may sign.")
+@click.option("--encryption", is_flag=True, help="Create a key for encryption, not for signing.")
 @click.option(
-    "--directory", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where to."
+    "--service", metavar="NAME", help="With --encryption: owner of the key. [default: NAME]"
+)
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    help="Folder for the files.",
 )
 def generate(
     name: str,
@@ -43,14 +48,16 @@ def generate(
     service: str | None,
     directory: Path,
 ) -> None:
-    """Makes a key pair; NAME is its id, as billing-2026.
+    """Create a key pair. NAME is its id, for example billing-2026.
 
-    Files that are there are not overwritten.
+    Existing files are not overwritten.
     """
     if encryption and (sources or types):
-        raise click.UsageError("--source and --type are for keys that sign")
+        raise click.UsageError(
+            "--source and --type are not allowed with --encryption. Remove them."
+        )
     if service and not encryption:
-        raise click.UsageError("--service is for keys to encrypt for: add --encryption")
+        raise click.UsageError("--service needs --encryption. Add it.")
     private, public = make(
         name, sources=sources, types=types, encryption=encryption, service=service or ""
     )
@@ -64,10 +71,12 @@ def generate(
 def _write(path: Path, key: dict[str, Any], mode: int) -> None:
     text = msgspec.json.format(msgspec.json.encode(key), indent=2) + b"\n"
     try:
-        # made with its mode, so that nobody reads it in between
+        # created with its mode, so that no other user can read it
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise Failure(f"{path} is there already; a new key needs a new name") from None
+        raise CommandError(
+            f"file already exists: {path}. Choose another name for the new key."
+        ) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
 
@@ -76,10 +85,10 @@ def _write(path: Path, key: dict[str, Any], mode: int) -> None:
 @click.argument("path", required=False)
 @pass_session
 def show(session: Session, path: str | None) -> None:
-    """Shows the public keys in a file or directory; those that are trusted by default."""
+    """Show the public keys in a file or directory. [default: the trusted keys]"""
     given = path or session.settings.trusted_keys
     if not given:
-        raise Failure("no keys are trusted; CELERIAC_TRUSTED_KEYS names them")
+        raise CommandError("No keys are trusted. Pass PATH or set CELERIAC_TRUSTED_KEYS.")
     setting = "PATH" if path else "CELERIAC_TRUSTED_KEYS"
     rows = [
         (

@@ -1,4 +1,4 @@
-"""celeriac lag"""
+"""`celeriac lag`"""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ NUMBERS = [
 @json_option
 @pass_session
 def lag(session: Session, as_json: bool) -> None:
-    """How far behind each handler is, domain by domain.
+    """Show the backlog of each handler in each domain.
 
     waiting: in the log, not fetched for the handler yet. queued: with a worker. scheduled: runs at
-    a later time. blocked: behind an unfinished event of its subject. oldest: age of the oldest
-    unfinished.
+    a later time. blocked: waits for its key, for example for an earlier event of its sequence.
+    oldest: age of the oldest unfinished event.
     """
-    found = session.matrix.lag()
+    lags = session.matrix.lag()
     if as_json:
-        print_json([{**_plain(one), "unfinished": one.unfinished} for one in found])
-    elif not found:
+        print_json([{**_plain(row), "unfinished": row.unfinished} for row in lags])
+    elif not lags:
         echo("No handlers. A handler is registered when its worker starts.")
     else:
         table(
             ("handler", "domain", *NUMBERS),
-            [_row(one) for one in found],
+            [_row(row) for row in lags],
             right=NUMBERS,
             fold={"handler": 30, "domain": 12},
             shed=("mean", "blocked", "scheduled", "queued", "processed", "running"),
@@ -50,31 +50,31 @@ def lag(session: Session, as_json: bool) -> None:
         )
 
 
-def _plain(one: HandlerLag) -> dict[str, object]:
-    return {name: getattr(one, name) for name in one.__struct_fields__}
+def _plain(lag: HandlerLag) -> dict[str, object]:
+    return {name: getattr(lag, name) for name in lag.__struct_fields__}
 
 
-def _row(one: HandlerLag) -> tuple[object, ...]:
-    if not one.registered:
-        name: object = state_text("warn", f"{one.handler} (nobody's)")
-    elif not one.joined and one.waiting == 0:
-        name = state_text("missing", f"{one.handler} (no group)")
-    elif one.circuit is not CircuitState.CLOSED:
-        name = state_text("warn", f"{one.handler} ({one.circuit})")
+def _row(lag: HandlerLag) -> tuple[object, ...]:
+    if not lag.registered:
+        name: object = state_text("warn", f"{lag.handler} (orphaned)")
+    elif not lag.joined and lag.waiting == 0:
+        name = state_text("missing", f"{lag.handler} (no group)")
+    elif lag.circuit is not CircuitState.CLOSED:
+        name = state_text("warn", f"{lag.handler} ({lag.circuit})")
     else:
-        name = one.handler
+        name = lag.handler
     return (
         name,
-        one.domain,
-        _number(one.waiting),
-        _number(one.queued),
-        _number(one.running),
-        _number(one.scheduled),
-        _number(one.blocked),
-        state_text("dead", f"{one.dead:,}") if one.dead else 0,
-        _number(one.processed),
-        age(one.oldest_s),
-        took(one.mean_us),
+        lag.domain,
+        _number(lag.waiting),
+        _number(lag.queued),
+        _number(lag.running),
+        _number(lag.scheduled),
+        _number(lag.blocked),
+        state_text("dead", f"{lag.dead:,}") if lag.dead else 0,
+        _number(lag.processed),
+        age(lag.oldest_s),
+        took(lag.mean_us),
     )
 
 

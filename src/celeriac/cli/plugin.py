@@ -1,7 +1,7 @@
 """`celery -A config bus`: the same commands, with the settings of the app's EventBus.
 
-Every celery process imports this module, so nothing else is imported here. In that of
-`celery … flower` it puts our pages into Flower, which then need not be asked for.
+Every celery process imports this module, so it imports nothing else. In `celery … flower` it adds
+celeriac's pages to Flower, without configuration.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import click
 
 
 class LazyGroup(click.Group):
-    """Celeriac's own group, imported when it is asked for something."""
+    """The group of celeriac's commands, imported on first use."""
 
     def _commands(self) -> Any:
         from celeriac.cli.group import COMMANDS, Commands
 
         commands = Commands(self.name)
-        # of no use to an app that has workers
+        # not needed in an app that has workers
         commands.names = [name for name in COMMANDS if name not in ("dispatcher", "relay")]
         return commands
 
@@ -27,8 +27,8 @@ class LazyGroup(click.Group):
         return list(self._commands().list_commands(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found: click.Command | None = self._commands().get_command(ctx, cmd_name)
-        return found
+        command: click.Command | None = self._commands().get_command(ctx, cmd_name)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self._commands().format_commands(ctx, formatter)
@@ -43,13 +43,13 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup)
 @click.pass_context
 def bus(ctx: click.Context) -> None:
-    """Looks at the event bus of the app, and operates it."""
+    """Inspect and operate the event bus of the app."""
     from celeriac.cli.session import Session
     from celeriac.worker.installed import services_of
 
     service = next(iter(services_of(ctx.obj.app)), None)
     if service is None:
-        raise click.UsageError("the app has no event bus; make one: EventBus(app)")
+        raise click.UsageError("The app has no event bus. Create one with EventBus(app).")
     app = ctx.obj.app
 
     def load_service() -> Any:

@@ -1,4 +1,4 @@
-"""celeriac relay"""
+"""`celeriac relay`"""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 @click.command()
 @database_options
-@click.option("--once", is_flag=True, help="Publishes what waits, and ends.")
+@click.option("--once", is_flag=True, help="Publish the waiting events and exit.")
 @pass_session
 def relay(session: Session, database: str | None, django: bool, once: bool) -> None:
-    """Publishes what was committed into an outbox.
+    """Publish the events that were committed into an outbox.
 
-    Any number may run on one database: one of them publishes, the others stand by. A worker
-    whose CELERIAC_OUTBOX_URL is set has a relay of its own. SIGTERM and SIGINT stop it.
+    Any number can run on one database: one publishes, the others are on standby. A worker with
+    CELERIAC_OUTBOX_URL has its own relay. SIGTERM and SIGINT stop it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     chosen, settings = open_chosen(session.settings, database, django)
-    one = Relay(chosen, settings)
+    instance = Relay(chosen, settings)
     if once:
         with faults_in_one_line():
-            echo(f"{count(one.drain(), 'event')} published")
+            echo(f"{count(instance.drain(), 'event')} published")
         return
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: one.stop())
+        signal.signal(number, lambda *_: instance.stop())
     logger.info("celeriac: relaying the outbox of %s", chosen.name)
-    one.run()
-    logger.info("celeriac: the relay ends; it published %s", count(one.published, "event"))
+    instance.run()
+    logger.info("celeriac: relay stopped, published %s", count(instance.published, "event"))

@@ -1,4 +1,4 @@
-"""`--reveal`: data as it is. Without it what is sensitive is masked."""
+"""`--reveal`: show data without masking."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import click
 import msgspec
 
 reveal_option = click.option(
-    "--reveal", is_flag=True, help="With what is sensitive; masked without it."
+    "--reveal", is_flag=True, help="Show sensitive values; they are masked without it."
 )
 
 
-def shown_data(data: object, most: int = 400) -> str:
-    """Data for a line of text: JSON, cut where it is long."""
+def shown_data(data: object, max_length: int = 400) -> str:
+    """Return data as one line of JSON of at most `max_length` characters."""
     if data is None:
         return ""
     if isinstance(data, (bytes, bytearray)):
         return f"{len(data)} bytes"
     encoded = bytes(data) if isinstance(data, msgspec.Raw) else msgspec.json.encode(data)
     text = encoded.decode(errors="replace")
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters; --json has all)"
+    return (
+        text
+        if len(text) <= max_length
+        else f"{text[:max_length]}… ({len(text)} characters; --json has all)"
+    )

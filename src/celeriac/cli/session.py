@@ -1,4 +1,4 @@
-"""What every command is given: the settings, and what they lead to."""
+"""The settings and the backend that every command gets."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ class Session:
 
     @cached_property
     def service(self) -> Service | None:
-        """The service of the app for which the command runs, with its handlers; None without one.
-        Imports their modules."""
+        """The service of the app of the command, with its handlers; None without an app.
+
+        Imports the modules of the handlers.
+        """
         return self._load_service() if self._load_service is not None else None
 
     @property
@@ -47,13 +49,11 @@ class Session:
         return Matrix(self.backend, self.settings.sensitive_names)
 
     def handler(self, name: str) -> HandlerRecord:
-        """The registered handler. Raises NotFound, which names those there are."""
+        """Return the registered handler. Raises NotFound, which lists the registered handlers."""
         records = self.backend.registry.handlers()
         if name not in records:
-            there = (
-                listed(sorted(records)) or "none; a handler is registered when its worker starts"
-            )
-            raise NotFound(f"no handler {name}; there are: {there}")
+            known = listed(sorted(records)) or "none. Start a worker: it registers its handlers"
+            raise NotFound(f"handler not found: {name}. Registered handlers: {known}.")
         return records[name]
 
 

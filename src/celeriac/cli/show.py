@@ -1,4 +1,4 @@
-"""What people see: tables on a terminal, plain lines elsewhere. Times are UTC."""
+"""Print tables on a terminal, and plain lines elsewhere. Times are UTC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STYLES: Mapping[str, str] = {
     "warn": "yellow",
     "fail": "bold red",
 }
-# Elsewhere than on a terminal nothing is folded, cut off or left out.
+# Without a terminal, nothing is wrapped, truncated or omitted.
 UNBOUNDED = 1000
 MAX_ROWS = 500
 
@@ -56,12 +56,11 @@ def table(
     shed: Sequence[str] = (),
     gap: int = 2,
 ) -> None:
-    """Print a table that fits the terminal and cuts off no value.
+    """Print a table that fits the terminal and truncates no value.
 
-    Columns in `right` hold numbers. Where the terminal is too narrow, the columns in `shed` are
-    left out, the first one first, and a line below names them; those in `fold` wrap, each at no
-    less than the width given. Of more than MAX_ROWS rows a terminal shows the first. None and 0 are
-    shown as a faint dot.
+    Columns in `right` hold numbers. If the terminal is too narrow, the columns in `shed` are
+    omitted in order, and a line below names them; those in `fold` wrap, at no less than the given
+    width. A terminal shows the first MAX_ROWS rows. None and 0 are shown as a dim dot.
     """
     from rich.table import Table
     from rich.text import Text
@@ -91,13 +90,13 @@ def table(
     if hidden := [name for name in headers if name not in shown]:
         output.print(Text(f"Not shown at this width: {', '.join(hidden)}.", style="dim"))
     if more:
-        output.print(Text(f"and {more:,} more; a pipe or a file gets them all", style="dim"))
+        output.print(Text(f"and {more:,} more; write to a pipe or a file to see all", style="dim"))
 
 
 def _fitted(
     natural: Mapping[str, int], width: int, fold: Mapping[str, int], shed: Sequence[str], gap: int
 ) -> tuple[list[str], dict[str, int]]:
-    """The columns that have room, and their widths."""
+    """Return the columns that fit, and their widths."""
     shown, leaving = list(natural), list(shed)
 
     def total(widths: Mapping[str, int]) -> int:
@@ -108,7 +107,7 @@ def _fitted(
         shown.remove(leaving.pop(0))
     widths = dict(natural)
     while total(widths) > width:
-        # The widest that may still wrap gives one cell, so that they end up alike.
+        # The widest column that may wrap gives up one cell, so that widths become equal.
         wide = [name for name in shown if widths[name] > narrowest[name]]
         if not wide:
             break
@@ -127,5 +126,5 @@ def _plain(cell: object) -> Text:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """`1 event`, `3 events`, `2,000 entries`."""
+    """Return, for example, `1 event`, `3 events` or `2,000 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

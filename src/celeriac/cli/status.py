@@ -1,4 +1,4 @@
-"""celeriac status"""
+"""`celeriac status`"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_SHOWN = 20  # events of one id
 @click.command()
 @click.argument("event_id")
 @source_option
-@click.option("--deep", is_flag=True, help="Read the logs through where the event is not found.")
+@click.option("--deep", is_flag=True, help="Search all events if it is not found otherwise.")
 @json_option
 @reveal_option
 @pass_session
@@ -43,24 +43,24 @@ def status(
     as_json: bool,
     reveal: bool,
 ) -> None:
-    """Where an event is, and what each handler did with it.
+    """Show where an event is, and the state of each delivery.
 
-    Shows each event that has the id, where several sources used it.
+    If several sources used the id, shows each event.
     """
     located = _search(session.matrix, event_id, source, deep)
-    found = [_status(session, one, reveal) for one in located]
+    events = [_status(session, item, reveal) for item in located]
     if as_json:
-        print_json(found)
+        print_json(events)
     else:
         now = session.backend.registry.now_ms()
-        for n, one in enumerate(found[:MAX_SHOWN]):
+        for n, event in enumerate(events[:MAX_SHOWN]):
             if n:
                 echo()
-            _show(one, now)
-            _show_circuits(one, session, now)
-        if len(found) > MAX_SHOWN:
-            echo(f"\nand {len(found) - MAX_SHOWN:,} more with this id: --source chooses one")
-    if any(one.has(DeliveryState.MISSING) for one in found):
+            _show(event, now)
+            _show_circuits(event, session, now)
+        if len(events) > MAX_SHOWN:
+            echo(f"\nand {len(events) - MAX_SHOWN:,} more with this id; select one with --source")
+    if any(event.has(DeliveryState.MISSING) for event in events):
         ctx.exit(MISSING)
 
 
@@ -69,7 +69,7 @@ def _search(matrix: Matrix, event_id: str, source: str | None, deep: bool) -> li
         return matrix.find_all(event_id, source=source)
     from rich.progress import Progress
 
-    # Without a total: what is in the logs of a large bus takes a while to count.
+    # Without a total: counting the events of a large bus takes too long.
     with Progress(console=make_console(err=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("reading the logs", total=None)
 
@@ -84,28 +84,28 @@ def _status(session: Session, located: Located, reveal: bool) -> EventStatus:
     return msgspec.structs.replace(status, data=located.event.data) if reveal else status
 
 
-def _show(found: EventStatus, now_ms: int) -> None:
+def _show(event: EventStatus, now_ms: int) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text.assemble((found.type, "bold"), "  ", found.subject or ""))
-    postponed = found.place == "postponed"
+    out.print(Text.assemble((event.type, "bold"), "  ", event.subject or ""))
+    postponed = event.location == "postponed"
     facts = {
-        "id": found.id,
-        "source": found.source,
-        "postponed to" if postponed else "emitted": when(found.time_ms, now_ms=now_ms),
-        "entry": "" if postponed else f"{found.entry} of {found.domain}",
-        "only for": ", ".join(found.handlers),
-        "cause": found.causationid,
-        "correlation": found.correlationid,
-        "data": shown_data(found.data),
+        "id": event.id,
+        "source": event.source,
+        "postponed to" if postponed else "emitted": when(event.time_ms, now_ms=now_ms),
+        "entry": "" if postponed else f"{event.entry} of {event.domain}",
+        "only for": ", ".join(event.handlers),
+        "cause": event.causationid,
+        "correlation": event.correlationid,
+        "data": shown_data(event.data),
     }
     for name, fact in facts.items():
         if fact:
             out.print(Text.assemble((f"  {name:<12}", "dim"), " ", fact), soft_wrap=True)
     out.print()
-    if not found.cells:
-        out.print("No handler takes part in it.")
+    if not event.cells:
+        out.print("No handler is subscribed to it.")
         return
     table(
         ("handler", "state", "attempts", "took", "worker", "when"),
@@ -118,23 +118,23 @@ def _show(found: EventStatus, now_ms: int) -> None:
                 cell.worker,
                 _when(cell, now_ms),
             )
-            for cell in found.cells
+            for cell in event.cells
         ],
         right=("attempts", "took"),
         fold={"handler": 16, "worker": 12, "when": 12},
         shed=("worker", "took"),
     )
-    failed = [cell for cell in found.cells if cell.failures]
+    failed = [cell for cell in event.cells if cell.failures]
     for cell in failed:
         out.print()
         out.print(Text(cell.handler, style="bold"))
-        begun = {one.life: one for one in cell.restarts if not one.edited}
+        restarts = {restart.life: restart for restart in cell.restarts if not restart.edited}
         for failure in cell.failures:
-            _show_restart(out, begun.pop(failure.life, None))
+            _show_restart(out, restarts.pop(failure.life, None))
             head = f"  attempt {failure.attempt}  {iso(failure.at)[11:19]}  "
             out.print(Text.assemble((head, "dim"), (failure.error, "red")), soft_wrap=True)
-        for life in sorted(begun):
-            _show_restart(out, begun[life])
+        for life in sorted(restarts):
+            _show_restart(out, restarts[life])
         for edit in cell.restarts:
             _show_restart(out, edit if edit.edited else None)
 
@@ -155,10 +155,10 @@ def _show_restart(out: Console, restart: Restart | None) -> None:
         out.print(Text(f"  {text}  {iso(restart.at)[11:19]}", style="dim"), soft_wrap=True)
 
 
-def _show_circuits(found: EventStatus, session: Session, now_ms: int) -> None:
-    """Why nothing goes on, where a handler is paused."""
+def _show_circuits(event: EventStatus, session: Session, now_ms: int) -> None:
+    """Print the circuits that are not closed of unfinished deliveries."""
     circuits = session.backend.circuits.all()
-    for cell in found.cells:
+    for cell in event.cells:
         circuit = circuits.get(cell.handler)
         if circuit is not None and cell.state not in (
             DeliveryState.PROCESSED,

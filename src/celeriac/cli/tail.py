@@ -1,4 +1,4 @@
-"""celeriac tail"""
+"""`celeriac tail`"""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from celeriac.visible import visible_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-WAIT = 0.5  # seconds; so long it takes at most to see a new domain
-AGAIN = 0.5  # seconds between tries while Redis is away
+WAIT = 0.5  # seconds; the longest time until a new domain is read
+AGAIN = 0.5  # seconds between retries while Redis is unreachable
 COLORS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_magenta")
 
 Write = Callable[[str, Entry], None]
@@ -45,11 +45,11 @@ Write = Callable[[str, Entry], None]
 
 @click.command()
 @click.argument("pattern", default="#")
-@since_option("Begin with what was emitted since: 2026-11-23T07:00Z, or 15m.")
-@click.option("--data", "with_data", is_flag=True, help="With the data of each event, masked.")
+@since_option("Begin with events emitted since: 2026-11-23T07:00Z, or 15m.")
+@click.option("--data", "with_data", is_flag=True, help="Show the data of each event, masked.")
 @reveal_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--limit", type=click.IntRange(1), help="End after so many events.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--limit", type=click.IntRange(1), help="Exit after this number of events.")
 @pass_session
 def tail(
     session: Session,
@@ -60,9 +60,10 @@ def tail(
     as_json: bool,
     limit: int | None,
 ) -> None:
-    """Follows new events, as they are emitted, until it is interrupted.
+    """Follow new events as they are emitted, until interrupted.
 
-    PATTERN is one as handlers have: order.*, #.failed. Where Redis goes away, it waits and goes on.
+    PATTERN is a pattern as in @bus.on: order.*, #.failed. If Redis becomes unreachable, waits and
+    continues without a gap.
     """
     wanted = Pattern(pattern)
     follower = Follower(
@@ -86,42 +87,42 @@ def tail(
 
 
 def _entries(follower: Follower) -> Iterator[tuple[str, Entry]]:
-    """For ever. Where Redis was never reached, it raises."""
+    """Yield new entries without end. Raises redis.RedisError if Redis was never reachable."""
     reached = away = False
     while True:
         try:
-            found = follower.poll(WAIT)
+            entries = follower.poll(WAIT)
         except redis.RedisError as error:
             if not reached or not is_transient(error):
                 raise
             if not away:
-                echo(f"(Redis is away: {error}; waiting)", err=True)
+                echo(f"(Redis is unreachable, waiting: {error})", err=True)
             away = True
             time.sleep(AGAIN)
             continue
         if away:
-            echo("(Redis is back)", err=True)
+            echo("(Redis is reachable again)", err=True)
         reached, away = True, False
-        yield from found
-        if found:
+        yield from entries
+        if entries:
             sys.stdout.flush()
 
 
 @contextmanager
 def _ending_quietly() -> Iterator[None]:
-    """An interrupt, or a reader that has seen enough, is the way it ends."""
+    """End without an error on an interrupt, or if the reader of the pipe has closed it."""
     try:
         yield
         sys.stdout.flush()
     except KeyboardInterrupt:
         return
     except BrokenPipeError:
-        # Otherwise Python complains once more when it closes the stream.
+        # Otherwise Python reports the error again when it closes the stream.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115
 
 
 def _type_of(domain: str, entry: Entry) -> str:
-    """The type; of what is no event, a type that only `#` matches."""
+    """Return the type; for an entry that is not an event, a type that only `#` matches."""
     try:
         return read_header(entry.body or b"", domain).type
     except InvalidEvent:

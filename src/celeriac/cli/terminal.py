@@ -1,4 +1,4 @@
-"""What the commands write to a terminal: text alone. All output goes through here."""
+"""Write text to a terminal, with control characters made visible. All output uses this module."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
-    """Prints a line."""
+    """Print a line."""
     click.echo(visible(str(text)), err=err)
 
 
 def confirm(question: str, **options: Any) -> bool:
-    """Asks; see click.confirm."""
+    """Ask for confirmation; see click.confirm."""
     return click.confirm(visible(question), **options)
 
 
 def make_console(width: int | None = None, *, err: bool = False, **options: Any) -> Console:
-    """A console of rich whose texts are all visible."""
+    """Return a console of rich that makes control characters visible."""
     from rich.console import Console
     from rich.segment import Segment
 
     class VisibleConsole(Console):
-        # All that is shown comes by here as text, and its style apart from it.
+        # Everything shown passes here as text, separate from its style.
         def render(self, *args: Any, **more: Any) -> Iterable[Segment]:
             for segment in super().render(*args, **more):
                 text, style, control = segment

@@ -1,4 +1,4 @@
-"""Points in time on the command line: `2026-11-23T07:00Z`, or how long ago, as in `1h30m`."""
+"""Times on the command line: `2026-11-23T07:00Z`, or an age such as `1h30m`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     MomentType = click.ParamType[datetime]
     DurationType = click.ParamType[float]
 else:
-    MomentType = DurationType = click.ParamType  # takes no argument before click 8.4
+    MomentType = DurationType = click.ParamType  # not generic before click 8.4
 
 
 class TimeParam(MomentType):
-    """A time (ISO 8601; UTC where it names no zone) or a duration before now."""
+    """A time (ISO 8601; UTC if it has no zone) or a duration before now."""
 
     name = "time|duration"
 
@@ -40,12 +40,14 @@ class TimeParam(MomentType):
         try:
             moment = datetime.fromisoformat(value.strip())
         except ValueError:
-            self.fail(f"{value!r}: a time like 2026-11-23T07:00Z, or how long ago, like 15m or 2d")
+            self.fail(
+                f"time is invalid: {value!r}. Write 2026-11-23T07:00Z, or an age such as 15m or 2d."
+            )
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Duration(DurationType):
-    """A duration in seconds, given as 90, 1.5 or 1h30m."""
+    """A duration in seconds, written as 90, 1.5 or 1h30m."""
 
     name = "duration"
 
@@ -56,7 +58,9 @@ class Duration(DurationType):
         if seconds is None:
             seconds = _seconds(str(value))
         if seconds is None or not 0 < seconds < math.inf:
-            self.fail(f"{value!r}: a duration like 30s, 15m, 2h or 1d12h, or a number of seconds")
+            self.fail(
+                f"duration is invalid: {value!r}. Write 30s, 15m, 2h, 1d12h or a number of seconds."
+            )
         return float(seconds)
 
 
@@ -71,15 +75,15 @@ def _plain_seconds(text: str) -> float | None:
 
 
 def _seconds(text: str) -> int | None:
-    found = _AGO.fullmatch(text.strip())
-    if not text.strip() or found is None:
+    match = _AGO.fullmatch(text.strip())
+    if not text.strip() or match is None:
         return None
-    parts = zip(found.groups(), _SECONDS, strict=True)
+    parts = zip(match.groups(), _SECONDS, strict=True)
     return sum(int(number or 0) * unit for number, unit in parts)
 
 
 def since_option(help: str, *, required: bool = False) -> Callable[[F], F]:
-    """The option `--since`."""
+    """Return the option `--since`."""
     return click.option(
         "--since", type=TimeParam(), metavar="TIME|DURATION", help=help, required=required
     )

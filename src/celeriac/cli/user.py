@@ -1,4 +1,4 @@
-"""Who runs the command."""
+"""The user that runs the command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 def user_name() -> str:
-    """Return the name of the machine's user, or its number where it has none."""
+    """Return the name of the machine's user, or its number if it has no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

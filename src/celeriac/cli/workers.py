@@ -1,4 +1,4 @@
-"""celeriac workers"""
+"""`celeriac workers`"""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ from celeriac.registry import WorkerRecord, is_alive
 @json_option
 @pass_session
 def workers(session: Session, as_json: bool) -> None:
-    """Lists the workers that were there within the last hour."""
+    """List the workers of the last hour."""
     registry = session.backend.registry
-    found, now = registry.workers(), registry.now_ms()
+    records, now = registry.workers(), registry.now_ms()
     if as_json:
-        print_json([{**_plain(one), "alive": is_alive(one, now)} for one in found])
-    elif not found:
-        echo("No workers. Start one: celery -A <module> worker")
+        print_json([{**_plain(worker), "alive": is_alive(worker, now)} for worker in records])
+    elif not records:
+        echo("No workers. Start a worker: celery -A MODULE worker")
     else:
         table(
-            ("worker", "service", "pool", "processes", "queues", "beat"),
+            ("worker", "service", "pool", "processes", "queues", "heartbeat"),
             [
                 (
-                    one.name if is_alive(one, now) else state_text("warn", f"{one.name} (gone)"),
-                    one.service,
-                    one.pool,
-                    one.processes,
-                    ", ".join(one.queues),
-                    f"{age((now - one.beat_ms) / 1000)} ago",
+                    _name(worker, now),
+                    worker.service,
+                    worker.pool,
+                    worker.processes,
+                    ", ".join(worker.queues),
+                    f"{age((now - worker.beat_ms) / 1000)} ago",
                 )
-                for one in found
+                for worker in records
             ],
-            right=("processes", "beat"),
+            right=("processes", "heartbeat"),
             fold={"worker": 20, "queues": 10},
             shed=("pool", "service"),
         )
 
 
-def _plain(one: WorkerRecord) -> dict[str, object]:
-    return {name: getattr(one, name) for name in one.__struct_fields__}
+def _name(worker: WorkerRecord, now_ms: int) -> object:
+    if is_alive(worker, now_ms):
+        return worker.name
+    return state_text("warn", f"{worker.name} (gone)")
+
+
+def _plain(worker: WorkerRecord) -> dict[str, object]:
+    return {name: getattr(worker, name) for name in worker.__struct_fields__}

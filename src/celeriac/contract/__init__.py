@@ -1,4 +1,4 @@
-"""Contracts: what the data of an event type is, in each of its versions."""
+"""Contracts: the data of an event type in each of its versions."""
 
 from celeriac.contract.declared import contract, unchanged, upcast
 from celeriac.contract.reading import read_data

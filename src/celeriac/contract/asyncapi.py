@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document of a catalog: a channel for each event type, sent and received."""
+"""The AsyncAPI 3 document of a catalog: a channel for each event type."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _REFERENCE = "#/$defs/"
 def asyncapi_document(
     catalog: Sequence[EventInfo], *, title: str, version: str = "1.0.0", host: str = ""
 ) -> dict[str, Any]:
-    """Return the document. Data is described as by JSON Schema draft 7, which AsyncAPI extends."""
+    """Return the document. Data is described in JSON Schema draft 7, which AsyncAPI extends."""
     events = [info for info in catalog if info.versions]
     messages: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     for info in events:
-        for one in info.versions:
-            messages[_name(info, one)] = _message(info, one)
-            schemas |= _schemas(_name(info, one), one.contract.schema)
+        for item in info.versions:
+            messages[_name(info, item)] = _message(info, item)
+            schemas |= _schemas(_name(info, item), item.contract.schema)
     document: dict[str, Any] = {
         "asyncapi": ASYNCAPI,
         "info": {
@@ -40,12 +40,12 @@ def asyncapi_document(
     return document
 
 
-def _name(info: EventInfo, one: VersionInfo) -> str:
-    return f"{info.type}.v{one.contract.version}"
+def _name(info: EventInfo, version: VersionInfo) -> str:
+    return f"{info.type}.v{version.contract.version}"
 
 
 def _channel(info: EventInfo) -> dict[str, Any]:
-    names = [_name(info, one) for one in info.versions]
+    names = [_name(info, version) for version in info.versions]
     return {
         "address": info.type,
         "description": f"Events of the domain {info.type.partition('.')[0]}.",
@@ -53,15 +53,15 @@ def _channel(info: EventInfo) -> dict[str, Any]:
     }
 
 
-def _message(info: EventInfo, one: VersionInfo) -> dict[str, Any]:
-    contract = one.contract
+def _message(info: EventInfo, version: VersionInfo) -> dict[str, Any]:
+    contract = version.contract
     message: dict[str, Any] = {
         "name": info.type,
         "title": f"{info.type} version {contract.version}",
         "contentType": "application/json",
         "headers": _attributes(info.type, contract.version),
-        "payload": {"$ref": f"#/components/schemas/{_name(info, one)}"},
-        "tags": [{"name": contract.owner or one.service}],
+        "payload": {"$ref": f"#/components/schemas/{_name(info, version)}"},
+        "tags": [{"name": contract.owner or version.service}],
         "x-version": contract.version,
         "x-digest": contract.digest,
     }
@@ -71,13 +71,13 @@ def _message(info: EventInfo, one: VersionInfo) -> dict[str, Any]:
         message["x-deprecated"] = contract.deprecated
     if contract.removed:
         message["x-removed"] = True
-    if isinstance(one.example, dict):
-        message["examples"] = [{"payload": one.example}]
+    if isinstance(version.example, dict):
+        message["examples"] = [{"payload": version.example}]
     return message
 
 
 def _attributes(type_: str, version: int) -> dict[str, Any]:
-    """The CloudEvents attributes of a version."""
+    """Return the CloudEvents attributes of a version."""
     required = ["specversion", "id", "source", "type"]
     return {
         "type": "object",
@@ -106,7 +106,7 @@ def _operations(events: Iterable[EventInfo]) -> Iterable[tuple[str, dict[str, An
                     "tags": [{"name": info.owner}],
                 },
             )
-        for consumer in {one.handler: one for one in info.consumers}.values():
+        for consumer in {consumer.handler: consumer for consumer in info.consumers}.values():
             yield (
                 f"receive.{info.type}.{consumer.handler}",
                 {
@@ -120,11 +120,11 @@ def _operations(events: Iterable[EventInfo]) -> Iterable[tuple[str, dict[str, An
 
 
 def _schemas(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema as a component, and each of its recursive parts as another."""
+    """Return the schema as a component, and each of its recursive parts as another."""
     parts = schema.get("$defs", {})
-    whole = {key: value for key, value in schema.items() if key != "$defs"}
-    found = {name: _draft_7(whole, name)}
-    return found | {f"{name}.{_safe(part)}": _draft_7(parts[part], name) for part in parts}
+    root = {key: value for key, value in schema.items() if key != "$defs"}
+    schemas = {name: _draft_7(root, name)}
+    return schemas | {f"{name}.{_safe(part)}": _draft_7(parts[part], name) for part in parts}
 
 
 def _draft_7(schema: Any, name: str) -> Any:
@@ -136,13 +136,13 @@ def _draft_7(schema: Any, name: str) -> Any:
     if isinstance(reference, str):
         part = _safe(reference.removeprefix(_REFERENCE))
         return {"$ref": f"#/components/schemas/{name}.{part}"}
-    found = {key: _draft_7(value, name) for key, value in schema.items()}
-    if "prefixItems" in found:
-        found["additionalItems"] = found.pop("items", True)
-        found["items"] = found.pop("prefixItems")
-    return found
+    converted = {key: _draft_7(value, name) for key, value in schema.items()}
+    if "prefixItems" in converted:
+        converted["additionalItems"] = converted.pop("items", True)
+        converted["items"] = converted.pop("prefixItems")
+    return converted
 
 
 def _safe(name: str) -> str:
-    """A component's name holds letters, digits, dots, hyphens and underscores."""
+    """Return a valid component name: letters, digits, dots, hyphens and underscores."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)

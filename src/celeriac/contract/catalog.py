@@ -1,4 +1,4 @@
-"""The catalog of events: each type with its versions, its owner, and the handlers that read it."""
+"""The catalog of events: each type with its versions, its owner and its handlers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from celeriac.contract.check import CODE
 from celeriac.contract.example import examples
-from celeriac.contract.judgement import Break, Reader, Writer, judge_pair
+from celeriac.contract.judgement import Break, HandlerReader, Writer, judge_pair
 from celeriac.contract.lock import Lock, LockedContract
 from celeriac.errors import ConfigurationError
 
-# Where a reader was found of which only its patterns are known.
+# The source of a reader whose only known part is its patterns.
 UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True)
 class VersionInfo:
-    """One version. `declared_ms` is when a worker declared it first, where that is known."""
+    """One version. `declared_ms` is when a worker first declared it, if known."""
 
     contract: LockedContract
     service: str
@@ -28,9 +28,11 @@ class VersionInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Consumer:
-    """A handler that gets events of a type. `version` is the one that it reads, 0 where it takes
-    any; `fault` says why it breaks at the newest version. Without `is_judged` that was not tried.
+class EventConsumer:
+    """A handler that gets events of a type.
+
+    `version` is the version that it reads, 0 for any; `fault` is why it breaks on the newest
+    version. Without `is_judged`, that was not checked.
     """
 
     handler: str
@@ -44,7 +46,7 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How often a type was emitted, and when last, as far as the log goes."""
+    """The number of emits of a type and its last time, as far as the log has them."""
 
     emitted: int = 0
     last_ms: int = 0
@@ -52,52 +54,52 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class EventInfo:
-    """One event type. Versions are in their order, the newest last."""
+    """One event type. Versions are sorted, the newest last."""
 
     type: str
     owner: str
     versions: tuple[VersionInfo, ...]
-    consumers: tuple[Consumer, ...]
+    consumers: tuple[EventConsumer, ...]
     seen: Seen = field(default_factory=Seen)
 
     @property
     def newest(self) -> VersionInfo | None:
-        current = [one for one in self.versions if not one.contract.removed]
-        found = current or self.versions
-        return found[-1] if found else None
+        current = [version for version in self.versions if not version.contract.removed]
+        candidates = current or self.versions
+        return candidates[-1] if candidates else None
 
     @property
     def deprecated(self) -> str:
         return self.newest.contract.deprecated if self.newest else ""
 
     @property
-    def broken(self) -> list[Consumer]:
-        return [one for one in self.consumers if one.fault]
+    def broken(self) -> list[EventConsumer]:
+        return [consumer for consumer in self.consumers if consumer.fault]
 
 
 def versions_in(locks: Iterable[Lock]) -> list[tuple[str, VersionInfo]]:
     """Return each version in lock files, with its type."""
     return [
-        (type_, VersionInfo(one, lock.service))
+        (type_, VersionInfo(contract, lock.service))
         for lock in locks
         for type_, contracts in lock.contracts.items()
-        for one in contracts
+        for contract in contracts
     ]
 
 
 def make_catalog(
     versions: Iterable[tuple[str, VersionInfo]],
-    readers: Sequence[Reader],
+    readers: Sequence[HandlerReader],
     seen: Mapping[str, Seen] | None = None,
 ) -> list[EventInfo]:
-    """Return the catalog, by type. Types that were seen and have no contract are in it too."""
+    """Return the catalog by type, including emitted types without a contract."""
     seen = seen or {}
     by_type: dict[str, dict[int, VersionInfo]] = {type_: {} for type_ in seen}
     for type_, version in versions:
         by_type.setdefault(type_, {}).setdefault(version.contract.version, version)
     catalog = []
-    for type_, found in sorted(by_type.items()):
-        ordered = [_with_example(version) for _, version in sorted(found.items())]
+    for type_, type_versions in sorted(by_type.items()):
+        ordered = [_with_example(version) for _, version in sorted(type_versions.items())]
         info = EventInfo(type_, "", tuple(ordered), (), seen.get(type_, Seen()))
         newest = info.newest
         owner = (newest.contract.owner or newest.service) if newest else ""
@@ -113,24 +115,28 @@ def _with_example(version: VersionInfo) -> VersionInfo:
     return VersionInfo(version.contract, version.service, version.declared_ms, example)
 
 
-def _consumer(type_: str, newest: VersionInfo | None, reader: Reader) -> Consumer:
+def _consumer(type_: str, newest: VersionInfo | None, reader: HandlerReader) -> EventConsumer:
     version = reader.reads.versions.get(type_, 0)
     if newest is None or reader.found_in == UNKNOWN:
-        return Consumer(reader.handler, reader.service, version, reader.workers, is_judged=False)
-    one = newest.contract
-    writer = Writer(type_, one.version, one.schema, one.digest, CODE, one.owner)
+        return EventConsumer(
+            reader.handler, reader.service, version, reader.workers, is_judged=False
+        )
+    contract = newest.contract
+    writer = Writer(type_, contract.version, contract.schema, contract.digest, CODE, contract.owner)
     try:
-        found = _verdict(_Pair(writer, reader))
+        break_ = _judged(_Pair(writer, reader))
     except ConfigurationError:  # the extra is not installed
-        return Consumer(reader.handler, reader.service, version, reader.workers, is_judged=False)
-    reason, example = (found.reason, found.example) if found else ("", "")
-    return Consumer(reader.handler, reader.service, version, reader.workers, reason, example)
+        return EventConsumer(
+            reader.handler, reader.service, version, reader.workers, is_judged=False
+        )
+    reason, example = (break_.reason, break_.example) if break_ else ("", "")
+    return EventConsumer(reader.handler, reader.service, version, reader.workers, reason, example)
 
 
 class _Pair:
-    """A writer and a reader, equal to another of the same digests."""
+    """A writer and a reader; pairs with equal digests are equal."""
 
-    def __init__(self, writer: Writer, reader: Reader) -> None:
+    def __init__(self, writer: Writer, reader: HandlerReader) -> None:
         self.writer, self.reader = writer, reader
         self._is = (writer.type, writer.version, writer.digest, reader.reads.digest, reader.is_code)
 
@@ -141,7 +147,7 @@ class _Pair:
         return isinstance(other, _Pair) and self._is == other._is
 
 
-# A page asks for the same pairs every few seconds.
+# A page checks the same pairs every few seconds.
 @lru_cache(maxsize=4096)
-def _verdict(pair: _Pair) -> Break | None:
+def _judged(pair: _Pair) -> Break | None:
     return judge_pair(pair.writer, pair.reader)

@@ -1,4 +1,4 @@
-"""The catalog as one page of HTML for a wiki: no scripts, nothing from elsewhere."""
+"""The catalog as one HTML page for a wiki: no scripts, no external resources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from celeriac.contract.catalog import Consumer, EventInfo, VersionInfo
+from celeriac.contract.catalog import EventConsumer, EventInfo, VersionInfo
 from celeriac.contract.change import changes, kind_of
 
 STYLE = """
@@ -24,7 +24,7 @@ pre { background: #8881; padding: .5rem; overflow-x: auto; }
 
 
 def catalog_page(catalog: Sequence[EventInfo], *, title: str, made_ms: int) -> str:
-    """Return the page."""
+    """Return the page as HTML."""
     rows = "".join(_row(info) for info in catalog)
     sections = "".join(_section(info) for info in catalog)
     return (
@@ -79,15 +79,15 @@ def _fields(version: VersionInfo) -> str:
 
 def _versions(info: EventInfo) -> str:
     lines, before = [], None
-    for one in info.versions:
-        contract = one.contract
+    for version in info.versions:
+        contract = version.contract
         what = "; ".join(changes(before.contract.schema, contract.schema)) if before else "first"
         state = "no longer in code" if contract.removed else contract.deprecated
         lines.append(
             f"<tr><td>v{contract.version}</td><td>{escape(what)}</td><td>{escape(state)}</td>"
-            f"<td>{_time(one.declared_ms)}</td></tr>"
+            f"<td>{_time(version.declared_ms)}</td></tr>"
         )
-        before = one
+        before = version
     head = "<tr><th>Version</th><th>Change</th><th></th><th>First declared</th></tr>"
     return f"<h3>Versions</h3><table><thead>{head}</thead>{''.join(lines)}</table>" if lines else ""
 
@@ -96,15 +96,19 @@ def _consumers(info: EventInfo) -> str:
     if not info.consumers:
         return "<p>No handler reads it.</p>"
     rows = "".join(
-        f"<tr><td>{escape(one.handler)}</td><td>{f'v{one.version}' if one.version else 'any'}</td>"
-        f"<td>{len(one.workers) or ''}</td><td>{_verdict(one)}</td></tr>"
-        for one in info.consumers
+        f"<tr><td>{escape(reader.handler)}</td><td>{_version(reader)}</td>"
+        f"<td>{len(reader.workers) or ''}</td><td>{_check_result(reader)}</td></tr>"
+        for reader in info.consumers
     )
     head = "<tr><th>Handler</th><th>Reads</th><th>Workers</th><th>Newest version</th></tr>"
     return f"<h3>Read by</h3><table><thead>{head}</thead>{rows}</table>"
 
 
-def _verdict(consumer: Consumer) -> str:
+def _version(consumer: EventConsumer) -> str:
+    return f"v{consumer.version}" if consumer.version else "any"
+
+
+def _check_result(consumer: EventConsumer) -> str:
     if not consumer.is_judged:
         return '<span class="muted">not checked</span>'
     if not consumer.fault:

@@ -1,4 +1,4 @@
-"""What differs between two schemas, in words."""
+"""Describe the differences of two schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_DEPTH = 8
 
 
 def changes(old: Schema, new: Schema) -> list[str]:
-    """Return one line for each field that differs: `field cents: integer → number`."""
+    """Return one line per different field: `field cents: integer → number`."""
     return list(_changes(old, new, "", 0))
 
 
@@ -41,7 +41,7 @@ def _changes(old: Any, new: Any, path: str, depth: int) -> list[str]:
 
 
 def kind_of(schema: Any) -> str:
-    """Return a type as people write it: `integer or null`, `"a" or "b"`."""
+    """Return the notation of a type: `integer or null`, `"a" or "b"`."""
     if not isinstance(schema, dict) or not schema:
         return "anything"
     if "anyOf" in schema or "oneOf" in schema:

@@ -1,4 +1,4 @@
-"""The check of one service's contracts and handlers against all others that are known."""
+"""Check one service's contracts and handlers against all known others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac.contract.change import changes
-from celeriac.contract.judgement import Judgement, Reader, Writer, judge
+from celeriac.contract.judgement import HandlerReader, Judgement, Writer, judge
 from celeriac.contract.lock import Lock, LockedReader
 
 CODE, REGISTRY = "code", "registry"
@@ -15,7 +15,7 @@ CODE, REGISTRY = "code", "registry"
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A version whose schema is another than it was elsewhere, under the same number."""
+    """A version whose schema differs from an earlier one with the same number."""
 
     type: str
     version: int
@@ -25,7 +25,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class RunningReader:
-    """What a handler reads in running workers."""
+    """The data that a handler reads in running workers."""
 
     handler: str
     reads: LockedReader
@@ -33,10 +33,10 @@ class RunningReader:
 
 
 @dataclass(slots=True)
-class Sources:
-    """What is judged. `own` is what the code says; `others` and `before` are lock files."""
+class CheckInputs:
+    """The inputs of a check: the lock of the `code`, and the lock files `others` and `before`."""
 
-    own: Lock | None = None
+    code: Lock | None = None
     annotations: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Lock] = field(default_factory=dict)
     before: Mapping[str, Lock] = field(default_factory=dict)
@@ -46,30 +46,30 @@ class Sources:
 
     @property
     def service(self) -> str:
-        return self.own.service if self.own else ""
+        return self.code.service if self.code else ""
 
     def writers(self) -> list[Writer]:
-        """Return each version of each type once for each schema, those of the code first."""
-        found: dict[tuple[str, int, str], Writer] = {}
-        locks = [*([(self.own, CODE)] if self.own else [])]
+        """Return each version of each type once per schema, those of the code first."""
+        writers: dict[tuple[str, int, str], Writer] = {}
+        locks = [*([(self.code, CODE)] if self.code else [])]
         locks += [(lock, f"lock of {name}") for name, lock in self.files.items()]
         locks += [(lock, self.before_name) for lock in self.before.values()]
         for lock, found_in in locks:
             for writer in writers_of(lock, found_in):
-                found.setdefault((writer.type, writer.version, writer.digest), writer)
+                writers.setdefault((writer.type, writer.version, writer.digest), writer)
         for writer in self.registered:
-            found.setdefault((writer.type, writer.version, writer.digest), writer)
-        return sorted(found.values(), key=lambda writer: (writer.type, writer.version))
+            writers.setdefault((writer.type, writer.version, writer.digest), writer)
+        return sorted(writers.values(), key=lambda writer: (writer.type, writer.version))
 
-    def readers(self) -> list[Reader]:
-        """Return each handler of the code, of lock files, and each other form of it that runs."""
-        found: dict[tuple[str, str], Reader] = {}
-        for lock in [*([self.own] if self.own else []), *self.files.values()]:
-            is_code = lock is self.own
+    def readers(self) -> list[HandlerReader]:
+        """Return each handler of code and lock files, and each other form of it that runs."""
+        readers: dict[tuple[str, str], HandlerReader] = {}
+        for lock in [*([self.code] if self.code else []), *self.files.values()]:
+            is_code = lock is self.code
             if not is_code and lock.service == self.service:
-                continue  # the code says it anew
+                continue  # the code has a newer form of it
             for handler, reads in lock.readers.items():
-                found[handler, reads.digest] = Reader(
+                readers[handler, reads.digest] = HandlerReader(
                     handler,
                     lock.service,
                     CODE if is_code else f"lock of {lock.service}",
@@ -80,35 +80,37 @@ class Sources:
         for running in self.running:
             key = running.handler, running.reads.digest
             service = running.handler.partition(".")[0]
-            there = found.get(key) or Reader(running.handler, service, REGISTRY, running.reads)
-            found[key] = replace(there, workers=running.workers)
-        return sorted(found.values(), key=lambda reader: (reader.handler, reader.found_in))
+            there = readers.get(key) or HandlerReader(
+                running.handler, service, REGISTRY, running.reads
+            )
+            readers[key] = replace(there, workers=running.workers)
+        return sorted(readers.values(), key=lambda reader: (reader.handler, reader.found_in))
 
     def changed(self) -> list[Changed]:
-        """Return the versions that were given another schema under their number."""
+        """Return the versions whose schema changed without a new number."""
         first: dict[tuple[str, int], Writer] = {}
-        found = []
+        changed = []
         for writer in self.writers():
             there = first.setdefault((writer.type, writer.version), writer)
             if there.digest != writer.digest and self._concerns(there, writer):
                 lines = changes(writer.schema, there.schema)
-                found.append(Changed(writer.type, writer.version, writer.found_in, tuple(lines)))
-        return found
+                changed.append(Changed(writer.type, writer.version, writer.found_in, tuple(lines)))
+        return changed
 
     def _concerns(self, *writers: Writer) -> bool:
         owners = {writer.owner for writer in writers}
         return (
-            self.own is None
+            self.code is None
             or bool(owners & {"", self.service})
             or any(writer.found_in == CODE for writer in writers)
         )
 
     def judge(self) -> Judgement:
-        """Judge every pair in which the service has a part."""
+        """Judge every pair that the service is part of."""
         writers, readers = self.writers(), self.readers()
-        if self.own is None:
+        if self.code is None:
             return judge(writers, readers)
-        own_types = set(self.own.contracts) | set(
+        own_types = set(self.code.contracts) | set(
             self.before[self.service].contracts if self.service in self.before else ()
         )
         judgement = Judgement()
@@ -128,7 +130,14 @@ class Sources:
 def writers_of(lock: Lock, found_in: str) -> Iterable[Writer]:
     """Return the versions of a lock."""
     return [
-        Writer(type_, one.version, one.schema, one.digest, found_in, one.owner or lock.service)
+        Writer(
+            type_,
+            contract.version,
+            contract.schema,
+            contract.digest,
+            found_in,
+            contract.owner or lock.service,
+        )
         for type_, contracts in lock.contracts.items()
-        for one in contracts
+        for contract in contracts
     ]

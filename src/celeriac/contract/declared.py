@@ -1,4 +1,4 @@
-"""The decorators: `@contract` on a model, `@upcast` on what turns an older version into it."""
+"""The decorators: `@contract` for a model, `@upcast` for a conversion from an older version."""
 
 from __future__ import annotations
 
@@ -31,26 +31,31 @@ def contract(
 ) -> Callable[[M], M]:
     """Declare a model as a version of the data of an event type, and return it unchanged.
 
-    The model is a msgspec Struct, a pydantic model, a dataclass or a TypedDict. It may be the
-    contract of several types. `owner` is the service that emits the type. `deprecated` says for
-    people what to use instead. `oldest` is the first version that readers of this one take.
+    The model is a msgspec Struct, a pydantic model, a dataclass or a TypedDict. It can be the
+    contract of several types. `owner` is the service that emits the type. `deprecated` is a text
+    that names the replacement. `oldest` is the first version that readers of this one accept.
 
-    Raises SubscriptionError, at import, for a bad type or version, a model that data cannot be
+    Raises SubscriptionError at import for an invalid type or version, a model that data cannot be
     read as, and a version that another model declares.
     """
     call = f"@contract({type!r}, version={version!r})"
     _check(call, type, version=version, oldest=oldest)
     if oldest > version:
-        raise SubscriptionError(f"{call}: oldest={oldest} is newer than the version itself")
+        raise SubscriptionError(
+            f"{call}: oldest is newer than the version: {oldest}. Set it to {version} or less."
+        )
     for option, text in (("owner", owner), ("deprecated", deprecated)):
         if not isinstance(text, str) or not (text.isprintable() and len(text) <= 255):
             raise SubscriptionError(
-                f"{call}: {option}={text!r}. Give a printable text of at most 255 characters"
+                f"{call}: {option} is invalid: {text!r}. Use a printable text of at most 255 "
+                "characters."
             )
 
     def declare(model: M) -> M:
         if not isinstance(model, _Class):
-            raise SubscriptionError(f"{call} decorates a class, not {where(model)}")
+            raise SubscriptionError(
+                f"{call} does not decorate a class: {where(model)}. Decorate a model."
+            )
         check_annotation(model)
         versions_of(type).add(Contract(type, version, model, owner, deprecated, oldest))
         return model
@@ -59,20 +64,23 @@ def contract(
 
 
 def upcast(type: str, version: int, *, to: int | None = None) -> Callable[[F], F]:
-    """Declare a function that turns data of one version into data of the next one.
+    """Declare a function that converts data of one version to the next one.
 
-    It takes and returns plain data: what JSON decodes to. It runs for events of older versions
-    only, before the model reads them. `to` skips versions that were never emitted.
+    It takes and returns plain data, as decoded from JSON. It runs only for events of older
+    versions, before the model reads them. `to` skips versions that were never emitted.
 
-    Raises SubscriptionError, at import, for a second upcaster of the version, and for one that
-    does not lead to a newer version.
+    Raises SubscriptionError at import for a second upcaster of the version, and for one that does
+    not lead to a newer version.
     """
     call = f"@upcast({type!r}, {version!r})"
     target = _target(call, type, version, to)
 
     def declare(function: F) -> F:
         if not callable(function):
-            raise SubscriptionError(f"{call} decorates a function of the data, not {function!r}")
+            raise SubscriptionError(
+                f"{call} does not decorate a function: {function!r}. Decorate a function of "
+                "the data."
+            )
         versions_of(type).add_upcaster(Upcaster(type, version, target, function, where(function)))
         return function
 
@@ -82,7 +90,7 @@ def upcast(type: str, version: int, *, to: int | None = None) -> Callable[[F], F
 def unchanged(type: str, version: int, *, to: int | None = None) -> None:
     """Declare that the next version reads data of this one as it is.
 
-    `celeriac contracts check` tries it. Raises SubscriptionError as `upcast`.
+    `celeriac contracts check` verifies it. Raises SubscriptionError like `upcast`.
     """
     call = f"unchanged({type!r}, {version!r})"
     target = _target(call, type, version, to)
@@ -98,7 +106,7 @@ def _target(call: str, type_: str, version: int, to: int | None) -> int:
     assert target is not None
     if target <= version:
         raise SubscriptionError(
-            f"{call} leads to version {target}, which makes a cycle. An upcaster leads to a newer "
+            f"{call} makes a cycle: it leads to version {target}. An upcaster must lead to a newer "
             "version"
         )
     return target
@@ -110,8 +118,9 @@ def _check(call: str, type_: Any, **versions: Any) -> None:
     except InvalidEvent as error:
         raise SubscriptionError(f"{call}: {error}") from None
     for name, version in versions.items():
-        # True is an int for Python.
+        # True is an int in Python.
         if type(version) is not int or not FIRST <= version <= MAX_VERSION:
             raise SubscriptionError(
-                f"{call}: {name}={version!r}. Give a whole number from {FIRST} to {MAX_VERSION:,}"
+                f"{call}: {name} is invalid: {version!r}. Use an integer from {FIRST} to "
+                f"{MAX_VERSION:,}."
             )

@@ -1,7 +1,7 @@
-"""Data that a schema allows: the plainest first, then each part in turn at its limits.
+"""Generate data that a schema allows: the simplest first, then each part at its limits.
 
-One part differs at a time, so that a counterexample shows what is wrong and nothing else. The same
-schema gives the same data each time.
+Parts vary one at a time, so that a counterexample shows only the problem. The same schema always
+gives the same data.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _GUESSES = (
 
 
 class NoExample(ValueError):
-    """No data was found that the schema allows."""
+    """No data that the schema allows was found."""
 
 
 def examples(schema: Schema) -> Iterator[Any]:
-    """Yield data that the schema allows, at most MAX_EXAMPLES; nothing where none is found."""
+    """Yield data that the schema allows, at most MAX_EXAMPLES; nothing if none is found."""
     made = _Examples(schema.get("$defs", {}))
     try:
         yield made.plainest(schema, 0)
@@ -58,7 +58,7 @@ class _Examples:
         for branch in self._branches(schema):
             kind = branch.get("type")
             if depth > MAX_DEPTH and kind in ("object", "array", None) and "enum" not in branch:
-                continue  # one that ends is looked for
+                continue  # a finite value is needed
             try:
                 if kind == "object":
                     return self._object(branch, depth)
@@ -97,12 +97,12 @@ class _Examples:
             return self._branches(self.definitions.get(str(reference).rpartition("/")[2], {}))
         for word in ("anyOf", "oneOf"):
             if word in schema:
-                beside = {key: value for key, value in schema.items() if key != word}
-                return [found | beside for part in schema[word] for found in self._branches(part)]
+                base = {key: value for key, value in schema.items() if key != word}
+                return [value | base for part in schema[word] for value in self._branches(part)]
         merged = dict(schema)
         for part in merged.pop("allOf", ()):
-            for found in self._branches(part)[:1]:
-                merged |= found
+            for value in self._branches(part)[:1]:
+                merged |= value
         return [merged]
 
     # -- objects
@@ -171,38 +171,38 @@ class _Examples:
     # -- plain values
 
     def _values(self, schema: Schema) -> list[Any]:
-        """The plainest first. Raises NoExample."""
+        """Return values, the simplest first. Raises NoExample."""
         kind = schema.get("type")
         if "enum" in schema:
-            found: list[Any] = list(schema["enum"])
+            values: list[Any] = list(schema["enum"])
         elif kind == "string":
-            found = _texts(schema)
+            values = _texts(schema)
         elif kind in ("integer", "number"):
-            found = _numbers(schema, whole=kind == "integer")
+            values = _numbers(schema, is_integer=kind == "integer")
         else:
             named: dict[Any, list[Any]] = {"boolean": [True, False], "null": [None]}
-            found = named.get(kind, ["anything", 1, None, [], {}])
-        if not found:
+            values = named.get(kind, ["anything", 1, None, [], {}])
+        if not values:
             raise NoExample
-        return found
+        return values
 
 
 def _texts(schema: Schema) -> list[str]:
     if schema.get("contentEncoding") == "base64":
         return ["AAEC", ""]
-    least, most = schema.get("minLength", 0), schema.get("maxLength", 1000)
+    shortest, longest = schema.get("minLength", 0), schema.get("maxLength", 1000)
     if "pattern" in schema:
         guesses: tuple[str, ...] = (*_GUESSES, *_TEXTS, *_generated(schema))
     else:
         guesses = (*_FORMATS.get(schema.get("format", ""), _TEXTS),)
         if "format" not in schema:
-            guesses = (*guesses, "x" * least, "x" * most)
+            guesses = (*guesses, "x" * shortest, "x" * longest)
     pattern = re.compile(schema.get("pattern", ""))
-    return [text for text in guesses if least <= len(text) <= most and pattern.search(text)]
+    return [text for text in guesses if shortest <= len(text) <= longest and pattern.search(text)]
 
 
 def _generated(schema: Schema) -> Iterator[str]:
-    """What jsoncompat makes for a pattern, where it is installed and knows how."""
+    """Return values that jsoncompat generates for a pattern, if it is installed and supports it."""
     try:
         import jsoncompat
 
@@ -212,12 +212,12 @@ def _generated(schema: Schema) -> Iterator[str]:
         return
 
 
-def _numbers(schema: Schema, *, whole: bool) -> list[Any]:
+def _numbers(schema: Schema, *, is_integer: bool) -> list[Any]:
     step = schema.get("multipleOf")
-    least = schema.get("minimum", schema.get("exclusiveMinimum"))
-    most = schema.get("maximum", schema.get("exclusiveMaximum"))
-    near = [edge + by for edge in (least, most) if edge is not None for by in (0, 1, -1)]
-    if whole:
+    minimum = schema.get("minimum", schema.get("exclusiveMinimum"))
+    maximum = schema.get("maximum", schema.get("exclusiveMaximum"))
+    near = [edge + by for edge in (minimum, maximum) if edge is not None for by in (0, 1, -1)]
+    if is_integer:
         guesses = [1, 0, -1, *near, 2**31, -(2**31) - 1, 2**53 + 1]
     else:
         guesses = [19.9, 0, 1, -0.5, *near, *(edge + 0.5 for edge in near), 1e300]

@@ -1,4 +1,4 @@
-"""Reading by a schema, for handlers whose code is not at hand."""
+"""Read data by a schema, for handlers whose code is not available."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from celeriac.contract.normal_form import Schema
 from celeriac.extra import needing
 
-# As msgspec and pydantic read them: the schema's `format` alone is only a note to people.
+# As msgspec and pydantic read them: the schema's `format` is only an annotation.
 _FORMATS: dict[str, type] = {
     "date-time": datetime.datetime,
     "date": datetime.date,
@@ -25,7 +25,7 @@ _FORMATS: dict[str, type] = {
 
 
 def foreign_reader(schema: Schema) -> Callable[[str, int, bytes], str]:
-    """Return a function of (type, version, data) that says why data does not fit the schema."""
+    """Return a function of (type, version, data) that returns why data does not match."""
     with needing("contracts", "celeriac contracts check"):
         from jsonschema import Draft202012Validator, FormatChecker
 

@@ -1,4 +1,4 @@
-"""Lock files as they are in a commit."""
+"""Read lock files from a commit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ PREFIX = "git:"
 
 
 def committed_locks(directory: Path, against: str) -> dict[str, bytes]:
-    """Return the lock files of a directory in a commit, by name; none where it had none there.
+    """Return the lock files of a directory in a commit, by name; none if it had none.
 
-    `against` is `git:REF`. Raises ConfigurationError where there is no such commit.
+    `against` is `git:REF`. Raises ConfigurationError if the commit does not exist.
     """
     if not against.startswith(PREFIX) or against == PREFIX:
-        raise ConfigurationError(f"--against {against!r}: write it like git:origin/main")
+        raise ConfigurationError(
+            f"--against is invalid: {against!r}. Write git:REF, for example git:origin/main."
+        )
     ref, there = against.removeprefix(PREFIX), directory.resolve()
     while not there.is_dir():
         there = there.parent
@@ -38,11 +40,12 @@ def _git(directory: Path, against: str, *arguments: str) -> bytes:
             ["git", "-C", str(directory), *arguments], capture_output=True, check=False
         )
     except OSError as error:
-        raise ConfigurationError(f"--against {against} needs git: {error}") from None
+        raise ConfigurationError(f"--against needs git: {error}. Install git.") from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigurationError(
-            f"--against {against}: {lines[-1] if lines else 'git failed'}. In CI, fetch the commit "
-            "first: git fetch origin main"
+            f"--against failed: {against}: {lines[-1] if lines else 'git failed'}. In CI, "
+            "fetch the commit "
+            "first: git fetch origin main."
         )
     return done.stdout

@@ -1,8 +1,8 @@
-"""Whether a reader takes all that a writer can write, and if not, data that it does not take.
+"""Decide whether a reader accepts everything that a writer can write, or find a counterexample.
 
-Two independent oracles. jsoncompat compares the schemas, but gives no reason and ignores `format`.
-Decoding what the writer can write by the real reader finds a counterexample, which is also what
-people see. Where only one of them objects, that is reported.
+There are two independent oracles. jsoncompat compares the schemas, but gives no reason and ignores
+`format`. Decoding generated data with the real reader finds a counterexample, which is shown to
+people. If only one of them objects, that is reported.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from celeriac.errors import InvalidData
 from celeriac.event import Event, compile_patterns
 from celeriac.extra import needing
 
-# As event/reader.py writes it.
+# The format in which event/reader.py writes it.
 _REASON = re.compile(r": (data(?:[.\[].*)?: .*?)(?:\. Deploy a worker that reads .*)?$", re.DOTALL)
 
-# Returns why the data of a version does not fit; empty where it does.
+# Returns why the data of a version does not match; empty if it does.
 Decode = Callable[[str, int, bytes], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """One version of an event type, and where it was found: `code`, a lock file, `registry`."""
+    """One version of an event type and its origin: `code`, a lock file, `registry`."""
 
     type: str
     version: int
@@ -49,14 +49,14 @@ class Writer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """One handler as it is in the code, in a lock file, or in running workers."""
+class HandlerReader:
+    """One handler as in the code, in a lock file, or in running workers."""
 
     handler: str
     service: str
     found_in: str
     reads: LockedReader
-    annotation: Any = None  # where its code is at hand
+    annotation: Any = None  # if its code is available
     is_code: bool = False
     workers: tuple[str, ...] = ()
 
@@ -66,43 +66,43 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A reader that does not take what a writer can write. No example: the schemas say so."""
+    """A reader that rejects data of a writer. Without an example, only the schemas differ."""
 
     writer: Writer
-    reader: Reader
+    reader: HandlerReader
     reason: str
     example: str = ""
 
 
 @dataclass(slots=True)
 class Judgement:
-    """All pairs. `fine` holds those without a fault, by the writer."""
+    """All pairs. `fine` holds those without a fault, by writer."""
 
     breaks: list[Break] = field(default_factory=list)
-    fine: list[tuple[Writer, Reader]] = field(default_factory=list)
+    fine: list[tuple[Writer, HandlerReader]] = field(default_factory=list)
 
 
-def judge(writers: Collection[Writer], readers: Collection[Reader]) -> Judgement:
-    """Judge every writer against every reader that wants its type. Takes some ms for each pair."""
+def judge(writers: Collection[Writer], readers: Collection[HandlerReader]) -> Judgement:
+    """Judge every writer against every reader that wants its type. Takes a few ms per pair."""
     judgement = Judgement()
     for writer in writers:
         for reader in readers:
             if not reader.wants(writer.type):
                 continue
-            found = judge_pair(writer, reader)
-            if found is None:
+            break_ = judge_pair(writer, reader)
+            if break_ is None:
                 judgement.fine.append((writer, reader))
             else:
-                judgement.breaks.append(found)
+                judgement.breaks.append(break_)
     return judgement
 
 
-def judge_pair(writer: Writer, reader: Reader) -> Break | None:
-    """Return what breaks, with an example where one is found."""
+def judge_pair(writer: Writer, reader: HandlerReader) -> Break | None:
+    """Return the break, with an example if one is found; None if the reader accepts the data."""
     target = reader.reads.versions.get(writer.type, writer.version)
     is_upcast = writer.version in reader.reads.upcasts.get(writer.type, ())
     if writer.version < target and is_upcast and not reader.is_code:
-        return None  # by upcasters that are not at hand: its own service checks them
+        return None  # needs upcasters that are not available: its own service checks them
     decode = _decoded_by(reader)
     for example in examples(writer.schema):
         data = msgspec.json.encode(example)
@@ -116,24 +116,24 @@ def judge_pair(writer: Writer, reader: Reader) -> Break | None:
 
 
 def within(written: Schema, read: Schema) -> bool:
-    """Whether all that one schema allows is allowed by the other, as far as jsoncompat can say."""
+    """Return whether one schema allows everything that the other allows, as jsoncompat sees it."""
     if not read or written == read:
         return True
     with needing("contracts", "celeriac contracts check"):
         import jsoncompat
     try:
         return bool(jsoncompat.check_compat(json.dumps(read), json.dumps(written), "serializer"))
-    except ValueError:  # a keyword that it does not know; the decoding is left
+    except ValueError:  # a keyword that it does not support; decoding still checks it
         return True
 
 
 def shortened(error: InvalidData) -> str:
-    """Return the reason alone: what is before and after it names the event and the remedy."""
-    found = _REASON.search(str(error))
-    return found[1] if found else str(error)
+    """Return only the reason, without the event and the remedy."""
+    match = _REASON.search(str(error))
+    return match[1] if match else str(error)
 
 
-def _decoded_by(reader: Reader) -> Decode:
+def _decoded_by(reader: HandlerReader) -> Decode:
     if not reader.is_code:
         return foreign_reader(reader.reads.schema)
 

@@ -1,7 +1,7 @@
-"""The lock file of a service: the contracts that it owns and what its handlers read, for git.
+"""The lock file of a service, for git: its contracts, and what its handlers read.
 
-`contracts/<service>.json`. Versions that left the code stay in it, since their events may still be
-in the log, in dead letters or in an archive.
+`contracts/<service>.json`. Versions that were removed from the code stay in it, because their
+events can still be in the log, in dead letters or in an archive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DIRECTORY = "contracts"
 
 
 class LockedContract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One version. `removed` says that the code has it no more."""
+    """One version. `removed`: the code no longer has it."""
 
     version: int
     digest: str
@@ -38,8 +38,11 @@ class LockedContract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class LockedReader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one handler reads. `versions` are those that its annotation names, by type; `upcasts`
-    the older versions of each type that its upcasters take."""
+    """The data that one handler reads.
+
+    `versions` are those that its annotation names, by type; `upcasts` the older versions of each
+    type that its upcasters accept.
+    """
 
     patterns: tuple[str, ...]
     model: str = ""
@@ -53,7 +56,7 @@ class LockedReader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a service."""
+    """The contracts and readers of a service."""
 
     format: int = FORMAT
     service: str
@@ -62,14 +65,14 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvalidLock(ConfigurationError):
-    """A lock file cannot be read."""
+    """A lock file is invalid."""
 
 
 def lock_of(service: str, handlers: Iterable[Any]) -> Lock:
-    """Return the lock of what the code of a service says now.
+    """Return the lock of the current code of a service.
 
-    `handlers` are its handlers. It holds the contracts that name it as the owner, and those
-    without an owner.
+    `handlers` are its handlers. It holds the contracts that the service owns, and those without an
+    owner.
     """
     owned = {
         type_: tuple(
@@ -87,7 +90,7 @@ def lock_of(service: str, handlers: Iterable[Any]) -> Lock:
 
 
 def locked_contract(contract: Contract) -> LockedContract:
-    """Return a contract with the schema of what emit writes."""
+    """Return a contract with the schema of written data."""
     schema = written_schema(contract.model)
     return LockedContract(
         version=contract.version,
@@ -107,56 +110,58 @@ def locked_reader(handler: Any) -> LockedReader:
         patterns=tuple(handler.patterns),
         model=where(annotation) if isinstance(annotation, type) else annotation_name(annotation),
         versions={versions.type: versions.read_by(annotation) for versions in read},
-        upcasts={v.type: found for v in read if (found := _upcast(v, v.read_by(annotation)))},
+        upcasts={v.type: older for v in read if (older := _upcast(v, v.read_by(annotation)))},
         schema=read_schema(annotation),
     )
 
 
 def _upcast(versions: Versions, target: int) -> tuple[int, ...]:
-    """The versions from which a chain leads to the target."""
-    found = []
+    """Return the versions from which a chain of upcasters leads to the target."""
+    older = []
     for version in sorted(versions.upcasters):
         try:
-            found += [version] if version < target and list(versions.chain(version, target)) else []
+            older += [version] if version < target and list(versions.chain(version, target)) else []
         except SubscriptionError:
             continue
-    return tuple(version for version in found if version >= versions.oldest(target))
+    return tuple(version for version in older if version >= versions.oldest(target))
 
 
 def merged(lock: Lock, before: Lock | None) -> Lock:
-    """Return the lock with the versions that only the one before it has, marked as removed."""
+    """Return the lock, plus removed versions of the previous lock."""
     if before is None:
         return lock
     contracts = dict(lock.contracts)
     for type_, old in before.contracts.items():
         there = {contract.version for contract in contracts.get(type_, ())}
         kept = [msgspec.structs.replace(c, removed=True) for c in old if c.version not in there]
-        found = sorted((*contracts.get(type_, ()), *kept), key=lambda contract: contract.version)
-        contracts[type_] = tuple(found)
+        sorted_contracts = sorted(
+            (*contracts.get(type_, ()), *kept), key=lambda contract: contract.version
+        )
+        contracts[type_] = tuple(sorted_contracts)
     return msgspec.structs.replace(lock, contracts=dict(sorted(contracts.items())))
 
 
 def without(lock: Lock, type_: str, versions: Collection[int]) -> Lock:
-    """Return the lock without some versions of a type that the code has no more."""
-    left = tuple(
+    """Return the lock without versions of a type that the code no longer has."""
+    remaining = tuple(
         c for c in lock.contracts.get(type_, ()) if not (c.removed and c.version in versions)
     )
-    contracts = lock.contracts | {type_: left}
+    contracts = lock.contracts | {type_: remaining}
     return msgspec.structs.replace(lock, contracts={t: c for t, c in contracts.items() if c})
 
 
 def encode_lock(lock: Lock) -> bytes:
-    """Return the file's content: sorted and indented, so that a diff shows what changed."""
+    """Return the file's content, sorted and indented for readable diffs."""
     text = json.dumps(msgspec.to_builtins(lock), indent=2, ensure_ascii=False, sort_keys=True)
     return text.encode() + b"\n"
 
 
 def decode_lock(raw: bytes, name: str) -> Lock:
-    """Raises InvalidLock, which names the file and what is wrong with it."""
+    """Return the lock in a file. Raises InvalidLock, which names the file and the error."""
     try:
         lock = msgspec.json.decode(raw, type=Lock)
         if lock.format != FORMAT:
-            raise ValueError(f"its format is {lock.format}, and this celeriac reads {FORMAT}")
+            raise ValueError(f"its format is {lock.format}, this celeriac reads {FORMAT}")
         for type_, contracts in lock.contracts.items():
             check_type(type_)
             for contract in contracts:
@@ -170,22 +175,24 @@ def decode_lock(raw: bytes, name: str) -> Lock:
             compile_patterns(*reader.patterns)
     except (ValueError, msgspec.MsgspecError, InvalidEvent, SubscriptionError) as error:
         raise InvalidLock(
-            f"{name} is no lock file of celeriac: {error}. Write it with `celeriac contracts lock`"
+            f"{name} is not a valid lock file: {error}. Write it with `celeriac contracts lock`."
         ) from None
     return lock
 
 
 def read_locks(files: Mapping[str, bytes]) -> dict[str, Lock]:
-    """Return the locks by service. Raises InvalidLock, also where two are of one service."""
+    """Return the locks by service. Raises InvalidLock, also for a second lock of a service."""
     locks: dict[str, Lock] = {}
     for name, raw in sorted(files.items()):
         lock = decode_lock(raw, name)
         if lock.service in locks:
-            raise InvalidLock(f"{name} is a second lock file of {lock.service}. Remove one of them")
+            raise InvalidLock(
+                f"{name} is a second lock file of {lock.service}. Remove one of them."
+            )
         locks[lock.service] = lock
     return locks
 
 
 def lock_files(directory: Path) -> dict[str, bytes]:
-    """Return the content of each lock file in a directory, by its path."""
+    """Return the content of each lock file in a directory, by path."""
     return {str(path): path.read_bytes() for path in sorted(directory.glob("*.json"))}

@@ -1,6 +1,6 @@
-"""The normal form of a JSON Schema: equal for schemas that say the same in other words.
+"""The normal form of a JSON Schema: equal for equivalent schemas.
 
-Libraries differ from release to release in titles, references and order. A digest must not.
+Libraries differ between releases in titles, references and order. A digest must not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 Schema = dict[str, Any]
 
-# Of no effect on which data is valid.
+# Keywords without effect on which data is valid.
 _FOR_PEOPLE = frozenset(
     ("title", "description", "default", "examples", "deprecated", "discriminator", "$comment")
 )
@@ -24,8 +24,10 @@ _REFERENCE = "#/$defs/"
 
 
 def normal_form(schema: Mapping[str, Any]) -> Schema:
-    """Return the schema without what is for people, its references resolved but for recursive
-    ones, and its unordered lists sorted."""
+    """Return the schema without annotations, with resolved references and sorted lists.
+
+    Only recursive references are kept.
+    """
     form = _Form(schema.get("$defs", {}))
     plain: Schema = form.of({name: value for name, value in schema.items() if name != "$defs"}, ())
     if form.recursive:
@@ -56,8 +58,8 @@ class _Form:
                 self.recursive.add(name)
                 return {"$ref": reference}
             beside = {key: value for key, value in schema.items() if key != "$ref"}
-            found = self.of(self.definitions.get(name, {}), (*within, name))
-            return found | self.of(beside, within)
+            resolved = self.of(self.definitions.get(name, {}), (*within, name))
+            return resolved | self.of(beside, within)
         plain = {
             key: self._value(key, value, within)
             for key, value in sorted(schema.items())
@@ -86,7 +88,7 @@ def _simplified(schema: Schema) -> Schema:
     if schema.get("required") == []:
         del schema["required"]
     if "enum" in schema and isinstance(schema.get("type"), str):
-        # The values say it.
+        # Implied by the values.
         del schema["type"]
     if isinstance(schema.get("type"), list):
         kinds = schema.pop("type")

@@ -1,4 +1,4 @@
-"""Reading data of any version as what a handler declares."""
+"""Read data of any version as the type that a handler declares."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from celeriac.event.attributes import is_json
 def read_data(event: Event[Any], annotation: Any) -> Event[Any]:
     """Return the event with its data as `annotation`, after the upcasters of older versions.
 
-    Of the newest version that this process knows, and of types without a contract, this costs one
-    comparison more than `decode_data`. Raises InvalidData, and ContractTooNew where a version that
-    this process does not know does not fit.
+    For the newest version that this process has, and for types without a contract, this costs one
+    comparison more than `decode_data`. Raises InvalidData; ContractTooNew if data of a newer,
+    unknown version does not match.
     """
     versions = VERSIONS.get(event.type)
     try:
@@ -31,7 +31,7 @@ def read_data(event: Event[Any], annotation: Any) -> Event[Any]:
         if version > known and not isinstance(error, ContractTooNew):
             raise ContractTooNew(
                 f"version {version} of {event.type} {event.id}; this worker reads version "
-                f"{known}: {error}. Deploy a worker that reads version {version}, then redrive"
+                f"{known}: {error}. Deploy a worker that reads version {version}, then redrive."
             ) from None
         raise
 
@@ -41,7 +41,7 @@ def _read_other(event: Event[Any], annotation: Any, versions: Versions) -> Event
     if version < target:
         event = upcast_event(event, versions, version, target)
     elif version > target and versions.of_model(annotation) is not None:
-        # What the model does not know of the newer version is not in the data any more.
+        # Fields of the newer version that the model does not have are no longer in the data.
         event = msgspec.structs.replace(event, dataschema=schema_uri(event.type, target))
     return decode_data(event, annotation)
 
@@ -85,8 +85,8 @@ def upcast_data(event: Event[Any], chain: list[Upcaster]) -> Any:
         return msgspec.Raw(msgspec.json.encode(data))
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidData(
-            f"{event.type} {event.id}: the upcasters to version {chain[-1].target} returned what "
-            f"has no form in JSON ({type(error).__name__})"
+            f"{event.type} {event.id}: the upcasters to version {chain[-1].target} returned data "
+            f"that JSON cannot represent ({type(error).__name__})"
         ) from None
 
 

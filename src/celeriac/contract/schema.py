@@ -1,8 +1,8 @@
-"""JSON Schemas of models: what emit writes of one, and what is read as one.
+"""JSON Schemas of models, for written data and for read data.
 
 Written data is closed: emit writes the declared fields and no others. Fields with a default are
-always written, unless the Struct has `omit_defaults`. A reader is open: it ignores what it does not
-know, unless its model forbids that. So a reader takes all that a writer can write if the closed
+always written, unless the Struct has `omit_defaults`. A reader is open: it ignores unknown fields,
+unless its model forbids them. So a reader accepts everything that a writer can write if the closed
 schema is within the open one.
 """
 
@@ -20,12 +20,12 @@ Mode = Literal["write", "read"]
 
 
 def written_schema(model: Any) -> Schema:
-    """Return the schema of what emit writes of a contract's model, in its normal form."""
+    """Return the schema of written data of a contract's model, in its normal form."""
     return normal_form(_schema(model, "write"))
 
 
 def read_schema(annotation: Any) -> Schema:
-    """Return the schema of the data that a handler with this annotation takes."""
+    """Return the schema of the data that a handler with this annotation accepts."""
     return normal_form(_schema(annotation, "read"))
 
 
@@ -40,7 +40,7 @@ def _schema(annotation: Any, mode: Mode) -> Schema:
 
 
 def pydantic_schema(annotation: Any, mode: Mode) -> Schema:
-    """Return pydantic's own schema; of written data with all fields, and closed."""
+    """Return pydantic's schema; for written data with all fields, and closed."""
     from pydantic import TypeAdapter
     from pydantic.json_schema import GenerateJsonSchema
 
@@ -59,13 +59,12 @@ def pydantic_schema(annotation: Any, mode: Mode) -> Schema:
     if mode == "read":
         return adapter.json_schema(mode="validation", by_alias=True, schema_generator=Read)
     schema = adapter.json_schema(mode="serialization", by_alias=True, schema_generator=Written)
-    found: Schema = closed(schema)
-    return found
+    closed_schema: Schema = closed(schema)
+    return closed_schema
 
 
 def closed(schema: Any) -> Any:
-    """Return the schema with every object closed that names its properties and leaves open what
-    else there may be."""
+    """Return the schema with closed objects, except those that are open explicitly."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):

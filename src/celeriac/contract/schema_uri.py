@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 BASE: Final = "urn:celeriac"
-FIRST: Final = 1  # the version of an event without a `dataschema` of ours
+FIRST: Final = 1  # the version of an event without our `dataschema`
 MAX_VERSION: Final = 1_000_000
 
 _VERSION = re.compile(r"[1-9][0-9]{0,6}")
@@ -18,7 +18,7 @@ def schema_uri(type_: str, version: int) -> str:
     return f"{BASE}:{type_}:{version}"
 
 
-# A service sees few of them, many times over.
+# A service reads few of them, many times each.
 @lru_cache(maxsize=4096)
 def version_of(dataschema: str | None, type_: str) -> int:
     """Return the version that a `dataschema` names.

@@ -1,4 +1,4 @@
-"""The contracts of the whole bus: what each version is, and what the handlers that run read."""
+"""The contracts of the bus: each version, and what running handlers read."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ class StoredContract(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContractChanged(ConfigurationError):
-    """A version was given another schema than the bus knows under its number."""
+    """The schema of a version differs from the one on the bus."""
 
 
 class ContractStore(Protocol):
-    """Every method blocks for one or two round trips and is idempotent.
+    """The contracts stored on the bus. Every method blocks for one or two round trips and is
+    idempotent.
 
     A record that cannot be read is skipped and reported as an InvalidRecord.
     """
 
     def contracts(self) -> list[StoredContract]:
-        """Return every version of every type, in their order."""
+        """Return every version of every type, sorted."""
         ...
 
     def readers(self) -> Mapping[str, Mapping[str, LockedReader]]:
-        """Return what handlers read: handler → digest of what it reads → that."""
+        """Return what handlers read: handler → digest → reader."""
         ...
 
     def declare(
@@ -45,26 +46,27 @@ class ContractStore(Protocol):
         contracts: Mapping[str, Collection[LockedContract]],
         readers: Mapping[str, LockedReader],
     ) -> None:
-        """Write the versions and readers that are not there yet.
+        """Write versions and readers that are not stored yet.
 
         Owner, deprecation and doc of a version follow the last worker that declares it. Raises
-        ContractChanged where a version is there with another schema: nothing is written then.
+        ContractChanged if a stored version has another schema; nothing is written then.
         """
         ...
 
     def forget_readers(self, handler: str, kept: Collection[str]) -> None:
-        """Remove what the handler reads, but for these digests."""
+        """Remove what the handler reads, except these digests."""
         ...
 
 
 def check_unchanged(type_: str, new: LockedContract, old: StoredContract) -> None:
-    """Raises ContractChanged, with the differences, where the schemas are not the same."""
+    """Raise ContractChanged, with the differences, if the schemas differ."""
     if new.digest == old.contract.digest:
         return
     lines = changes(old.contract.schema, new.schema) or ["the schemas differ"]
     raise ContractChanged(
-        f"{type_} version {new.version} is another one than {old.service} declared: "
-        f"{'; '.join(lines)}. Events of that version may be in the log. Give the new model "
-        f"version={new.version + 1}, and write @upcast({type_!r}, {new.version}). A model that "
-        f"only reads what {old.service} emits names it: owner={old.contract.owner or old.service!r}"
+        f"{type_} version {new.version} differs from the one that {old.service} declared: "
+        f"{'; '.join(lines)}. Events of that version may be in the log. Set "
+        f"version={new.version + 1} on the new model, and add @upcast({type_!r}, "
+        f"{new.version}). A model that "
+        f"only reads events of {old.service} needs owner={old.contract.owner or old.service!r}."
     )

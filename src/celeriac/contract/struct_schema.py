@@ -1,6 +1,6 @@
-"""JSON Schemas of what msgspec reads: Structs, dataclasses, TypedDicts and plain types.
+"""JSON Schemas of types that msgspec reads: Structs, dataclasses, TypedDicts and plain types.
 
-msgspec's own name no format of a datetime, and do not say which fields are always written.
+msgspec's own schemas have no format of datetimes, and do not mark fields that are always written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NUMBERS = {inspect.IntType: "integer", inspect.FloatType: "number"}
 
 
 class StructSchema:
-    """`definitions` are those of recursive types, by name."""
+    """Builds one schema. `definitions` are those of recursive types, by name."""
 
     def __init__(self, mode: str, foreign: Callable[[Any, Any], Schema]) -> None:
         self.writes = mode == "write"
@@ -86,9 +86,9 @@ class StructSchema:
         return self._composed(kind)
 
     def _inlined(self, schema: Schema) -> Schema:
-        found = normal_form(schema)
-        self.definitions |= found.pop("$defs", {})
-        return found
+        inlined = normal_form(schema)
+        self.definitions |= inlined.pop("$defs", {})
+        return inlined
 
     def _decimal(self) -> Schema:
         text = {"type": "string", "format": "decimal"}
@@ -147,8 +147,8 @@ def _tuple(items: list[Schema], needed: int) -> Schema:
 
 
 def _bounds(kind: Any, names: dict[str, str]) -> Schema:
-    found = ((name, getattr(kind, option, None)) for option, name in names.items())
-    return {name: value for name, value in found if value is not None}
+    bounds = ((name, getattr(kind, option, None)) for option, name in names.items())
+    return {name: value for name, value in bounds if value is not None}
 
 
 def _lengths(kind: Any, what: str) -> Schema:

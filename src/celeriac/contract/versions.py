@@ -1,4 +1,4 @@
-"""The versions of each event type that this process knows, and how old data becomes new."""
+"""The versions of each event type in this process, and the conversion of older data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Upcaster:
-    """Turns data of version `source` into data of version `target`. No function: it is the same."""
+    """Converts data of version `source` to version `target`; unchanged without a function."""
 
     type: str
     source: int
@@ -37,13 +37,13 @@ class Upcaster:
 
 
 class Versions:
-    """The versions of one event type. Filled at import and only read after that."""
+    """The versions of one event type. Written at import, then only read."""
 
     def __init__(self, type_: str) -> None:
         self.type = type_
         self.contracts: dict[int, Contract] = {}
         self.upcasters: dict[int, Upcaster] = {}
-        # The `dataschema` of events that each reader takes as they are; "" where readers differ.
+        # The `dataschema` of events that each reader accepts unchanged; "" if readers differ.
         self.current: str | None = None
         self.newest = FIRST
         # The class of emitted data → its `dataschema`.
@@ -51,28 +51,28 @@ class Versions:
         self._by_model: dict[Any, Contract] = {}
 
     def add(self, contract: Contract) -> None:
-        """Raises SubscriptionError where another model declares the version."""
-        there = self.contracts.get(contract.version)
-        if there is not None and where(there.model) != where(contract.model):
+        """Add a version. Raises SubscriptionError if another model declares it."""
+        declared = self.contracts.get(contract.version)
+        if declared is not None and where(declared.model) != where(contract.model):
             raise SubscriptionError(
                 f"@contract({self.type!r}, version={contract.version}) is declared by "
-                f"{where(there.model)} and by {where(contract.model)}. Give one of them another "
+                f"{where(declared.model)} and by {where(contract.model)}. Give one of them another "
                 "version"
             )
         contract = replace(contract, uri=schema_uri(self.type, contract.version))
         self.contracts[contract.version] = contract
-        self.of_emitted = {one.model: one.uri for one in self.contracts.values()}
-        self._by_model = {one.model: one for one in self.contracts.values()}
+        self.of_emitted = {known.model: known.uri for known in self.contracts.values()}
+        self._by_model = {known.model: known for known in self.contracts.values()}
         self.newest = max(self.contracts)
         self.current = contract.uri if len(self.contracts) == 1 else ""
 
     def add_upcaster(self, upcaster: Upcaster) -> None:
-        """Raises SubscriptionError where another upcaster begins with the same version."""
+        """Add an upcaster. Raises SubscriptionError if another one has the same source version."""
         there = self.upcasters.get(upcaster.source)
         if there is not None and there.where != upcaster.where:
             raise SubscriptionError(
                 f"@upcast({self.type!r}, {upcaster.source}) is declared by {there.where} and by "
-                f"{upcaster.where}. Remove one of them"
+                f"{upcaster.where}. Remove one of them."
             )
         self.upcasters[upcaster.source] = upcaster
 
@@ -80,14 +80,16 @@ class Versions:
         """Return the contract that a class declares for this type."""
         try:
             return self._by_model.get(model)
-        except TypeError:  # an annotation that has no hash
+        except TypeError:  # an annotation without a hash
             return None
 
     def read_by(self, annotation: Any) -> int:
-        """Return the version that a reader with this annotation takes: that of the contract which
-        it names, else the newest."""
-        found = self._named(annotation)
-        return max(found) if found else self.newest
+        """Return the version that a reader with this annotation accepts.
+
+        That of the contract that it names, else the newest.
+        """
+        named = self._named(annotation)
+        return max(named) if named else self.newest
 
     def _named(self, annotation: Any) -> list[int]:
         contract = self.of_model(annotation)
@@ -96,7 +98,7 @@ class Versions:
         return [version for part in get_args(annotation) for version in self._named(part)]
 
     def oldest(self, target: int) -> int:
-        """Return the oldest version that is read as `target`."""
+        """Return the oldest version that can be read as `target`."""
         contract = self.contracts.get(target)
         return contract.oldest if contract else FIRST
 
@@ -106,41 +108,42 @@ class Versions:
             upcaster = self.upcasters.get(version)
             if upcaster is None:
                 raise SubscriptionError(
-                    f"no upcaster leads from version {version} of {self.type} to {target}. Write "
+                    f"no upcaster leads from version {version} of {self.type} to {target}. Add "
                     f"@upcast({self.type!r}, {version}), or unchanged({self.type!r}, {version}) "
-                    "where the new model reads the old data as it is"
+                    "if the new model reads the old data as it is."
                 )
             if upcaster.target > target:
                 raise SubscriptionError(
                     f"{upcaster.where} leads from version {version} of {self.type} to "
-                    f"{upcaster.target}, past {target}, which is read here. Read the newest version"
+                    f"{upcaster.target}, past {target}, which this handler reads. Read the "
+                    "newest version."
                 )
             yield upcaster
             version = upcaster.target
 
 
-# Of the process, as its modules are: a contract is not of one bus.
+# One per process, like its modules: a contract does not belong to a bus.
 VERSIONS: dict[str, Versions] = {}
 
 
 def versions_of(type_: str) -> Versions:
-    """Return the versions of the type, which are none as yet for a new one."""
-    found = VERSIONS.get(type_)
-    if found is None:
-        found = VERSIONS[type_] = Versions(type_)
-    return found
+    """Return the versions of the type; new types have none."""
+    versions = VERSIONS.get(type_)
+    if versions is None:
+        versions = VERSIONS[type_] = Versions(type_)
+    return versions
 
 
 def contracts_of(model: Any) -> list[Contract]:
-    """Return what a class declares, for each type."""
-    found = (versions.of_model(model) for versions in VERSIONS.values())
-    return [contract for contract in found if contract is not None]
+    """Return the contracts that a class declares, one per type."""
+    declared = (versions.of_model(model) for versions in VERSIONS.values())
+    return [contract for contract in declared if contract is not None]
 
 
 def check_readable(annotation: Any) -> None:
-    """Check the chains of each contract that a reader's annotation names.
+    """Check the upcasters of each contract that a reader's annotation names.
 
-    Raises SubscriptionError where an upcaster is missing.
+    Raises SubscriptionError if one is missing.
     """
     for contract in contracts_of(annotation):
         versions = VERSIONS[contract.type]
@@ -151,6 +154,6 @@ def check_readable(annotation: Any) -> None:
 
 
 def where(thing: Any) -> str:
-    """Return where a class or function is written, for messages: `config.events.OrderPlaced`."""
+    """Return where a class or function is defined: `config.events.OrderPlaced`."""
     module = getattr(thing, "__module__", "?")
     return f"{module}.{getattr(thing, '__qualname__', repr(thing))}"

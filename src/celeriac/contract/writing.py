@@ -1,4 +1,4 @@
-"""The version under which data is emitted."""
+"""The version of emitted data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from celeriac.errors import InvalidEvent
 
 
 def written_as(versions: Versions, data: Any, declared: Any = None) -> str | None:
-    """Return the `dataschema` of an event with this data; None where it has no version.
+    """Return the `dataschema` of an event with this data; None if it has no version.
 
-    That of the contract that the data is an instance of, else of the model that the type was
-    declared with. Data without a contract is read as version 1. Raises InvalidEvent for it where a
-    later version is known: readers would take it through the upcasters.
+    The version is that of the contract that the data is an instance of, else of the model declared
+    for the type. Data without a contract is read as version 1. Raises InvalidEvent for it if a
+    later version exists: readers would run the upcasters on it.
     """
     uri = versions.of_emitted.get(data.__class__)
     if uri is not None:
@@ -25,8 +25,8 @@ def written_as(versions: Versions, data: Any, declared: Any = None) -> str | Non
     if versions.newest == FIRST:
         return None
     raise InvalidEvent(
-        f"{versions.type} has version {versions.newest}, and {type(data).__name__} is the contract "
-        f"of none. Emit an object of the contract, call bus.declare({versions.type!r}, ...) with "
-        "the model, or give the version of the data as "
-        f"dataschema=schema_uri({versions.type!r}, {FIRST})"
+        f"data of {versions.type} has no contract: {type(data).__name__}. The newest version is "
+        f"{versions.newest}. Emit an object of the contract, call bus.declare({versions.type!r}, "
+        "...) with the model, or pass the version of the data as "
+        f"dataschema=schema_uri({versions.type!r}, {FIRST})."
     )

@@ -1,44 +1,44 @@
-"""What people do to deliveries, from the command line or in Flower: choose, redrive, discard."""
+"""Dead letters: choose, show, redrive, edit and discard them, and the audit log."""
 
 from celeriac.dead_letter.batch import Batch, count_batch, discard_batch, redrive_batch
-from celeriac.dead_letter.choice import Choice, choose, letter_at, type_of
+from celeriac.dead_letter.choice import Choice, choose, dead_letter_at, type_of
 from celeriac.dead_letter.edit import (
-    LetterEdit,
+    DeadLetterEdit,
     apply_edit,
-    edit_letter,
-    letter_document,
+    document_of,
+    edit_dead_letter,
     masked_document,
     patch_change,
 )
 from celeriac.dead_letter.history import Step, history_of
-from celeriac.dead_letter.note import Act, Note, acts, record_setting, restart_text
+from celeriac.dead_letter.note import AuditEntry, Note, audit_log, record_setting, restart_text
 from celeriac.dead_letter.page import DeadPage, dead_page
-from celeriac.dead_letter.single import discard_letters, redrive_letter
+from celeriac.dead_letter.single import discard_dead_letters, redrive_dead_letter
 
 __all__ = [
-    "Act",
+    "AuditEntry",
     "Batch",
     "Choice",
+    "DeadLetterEdit",
     "DeadPage",
-    "LetterEdit",
     "Note",
     "Step",
-    "acts",
     "apply_edit",
+    "audit_log",
     "choose",
     "count_batch",
+    "dead_letter_at",
     "dead_page",
     "discard_batch",
-    "discard_letters",
-    "edit_letter",
+    "discard_dead_letters",
+    "document_of",
+    "edit_dead_letter",
     "history_of",
-    "letter_at",
-    "letter_document",
     "masked_document",
     "patch_change",
     "record_setting",
     "redrive_batch",
-    "redrive_letter",
+    "redrive_dead_letter",
     "restart_text",
     "type_of",
 ]

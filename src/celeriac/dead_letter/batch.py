@@ -1,7 +1,7 @@
-"""Many dead letters at once, in steps that are short: each one atomic, none reads them all.
+"""Actions on many dead letters, in short steps.
 
-Whoever asks goes on with the `after` of the last step until `end`. What is given up meanwhile is
-left alone if the choice has `until_ms`.
+Each step is atomic and reads a bounded number. Pass `after` of a step to the next one until `end`.
+Dead letters that arrive later are excluded if the choice has `until_ms`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from celeriac.dead_letter.choice import Choice, type_of
-from celeriac.dead_letter.single import addressed, lane_of
+from celeriac.dead_letter.single import addressed, group_of
 from celeriac.delivery import DeadLetter, Group, exception_of
 from celeriac.errors import NotFound
 from celeriac.registry import HandlerRecord
@@ -19,14 +19,17 @@ from celeriac.store.factory import Backend
 from celeriac.transfer import FIRST_PAGE, next_page, portions
 
 READ = 200
-MOST_READ = 2000
+MAX_READ = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step. `chosen` letters were met, `done` of them moved, `refused` could not be, for
-    `faults`; the rest were gone. `after` is where the next step goes on. `groups` counts the chosen
-    ones by handler, event type and exception."""
+    """The result of one step.
+
+    Of `chosen` dead letters, `done` were changed and `refused` could not be, with `faults` as the
+    reasons; the others no longer existed. The next step continues after `after`. `groups` counts
+    the chosen ones by handler, event type and exception.
+    """
 
     chosen: int
     done: int
@@ -38,8 +41,8 @@ class Batch:
 
 
 def count_batch(backend: Backend, choice: Choice, after: str = "") -> Batch:
-    """Counts only."""
-    return _batch(backend, choice, after, lambda letters: (0, 0, set()))
+    """Count the next dead letters."""
+    return _batch(backend, choice, after, lambda dead_letters: (0, 0, set()))
 
 
 def redrive_batch(
@@ -49,19 +52,19 @@ def redrive_batch(
     after: str = "",
     note: bytes = b"",
 ) -> Batch:
-    """Delivers the next few again. Those of a handler that was removed are refused."""
+    """Redrive the next dead letters. Those of removed handlers are refused."""
 
-    def redrive(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
+    def redrive(dead_letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
         done, refused, faults = 0, 0, set()
         groups: dict[Group, list[DeadLetter]] = {}
-        for letter in letters:
+        for dead_letter in dead_letters:
             try:
-                groups.setdefault(lane_of(records, letter), []).append(letter)
+                groups.setdefault(group_of(records, dead_letter), []).append(dead_letter)
             except NotFound as error:
                 refused += 1
                 faults.add(str(error))
-        for group, own in groups.items():
-            pairs = ((letter, addressed(letter)) for letter in own)
+        for group, chosen in groups.items():
+            pairs = ((dead_letter, addressed(dead_letter)) for dead_letter in chosen)
             for portion in portions((pair, len(pair[1])) for pair in pairs):
                 try:
                     done += backend.deliveries.redrive(group, portion, note)
@@ -74,11 +77,11 @@ def redrive_batch(
 
 
 def discard_batch(backend: Backend, choice: Choice, after: str = "", note: bytes = b"") -> Batch:
-    """Removes the next few for good."""
+    """Discard the next dead letters permanently."""
 
-    def discard(letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
-        ids = [letter.id for letter in letters]
-        return backend.deliveries.discard(letters[0].domain, ids, note), 0, set()
+    def discard(dead_letters: Sequence[DeadLetter]) -> tuple[int, int, set[str]]:
+        ids = [dead_letter.id for dead_letter in dead_letters]
+        return backend.deliveries.discard(dead_letters[0].domain, ids, note), 0, set()
 
     return _batch(backend, choice, after, discard)
 
@@ -87,9 +90,9 @@ def _batch(
     backend: Backend,
     choice: Choice,
     after: str,
-    act: Callable[[Sequence[DeadLetter]], tuple[int, int, set[str]]],
+    action: Callable[[Sequence[DeadLetter]], tuple[int, int, set[str]]],
 ) -> Batch:
-    """Acts on what is chosen of one reading after the other, until some were or enough was read."""
+    """Apply the action to chosen dead letters, page by page, until the limit of one step."""
     is_chosen = choice.test()
     chosen = done = refused = read = 0
     faults: set[str] = set()
@@ -98,18 +101,18 @@ def _batch(
         read += len(some)
         after = f"{some[0].domain}/{some[-1].id}"
         wanted = list(filter(is_chosen, some))
-        groups.update((one.handler, type_of(one), exception_of(one.error)) for one in wanted)
+        groups.update((item.handler, type_of(item), exception_of(item.error)) for item in wanted)
         if wanted:
-            moved, kept, why = act(wanted)
+            moved, kept, why = action(wanted)
             chosen, done, refused = chosen + len(wanted), done + moved, refused + kept
             faults |= why
-        if read >= MOST_READ or done >= READ:
+        if read >= MAX_READ or done >= READ:
             return Batch(chosen, done, refused, tuple(sorted(faults)), after, False, groups)
     return Batch(chosen, done, refused, tuple(sorted(faults)), after, True, groups)
 
 
 def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:
-    """Domain by domain, oldest first, from after `domain/id`; each is of one domain."""
+    """Yield pages of dead letters after `domain/id`, domain by domain, oldest first."""
     reached, _, id = after.rpartition("/")
     for domain in sorted(backend.event_log.domains()):
         if domain < reached:
@@ -118,4 +121,4 @@ def _readings(backend: Backend, after: str) -> Iterator[list[DeadLetter]]:
         while some := backend.deliveries.dead(domain, after=last, count=count):
             yield some
             last = some[-1].id
-            count = next_page([len(letter.event) for letter in some], READ)
+            count = next_page([len(dead_letter.event) for dead_letter in some], READ)

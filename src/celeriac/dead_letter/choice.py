@@ -1,4 +1,4 @@
-"""Dead letters over all domains: named and chosen."""
+"""Select dead letters over all domains."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters; what is None does not restrict.
+    """A filter of dead letters; None matches everything.
 
-    `pattern` is one of event types, `error` a part of the error's text, `exception` its type,
-    `until_ms` when it was given up at the latest.
+    `pattern` is a pattern of event types, `error` a part of the error's text, `exception` its type,
+    `until_ms` the latest time of the failure.
     """
 
     handler: str | None = None
@@ -31,26 +31,29 @@ class Choice:
     until_ms: int | None = None
 
     def test(self) -> Callable[[DeadLetter], bool]:
-        """Says of a dead letter whether it is chosen. Raises SubscriptionError for a pattern."""
+        """Return a test of dead letters. Raises SubscriptionError for an invalid pattern."""
         matcher = compile_patterns(self.pattern) if self.pattern is not None else None
         text = self.error.lower() if self.error is not None else None
 
-        def is_chosen(letter: DeadLetter) -> bool:
+        def is_chosen(dead_letter: DeadLetter) -> bool:
             return (
-                self.handler in (None, letter.handler)
-                and self.exception in (None, exception_of(letter.error))
-                and (text is None or text in letter.error.lower())
-                and (self.until_ms is None or entry_key(letter.id)[0] <= self.until_ms)
-                and (matcher is None or matcher.matches(type_of(letter)))
+                self.handler in (None, dead_letter.handler)
+                and self.exception in (None, exception_of(dead_letter.error))
+                and (text is None or text in dead_letter.error.lower())
+                and (self.until_ms is None or entry_key(dead_letter.id)[0] <= self.until_ms)
+                and (matcher is None or matcher.matches(type_of(dead_letter)))
             )
 
         return is_chosen
 
 
 def choose(
-    backend: Backend, choice: Choice, *, newest_first: bool = False, most: int | None = None
+    backend: Backend, choice: Choice, *, newest_first: bool = False, limit: int | None = None
 ) -> Iterator[DeadLetter]:
-    """The chosen dead letters of every domain by age. Raises SubscriptionError for a pattern."""
+    """Yield the matching dead letters of all domains by age.
+
+    Raises SubscriptionError for an invalid pattern.
+    """
     is_chosen = choice.test()
 
     def of(domain: str) -> Iterator[DeadLetter]:
@@ -63,26 +66,26 @@ def choose(
 
     merged = heapq.merge(
         *map(of, sorted(backend.event_log.domains())),
-        key=lambda letter: entry_key(letter.id),
+        key=lambda dead_letter: entry_key(dead_letter.id),
         reverse=newest_first,
     )
-    return islice(merged, most)
+    return islice(merged, limit)
 
 
-def letter_at(backend: Backend, name: str) -> DeadLetter:
-    """The dead letter `domain/id`. Raises NotFound."""
+def dead_letter_at(backend: Backend, name: str) -> DeadLetter:
+    """Return the dead letter `domain/id`. Raises NotFound."""
     domain, _, id = name.rpartition("/")
-    letter = backend.deliveries.dead_letter(domain, id) if domain else None
-    if letter is None:
+    dead_letter = backend.deliveries.dead_letter(domain, id) if domain else None
+    if dead_letter is None:
         raise NotFound(
-            f"no dead letter {name}; `celeriac dead list` shows those there are, as domain/id"
+            f"dead letter not found: {name}. Run `celeriac dead list`, which shows names."
         )
-    return letter
+    return dead_letter
 
 
-def type_of(letter: DeadLetter) -> str:
-    """The event's type; empty if it is no event."""
+def type_of(dead_letter: DeadLetter) -> str:
+    """Return the event's type; empty if it is not an event."""
     try:
-        return read_header(letter.event).type
+        return read_header(dead_letter.event).type
     except InvalidEvent:
         return ""

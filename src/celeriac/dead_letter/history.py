@@ -1,5 +1,4 @@
-"""What happened to one event, in order: every attempt of every life, and who began the later ones.
-Pure."""
+"""The history of one event: every attempt and every action, in order."""
 
 from __future__ import annotations
 
@@ -13,12 +12,12 @@ from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, stat
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a history. `did` is `emitted`, `failed`, the state that an attempt or a delivery
-    ended in, or what an operator did (`redrive`, `replay`, `edit`).
+    """One line of a history.
 
-    `at_ms` is None for what has not happened yet. `life` counts from 1; a redrive or replay
-    begins the next one, whose attempts count from 1. `who`, `via` and `reason` are an operator's.
-    `edited` is the id of the event that stands for this one since an edit.
+    `did` is `emitted`, `failed`, the final state of an attempt or delivery, or an operator's action
+    (`redrive`, `replay`, `edit`). `at_ms` is None for a future step. `life` counts from 1; a
+    redrive or replay begins the next one, whose attempts count from 1. `actor`, `via` and `reason`
+    describe the action. `edited` is the id of the event that replaces this one since an edit.
     """
 
     did: str
@@ -30,17 +29,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     error: str | None = None
     due_ms: int | None = None
-    who: str = ""
+    actor: str = ""
     via: str = ""
     reason: str = ""
     edited: str | None = None
 
 
 def history_of(event: EventStatus, handler: str | None = None) -> list[Step]:
-    """The steps of an event, oldest first; with `handler`, of that one only."""
-    first = Step(did="emitted", at_ms=event.time_ms, who=event.source)
-    if event.place == "postponed":
-        first = Step(did="postponed", at_ms=None, due_ms=event.time_ms, who=event.source)
+    """Return the steps of an event, oldest first; only those of `handler` if given."""
+    first = Step(did="emitted", at_ms=event.time_ms, actor=event.source)
+    if event.location == "postponed":
+        first = Step(did="postponed", at_ms=None, due_ms=event.time_ms, actor=event.source)
     timed: list[tuple[float, Step]] = [(0, first)]
     for cell in event.cells:
         # Clocks differ: a failure has its worker's time, a restart the server's.
@@ -52,9 +51,9 @@ def history_of(event: EventStatus, handler: str | None = None) -> list[Step]:
 
 
 def _of_cell(cell: Cell) -> Iterator[Step]:
-    life = max((one.life for one in cell.restarts), default=1)
+    life = max((restart.life for restart in cell.restarts), default=1)
     lines: list[Failure | Restart] = [*cell.failures, *cell.restarts]
-    # Within a life: what began it, its attempts, and the edit that ended it.
+    # Within a life: the action that began it, its attempts, and the edit that ended it.
     lines.sort(key=lambda line: (line.life, _rank(line), line.at))
     final = cell.failures[-1] if cell.failures else None
     for line in lines:
@@ -98,7 +97,7 @@ def _rank(line: Failure | Restart) -> int:
 
 
 def _ended(cell: Cell, restart: Restart) -> Step:
-    """How the life before the restart ended, where that was no failure."""
+    """Return the end of the life before the restart, if it was not a failure."""
     return Step(
         did=state_of(restart.ended),
         at_ms=restart.ended_at,
@@ -116,7 +115,7 @@ def _restarted(cell: Cell, restart: Restart) -> Step:
         at_ms=restart.at,
         handler=cell.handler,
         life=restart.life,
-        who=note.who,
+        actor=note.actor,
         via=note.via,
         reason=note.reason,
         edited=restart.edited or None,

@@ -1,4 +1,4 @@
-"""Who had what done: the note that goes into the same call as the act, and how it is read."""
+"""Notes of actions: written in the same call as the action, and read as the audit log."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from celeriac.store.factory import Backend
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`who` is a user of Flower or of the machine; `did` a verb; `what` names it for people; acts
-    of one `operation` belong together. `reason` is why, in the words of `who`;
-    `diff` is what an edit changed, masked, as RFC 6902."""
+    """The note of an action.
 
-    who: str
+    `actor` is a user of Flower or of the machine, `did` the action, `what` its subject. Notes of
+    one `operation` belong together. `reason` is given by the actor; `diff` is the masked difference
+    of an edit as RFC 6902.
+    """
+
+    actor: str
     did: str
     what: str
     via: str = "flower"
@@ -31,30 +34,29 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def decode(cls, raw: bytes | str) -> Note:
-        """Return the note; one that is not JSON becomes its `what`."""
+        """Return the decoded note; a text that is not JSON becomes its `what`."""
         try:
             return msgspec.json.decode(raw, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = raw if isinstance(raw, str) else raw.decode(errors="replace")
-            return cls(who="", did="", what=text, via="")
+            return cls(actor="", did="", what=text, via="")
 
     @property
     def text(self) -> str:
-        """`redrive by alice in flower`; empty where it names no one."""
-        by = [f"by {self.who}" if self.who else "", f"in {self.via}" if self.via else ""]
+        """For example `redrive by alice in flower`; empty without an actor."""
+        by = [f"by {self.actor}" if self.actor else "", f"in {self.via}" if self.via else ""]
         return " ".join(filter(None, [self.did, *by]))
 
 
 def restart_text(restart: Restart) -> str:
-    """Return what began another life of a delivery, and why: `redrive by alice in flower: bank is
-    open again`."""
+    """Describe a restart: `redrive by alice in flower: bank is open again`."""
     note = Note.decode(restart.note)
     text = note.text or "redriven"
     return f"{text}: {note.reason}" if note.reason else text
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
-    """Acts of one operation in one domain, summed. `at_ms` is when the last was."""
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The actions of one operation in one domain. `at_ms` is the time of the last."""
 
     id: str
     domain: str
@@ -63,36 +65,40 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     note: Note
 
 
-# In place of a domain, for what concerns the whole bus. No event type begins with it.
+# Used instead of a domain for actions on the bus. No event type begins with it.
 BUS = "*"
 
 
-def record_setting(backend: Backend, *, who: str, what: str) -> None:
-    """Write to the audit log that a setting of the bus was changed."""
-    note = Note(who=who, did="set", what=what, via="celeriac")
+def record_setting(backend: Backend, *, actor: str, what: str) -> None:
+    """Write a change of a bus setting to the audit log."""
+    note = Note(actor=actor, did="set", what=what, via="celeriac")
     backend.deliveries.record(BUS, note.encode())
 
 
-def acts(backend: Backend, *, count: int = 200) -> list[Act]:
-    """What people did lately in every domain, the newest first; reads `count` records of each."""
+def audit_log(backend: Backend, *, count: int = 200) -> list[AuditEntry]:
+    """Return the latest actions in all domains, newest first; reads `count` records per domain."""
     domains = sorted(backend.event_log.domains() | {BUS})
-    found = heapq.merge(
+    notes = heapq.merge(
         *(backend.deliveries.audit_log(domain, count=count) for domain in domains),
-        key=lambda one: entry_key(one.id),
+        key=lambda note: entry_key(note.id),
         reverse=True,
     )
-    return _summed(islice(found, count))
+    return _summed(islice(notes, count))
 
 
-def _summed(found: Iterable[Audited]) -> list[Act]:
-    answer: dict[tuple[str, ...], Act] = {}
-    for one in found:
-        note = Note.decode(one.note)
-        key = (note.operation, note.did, note.what) if note.operation else (one.domain, one.id)
+def _summed(records: Iterable[Audited]) -> list[AuditEntry]:
+    answer: dict[tuple[str, ...], AuditEntry] = {}
+    for record in records:
+        note = Note.decode(record.note)
+        key = (
+            (note.operation, note.did, note.what) if note.operation else (record.domain, record.id)
+        )
         first = answer.get(key)
         if first is not None:
-            answer[key] = msgspec.structs.replace(first, count=first.count + one.count)
+            answer[key] = msgspec.structs.replace(first, count=first.count + record.count)
             continue
-        at_ms = entry_key(one.id)[0]
-        answer[key] = Act(id=one.id, domain=one.domain, at_ms=at_ms, count=one.count, note=note)
+        at_ms = entry_key(record.id)[0]
+        answer[key] = AuditEntry(
+            id=record.id, domain=record.domain, at_ms=at_ms, count=record.count, note=note
+        )
     return list(answer.values())

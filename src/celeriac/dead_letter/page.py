@@ -1,4 +1,4 @@
-"""A page of dead letters, newest first, that costs the same however many there are."""
+"""A page of dead letters, newest first, at a cost independent of their number."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ READ = 100
 
 @dataclass(frozen=True, slots=True)
 class DeadPage:
-    """`older` is the cursor of the next page, None at the end. `searched_ms` tells how far back
-    was looked: with fewer letters than asked for and a cursor, the search goes on there."""
+    """A page. `older` is the cursor of the next page, None at the end.
 
-    letters: tuple[DeadLetter, ...]
+    `searched_ms` is the time that the search reached. A page with fewer dead letters than requested
+    and a cursor is incomplete: the search continues from there.
+    """
+
+    dead_letters: tuple[DeadLetter, ...]
     older: str | None
     searched_ms: int | None
 
@@ -31,38 +34,38 @@ def dead_page(
     *,
     before: str = "",
     limit: int = 25,
-    most_read: int = 2000,
+    max_read: int = 2000,
 ) -> DeadPage:
-    """Up to `limit` chosen letters past the cursor, reading at most `most_read`."""
+    """Return up to `limit` matching dead letters after the cursor; reads at most `max_read`."""
     is_chosen = choice.test()
-    found: list[DeadLetter] = []
+    dead_letters: list[DeadLetter] = []
     last: DeadLetter | None = None
-    for n, letter in enumerate(_newest_first(backend, before)):
-        if len(found) == limit or n == most_read:
+    for n, dead_letter in enumerate(_newest_first(backend, before)):
+        if len(dead_letters) == limit or n == max_read:
             assert last is not None
-            return DeadPage(tuple(found), f"{last.domain}/{last.id}", entry_key(last.id)[0])
-        last = letter
-        if is_chosen(letter):
-            found.append(letter)
-    return DeadPage(tuple(found), None, None)
+            return DeadPage(tuple(dead_letters), f"{last.domain}/{last.id}", entry_key(last.id)[0])
+        last = dead_letter
+        if is_chosen(dead_letter):
+            dead_letters.append(dead_letter)
+    return DeadPage(tuple(dead_letters), None, None)
 
 
 def _newest_first(backend: Backend, before: str) -> Iterator[DeadLetter]:
     reached, _, bound = before.rpartition("/")
 
     def of(domain: str) -> Iterator[DeadLetter]:
-        # letters of one id in several domains follow each other by the name of the domain, falling
+        # Equal ids in several domains are ordered by the domain, descending.
         last = bound if domain >= reached or not bound else _next(bound)
         count = FIRST_PAGE
         while some := backend.deliveries.dead(domain, after=last, count=count, newest_first=True):
             yield from some
             last = some[-1].id
-            count = next_page([len(letter.event) for letter in some], READ)
+            count = next_page([len(dead_letter.event) for dead_letter in some], READ)
 
     domains = sorted(backend.event_log.domains())
     return heapq.merge(
         *map(of, domains),
-        key=lambda letter: (entry_key(letter.id), letter.domain),
+        key=lambda dead_letter: (entry_key(dead_letter.id), dead_letter.domain),
         reverse=True,
     )
 

@@ -1,4 +1,4 @@
-"""Dead letters by their names: redriven and discarded."""
+"""Redrive and discard dead letters by name."""
 
 from __future__ import annotations
 
@@ -16,31 +16,36 @@ from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 
 
-def redrive_letter(
+def redrive_dead_letter(
     backend: Backend,
     records: Mapping[str, HandlerRecord],
     domain: str,
     id: str,
     note: bytes = b"",
 ) -> bool:
-    """Delivers it again; False if it is gone. Raises NotFound where its handler is."""
-    letter = backend.deliveries.dead_letter(domain, id)
-    if letter is None:
+    """Redrive a dead letter; return False if it no longer exists.
+
+    Raises NotFound if its handler does not exist.
+    """
+    dead_letter = backend.deliveries.dead_letter(domain, id)
+    if dead_letter is None:
         return False
-    group = lane_of(records, letter)
-    return bool(backend.deliveries.redrive(group, [(letter, addressed(letter))], note))
+    group = group_of(records, dead_letter)
+    return bool(backend.deliveries.redrive(group, [(dead_letter, addressed(dead_letter))], note))
 
 
-def lane_of(records: Mapping[str, HandlerRecord], letter: DeadLetter) -> Group:
-    """Raises NotFound where its handler was removed."""
-    record = records.get(letter.handler)
+def group_of(records: Mapping[str, HandlerRecord], dead_letter: DeadLetter) -> Group:
+    """Return the consumer group of a dead letter. Raises NotFound if its handler was removed."""
+    record = records.get(dead_letter.handler)
     if record is None:
-        raise NotFound(f"no handler {letter.handler} (any more)")
-    return Group(letter.domain, letter.handler, record.flow_control)
+        raise NotFound(f"no handler {dead_letter.handler} (any more)")
+    return Group(dead_letter.domain, dead_letter.handler, record.flow_control)
 
 
-def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: bytes = b"") -> int:
-    """Removes (domain, id) pairs; returns how many there were."""
+def discard_dead_letters(
+    backend: Backend, chosen: Sequence[tuple[str, str]], note: bytes = b""
+) -> int:
+    """Discard dead letters by (domain, id); return how many existed."""
     done = 0
     for domain, group in groupby(sorted(chosen), key=lambda pair: pair[0]):
         ids = [id for _, id in group]
@@ -49,12 +54,14 @@ def discard_letters(backend: Backend, chosen: Sequence[tuple[str, str]], note: b
     return done
 
 
-def addressed(letter: DeadLetter) -> bytes:
-    """Its event, for its handler alone."""
+def addressed(dead_letter: DeadLetter) -> bytes:
+    """Return the event, addressed to the handler only."""
     try:
-        if split(letter.event) is not None:
-            # Encoded anew it would be signed no more.
-            return redriven_for(letter.event, letter.handler)
-        return encode(msgspec.structs.replace(decode(letter.event), handlers=(letter.handler,)))
+        if split(dead_letter.event) is not None:
+            # Encoding it again would invalidate the signature.
+            return redriven_for(dead_letter.event, dead_letter.handler)
+        return encode(
+            msgspec.structs.replace(decode(dead_letter.event), handlers=(dead_letter.handler,))
+        )
     except InvalidEvent:
-        return letter.event
+        return dead_letter.event

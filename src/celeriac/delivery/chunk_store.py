@@ -201,6 +201,10 @@ class ChunkStore(Protocol):
         """The open chunks of a consumer group, in the order of the log."""
         ...
 
+    def left(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        """Return the entries of an open chunk that are left in it and in the log."""
+        ...
+
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         """How each entry ran within a chunk; None where it did not, or its record was removed.
 

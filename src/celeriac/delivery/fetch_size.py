@@ -14,6 +14,9 @@ MAX_FETCH_BYTES = 1_000_000
 # Until the size of the events is known, and beyond any one event's share of the group.
 SIZE_UNKNOWN_MOST, LEAST_SHARE = 16, 0.001
 SMOOTHING = 0.25
+# Entries in the first chunk of a handler whose run time is unknown. If they take long, the process
+# requeues the rest: see executor/chunk_executor.py.
+UNMEASURED = 32
 
 
 class FetchSize:

@@ -37,8 +37,8 @@ class Doors:
             for handler in handlers
             if handler.id in there
         }
-        self._probes = {name: probe for name, probe in probes.items() if probe.most is not None}
-        return [n for n, p in self._probes.items() if p.most == 0 and n not in before]
+        self._probes = {name: probe for name, probe in probes.items() if probe.limit is not None}
+        return [n for n, p in self._probes.items() if p.limit == 0 and n not in before]
 
     def most(self, handler: str) -> int | None:
         """How many events may be taken: None for any number, 1 for a trial, 0 for none."""
@@ -46,7 +46,7 @@ class Doors:
         if probe is None:
             return None
         tried = self._tried.get(handler, 0) == probe.circuit.since_ms
-        return 0 if tried else probe.most
+        return 0 if tried else probe.limit
 
     def sent(self, handler: str) -> None:
         """A hint of the handler was sent: where it is on trial, this is the one event."""

@@ -168,7 +168,7 @@ def _join(
         leaving=_without(handler.patterns, known.leaving if known else {}),
         retired=_without(handler.patterns, known.retired if known else {}),
         registered_ms=known.registered_ms if known else backend.registry.now_ms(),
-        options=handler.options(),
+        options=handler.describe_options(),
         doc=handler.doc,
     )
     if known and set(record.patterns) == set(known.patterns):

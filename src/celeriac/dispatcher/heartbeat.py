@@ -21,7 +21,7 @@ def beat(backend: Backend, worker: WorkerRecord, own: MutableMapping[str, Handle
     `own` holds the records of the worker's handlers, and is brought up to date. Blocks for some
     round trips.
     """
-    backend.registry.beat(worker)
+    backend.registry.heartbeat(worker)
     named = {literal_domain(pattern) for record in own.values() for pattern in record.patterns}
     backend.event_log.register_domains(sorted(d for d in named if d is not None), bounded=False)
     for name in backend.registry.unregistered(own):

@@ -122,17 +122,17 @@ class Janitor:
             return
         longest = min(TRIM_AT_LEAST_EVERY, backend.bus.current.retention / 10)
         for domain, trimmed in zip(chosen, backend.event_log.trim_many(chosen), strict=True):
-            backend.event_log.tidy(domain)
+            backend.event_log.remove_idle_consumers(domain)
             before = known.get(domain)
             quiet = before is not None and before.newest == newest.get(domain, "")
             pause = TRIM_EVERY
-            if quiet and before is not None and not (trimmed.entries or trimmed.letters):
+            if quiet and before is not None and not (trimmed.entries or trimmed.dead_letters):
                 pause = max(TRIM_EVERY, min(2 * before.pause, longest))
             # Many idle domains must not fall due in one turn.
             spread = random.uniform(0.8, 1) if pause > TRIM_EVERY else 1
             after = 0.0 if trimmed.more else pause * spread
             known[domain] = Plan(now + after, pause, newest.get(domain, ""))
-            if trimmed.left:
+            if trimmed.remaining:
                 self._empty_since.pop(domain, None)
             else:
                 self._empty_since.setdefault(domain, now)
@@ -192,10 +192,10 @@ def named_domains(records: Iterable[HandlerRecord]) -> frozenset[str]:
 def _report(domain: str, trimmed: Trimmed) -> None:
     if trimmed.entries:
         logger.debug("trimmed %s: %d entries", domain, trimmed.entries)
-    if trimmed.letters:
+    if trimmed.dead_letters:
         logger.warning(
             "%d dead letters of %s are gone for good: they were older than dead_retention or more "
             "than max_dead_letters (`celeriac config` shows both)",
-            trimmed.letters,
+            trimmed.dead_letters,
             domain,
         )

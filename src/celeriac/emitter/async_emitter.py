@@ -1,4 +1,4 @@
-"""emit for asyncio: the same events, appended without blocking the event loop."""
+"""Emit from coroutines, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Emissions = Iterable[Emission | Mapping[str, Any]] | AsyncIterable[Emission | Ma
 
 
 class AsyncEmitter:
-    """Emits for coroutines, from any event loop."""
+    """Emits from coroutines of any event loop."""
 
     def __init__(self, emitter: Emitter, event_log: Callable[[], AsyncEventLog]) -> None:
         self.emitter = emitter
         self.settings = emitter.settings
-        self._log = event_log
-        self._announced = KnownDomains()
+        self._event_log = event_log
+        self._known_domains = KnownDomains()
 
-    def into(self, event_log: AsyncEventLog) -> Self:
-        """The same emitter, appending to another log."""
+    def with_event_log(self, event_log: AsyncEventLog) -> Self:
+        """Return the same emitter with another event log."""
         other = copy(self)
-        other._log = lambda: event_log
-        other._announced = KnownDomains()
+        other._event_log = lambda: event_log
+        other._known_domains = KnownDomains()
         return other
 
     async def emit(
@@ -53,7 +53,7 @@ class AsyncEmitter:
         at: datetime | None = None,
         made: bool = False,
     ) -> str:
-        """Appends the event, now or later; returns its id. See Emitter.emit."""
+        """Append the event, or schedule it; return its id. See Emitter.emit."""
         hooks = self.emitter.hooks
         if hooks is None:
             return await self._emit(event, delay, at, made)
@@ -76,12 +76,12 @@ class AsyncEmitter:
     ) -> str:
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
-        event_log = self._log()
+        event_log = self._event_log()
         kind, since = NEW if made else self.emitter.kind_of_id(event.id)
 
         async def append() -> None:
             nonlocal since
-            await self._announce(event_log, [event.domain])
+            await self._register(event_log, [event.domain])
             if delay_ms is None and at_ms is None:
                 try:
                     await event_log.append(event.domain, body, kind, since)
@@ -90,9 +90,9 @@ class AsyncEmitter:
                         since = made_ms(event.id)
                     raise
             else:
-                held = self.emitter.kind_postponed(kind)
+                scheduled_kind = self.emitter.kind_postponed(kind)
                 await event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=scheduled_kind
                 )
 
         await self._persist(append, len(body))
@@ -101,7 +101,7 @@ class AsyncEmitter:
         return event.id
 
     async def emit_many(self, events: Emissions) -> int:
-        """Appends events of any number, as Emitter.emit_many does; returns how many."""
+        """Append any number of events as Emitter.emit_many does; return their number."""
         if self.emitter.hooks is None:
             return await self._emit_many(events, None)
         with self.emitter.hooks.around(None) as through:
@@ -130,27 +130,27 @@ class AsyncEmitter:
                 raise
             if len(chunk) == PIPELINE or size >= PORTION_BYTES:
                 await self._emit_chunk(chunk, chosen, emitted)
-                self._note(chosen)
+                self._record(chosen)
                 emitted += len(chunk)
                 ids, chunk, chosen, size = new_event_ids(PIPELINE), [], [], 0
         if chunk:
             await self._emit_chunk(chunk, chosen, emitted)
-            self._note(chosen)
+            self._record(chosen)
         return emitted + len(chunk)
 
     async def _emit_chunk(
         self, items: list[Item], events: Sequence[Event[Any]], before: int
     ) -> None:
-        event_log, done, items = self._log(), 0, self.emitter.signed(items)
+        event_log, done, items = self._event_log(), 0, self.emitter.signed(items)
 
         async def append() -> None:
             nonlocal done
-            await self._announce(event_log, [item[0] for item in items[done:]])
+            await self._register(event_log, [item[0] for item in items[done:]])
             began = time_ms()
             try:
                 await event_log.append_many(items[done:])
             except (redis.RedisError, LogFull) as error:
-                # Those before the failure are confirmed: only the rest is tried again.
+                # The events before the failure are confirmed; retry only the rest.
                 done += getattr(error, "appended", 0)
                 items[done:] = tried_at(began, items[done:])
                 raise
@@ -166,23 +166,23 @@ class AsyncEmitter:
         if self.emitter.hooks is not None:
             self.emitter.hooks.appended(events)
 
-    def _note(self, events: list[Event[Any]]) -> None:
+    def _record(self, events: list[Event[Any]]) -> None:
         record_emitted(events)
-        self._log().note_emitted([event.type for event in events])
+        self._event_log().note_emitted([event.type for event in events])
 
     async def close(self) -> None:
-        """Closes the connections of the running event loop."""
-        await self._log().close()
+        """Close the connections of the running event loop."""
+        await self._event_log().close()
 
-    async def _announce(self, event_log: AsyncEventLog, domains: Iterable[str]) -> None:
-        new = self._announced.missing(event_log, domains)
+    async def _register(self, event_log: AsyncEventLog, domains: Iterable[str]) -> None:
+        new = self._known_domains.missing(event_log, domains)
         if new:
             await event_log.register_domains(new)
-            self._announced.add(new)
+            self._known_domains.add(new)
 
     async def _persist(self, call: Callable[[], Awaitable[None]], size: int) -> None:
         seconds = self.settings.emit_timeout + transfer_time(size)
-        pause_after = pauses(seconds)
+        next_pause = pauses(seconds)
         tries, unwritten = 0, True
         while True:
             tries += 1
@@ -190,7 +190,7 @@ class AsyncEmitter:
                 return await call()
             except redis.RedisError as error:
                 unwritten = unwritten and nothing_written(error)
-                pause = pause_after() if is_transient(error) else None
+                pause = next_pause() if is_transient(error) else None
                 if pause is None:
                     url = self.settings.redis_url
                     raise explain(

@@ -1,4 +1,4 @@
-"""emit: build the event, check it, append it to its domain's log. One XADD, whoever subscribes."""
+"""Build an event, validate it, and append it to its domain's event log with one XADD."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NEW = (MADE, 0)
 
 
 class Emitter:
-    """Emits into one log. Thread-safe, fork-safe; connects at the first emit."""
+    """Emits to one event log. Thread-safe and fork-safe; connects at the first emit."""
 
     def __init__(
         self,
@@ -58,21 +58,26 @@ class Emitter:
         self.schemas: dict[str, Any] = {}
         self.recipients: dict[str, tuple[str, ...]] = {}
         self._signer = make_signer(settings)
-        # Whoever reads these events need not have the same setting.
-        self._named = tuple(f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names))
+        # Written into each event, because its readers may have other settings.
+        self._sensitive_paths = tuple(
+            f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names)
+        )
         self._encrypter: Encrypter | None = None
-        self._log = event_log
-        self._announced = KnownDomains()
+        self._event_log = event_log
+        self._known_domains = KnownDomains()
 
-    def into(self, event_log: Any) -> Self:
-        """The same emitter, appending to another log."""
+    def with_event_log(self, event_log: Any) -> Self:
+        """Return the same emitter with another event log."""
         other = copy(self)
-        other._log = lambda: event_log
-        other._announced = KnownDomains()
+        other._event_log = lambda: event_log
+        other._known_domains = KnownDomains()
         return other
 
     def build(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
-        """A new event, its data checked against the declared type. Raises InvalidEvent."""
+        """Return a new event whose data is validated against its declared type.
+
+        Raises InvalidEvent or InvalidData.
+        """
         data, marked = self._declared(type, data)
         if marked or "sensitive" in attributes:
             attributes["sensitive"] = join_paths(marked, attributes.get("sensitive", ()))
@@ -91,22 +96,24 @@ class Emitter:
         return self._encrypted(event, services) if services else event
 
     def encode(self, event: Event[Any], *, valid: bool = False) -> bytes:
-        """The event as it enters the log: encrypted where its type is declared so, signed where
-        there is a key. Raises InvalidEvent."""
+        """Return the event as bytes: encrypted if declared for its type, signed if there is a key.
+
+        Raises InvalidEvent.
+        """
         raw = self.encode_unsigned(event, valid=valid)
         return raw if self._signer is None else self._signer.sign(raw)
 
     def encode_unsigned(self, event: Event[Any], *, valid: bool = False) -> bytes:
-        """`encode`, for an event that `signed` signs together with others."""
+        """Return what `encode` returns, without the signature, which `signed` adds."""
         if self.recipients and event.type in self.recipients and not is_encrypted(event):
             event = self._encrypted(event, self.recipients[event.type])
         if event.keyid is not None or event.signature is not None:
-            # One that came over the bus: its signature is not of what is emitted now.
+            # A received event: its signature does not cover the bytes that are emitted now.
             event = replace(event, keyid=None, signature=None)
         return encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
 
     def signed(self, items: list[Item]) -> list[Item]:
-        """The same items, their events signed where there is a key."""
+        """Return the items, with their events signed if there is a key."""
         if self._signer is None:
             return items
         bodies = self._signer.sign_many([item[1] for item in items])
@@ -128,9 +135,9 @@ class Emitter:
         at: datetime | None = None,
         made: bool = False,
     ) -> str:
-        """Appends the event, now or later; returns its id. See EventBus.emit.
+        """Append the event, or schedule it; return its id. See EventBus.emit.
 
-        `made` says that its id was made for this very call.
+        `made` means that its id was made for this call.
         """
         if self.hooks is None:
             return self._emit(event, delay, at, made)
@@ -153,12 +160,12 @@ class Emitter:
     ) -> str:
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
-        event_log = self._log()
+        event_log = self._event_log()
         kind, since = NEW if made else self.kind_of_id(event.id)
 
         def append() -> None:
             nonlocal since
-            self._announce(event_log, [event.domain])
+            self._register(event_log, [event.domain])
             if delay_ms is None and at_ms is None:
                 try:
                     event_log.append(event.domain, body, kind, since)
@@ -167,9 +174,9 @@ class Emitter:
                         since = made_ms(event.id)
                     raise
             else:
-                held = self.kind_postponed(kind)
+                scheduled_kind = self.kind_postponed(kind)
                 event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=held
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=scheduled_kind
                 )
 
         self._persist(append, len(body))
@@ -178,8 +185,10 @@ class Emitter:
         return event.id
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
-        """Appends events of any number, at most PIPELINE and PORTION_BYTES at a time; returns how
-        many. See EventBus."""
+        """Append any number of events; return their number. See EventBus.emit_many.
+
+        A round trip sends at most PIPELINE events and about PORTION_BYTES.
+        """
         if self.hooks is None:
             return self._emit_many(events, None)
         with self.hooks.around(None) as through:
@@ -189,7 +198,7 @@ class Emitter:
         self, events: Iterable[Emission | Mapping[str, Any]], through: Through | None
     ) -> int:
         emitted = 0
-        event_log = self._log()
+        event_log = self._event_log()
         given = iter(events)
         while chosen := self._encoded(given, emitted, through):
             chosen_events, items = chosen
@@ -197,12 +206,12 @@ class Emitter:
 
             def append(items: list[Item] = items) -> None:
                 nonlocal done
-                self._announce(event_log, {item[0] for item in items[done:]})
+                self._register(event_log, {item[0] for item in items[done:]})
                 began = time_ms()
                 try:
                     event_log.append_many(items[done:])
                 except (redis.RedisError, LogFull) as error:
-                    # Those before the failure are confirmed: only the rest is tried again.
+                    # The events before the failure are confirmed; retry only the rest.
                     done += getattr(error, "appended", 0)
                     items[done:] = tried_at(began, items[done:])
                     raise
@@ -230,7 +239,7 @@ class Emitter:
         return changed, kind if changed.id == event.id else self.kind_of_id(changed.id)
 
     def kind_of(self, given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
-        """Whether emit_many makes the id of what it was given; as `kind_of_id`."""
+        """Return the kind of an argument of emit_many, and when `emit` made its id."""
         if isinstance(given, Event):
             return self.kind_of_id(given.id)
         if isinstance(given, Mapping) and (id := given.get("id")) is not None:
@@ -238,12 +247,14 @@ class Emitter:
         return NEW
 
     def kind_of_id(self, id: str) -> tuple[EntryKind, int]:
-        """What is known about an id that was given, and when `emit` had made it: `kind` and
-        `since_ms` of EventLog.append."""
+        """Return the kind of a given id, and when `emit` made it, in ms since the epoch.
+
+        These are `kind` and `since_ms` of EventLog.append.
+        """
         return kind_of_id(id, signed=self._signer is not None)
 
     def kind_postponed(self, kind: EntryKind) -> EntryKind:
-        """The kind with which an event is held until its time."""
+        """Return the kind of a delayed event."""
         return kind_postponed(kind, signed=self._signer is not None)
 
     def _encoded(
@@ -252,8 +263,7 @@ class Emitter:
         emitted: int,
         through: Through | None,
     ) -> tuple[list[Event[Any]], list[Item]] | None:
-        """The next events, and as they enter the log, as many as one pipeline takes; none of them
-        published yet."""
+        """Return the next events of one pipeline, with their encoded items; None at the end."""
         ids = new_event_ids(PIPELINE)
         chosen: list[Event[Any]] = []
         items: list[Item] = []
@@ -278,7 +288,7 @@ class Emitter:
         return (chosen, self.signed(items)) if chosen else None
 
     def as_event(self, given: Emission | Mapping[str, Any], ids: Iterator[str]) -> Event[Any]:
-        """An event from an Event, a (type, data) pair or a mapping of emit's arguments."""
+        """Return the event of an Event, a (type, data) pair or a mapping of emit's arguments."""
         if type(given) is tuple and len(given) == 2:
             return self._pair(*given, next(ids))
         if isinstance(given, Event):
@@ -286,14 +296,15 @@ class Emitter:
         if isinstance(given, Mapping):
             if later := given.keys() & {"delay", "at"}:
                 raise InvalidEvent(
-                    f"emit_many publishes now; for {' and '.join(sorted(later))} call emit"
+                    f"emit_many does not support {' and '.join(sorted(later))}. Call emit for a "
+                    "delayed event"
                 )
             return self._build(given)
         if isinstance(given, tuple) and len(given) == 2:
             return self.build(*given)
         shape = f" of {len(given)}" if isinstance(given, tuple) else ""
         raise InvalidEvent(
-            f"cannot emit {type(given).__name__}{shape}: give (type, data), an Event, or a mapping "
+            f"cannot emit {type(given).__name__}{shape}. Give (type, data), an Event, or a mapping "
             "with 'type' and 'data'"
         )
 
@@ -307,24 +318,26 @@ class Emitter:
         return plain_event(type, data, source=source, id=id, dataschema=uri)
 
     def _declared(self, type: str, data: Any) -> tuple[Any, str | None]:
-        """The data as its declared type has it, and what that and the setting mark as sensitive."""
+        """Return the data as its declared type, and the paths of its sensitive fields."""
         schema = self.schemas.get(type, Any)
         data = validate_for_emit(type, data, schema)
         marked = sensitive_attribute(schema, data.__class__)
-        return data, join_paths(marked, self._named) if self._named else marked
+        return data, join_paths(marked, self._sensitive_paths) if self._sensitive_paths else marked
 
     def _build(self, given: Mapping[str, Any]) -> Event[Any]:
         try:
             return self.build(**given)
         except TypeError as error:
-            known = "type, data, and the attributes that emit takes"
-            raise InvalidEvent(f"cannot emit {sorted(given)}: a mapping has {known}") from error
+            raise InvalidEvent(
+                f"cannot emit a mapping with {sorted(given)}. It may have type, data, and the "
+                "attributes that emit takes"
+            ) from error
 
-    def _announce(self, event_log: EventLog, domains: Iterable[str]) -> None:
-        new = self._announced.missing(event_log, domains)
+    def _register(self, event_log: EventLog, domains: Iterable[str]) -> None:
+        new = self._known_domains.missing(event_log, domains)
         if new:
             event_log.register_domains(new)
-            self._announced.add(new)
+            self._known_domains.add(new)
 
     def _persist(self, call: Callable[[], T], size: int) -> T:
         seconds = self.settings.emit_timeout + transfer_time(size)
@@ -332,31 +345,36 @@ class Emitter:
 
 
 def check_recipients(given: Any) -> tuple[str, ...]:
-    """The names in `encrypt_for`. Raises InvalidEvent for what is no list of them.
+    """Return the names in `encrypt_for`. Raises InvalidEvent unless it is a list of names.
 
-    An empty list is refused too: it says that the data is secret, and nothing would be encrypted.
+    An empty list is refused, because then nothing would be encrypted.
     """
     if given is None:
         return ()
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise InvalidEvent(f"encrypt_for={given!r}: a list of services, like ['billing']")
+        raise InvalidEvent(f"encrypt_for={given!r}: must be a list of services, like ['billing']")
     names = tuple(given)
     if not names or not all(isinstance(name, str) for name in names):
-        raise InvalidEvent(f"encrypt_for={given!r}: names at least one service, each as a text")
+        raise InvalidEvent(f"encrypt_for={given!r}: must contain at least one service name (str)")
     return names
 
 
 def when_ms(delay: float | timedelta | None, at: datetime | None) -> tuple[int | None, int | None]:
-    """(delay in ms, absolute time in ms), at most one of them given. Raises InvalidEvent."""
+    """Return (delay in ms, absolute time in ms), where at most one is not None.
+
+    Raises InvalidEvent.
+    """
     if delay is not None and at is not None:
-        raise InvalidEvent("give `delay` or `at`, not both")
+        raise InvalidEvent("`delay` and `at` exclude each other. Give one of them")
     if at is not None:
         if not isinstance(at, datetime) or at.tzinfo is None:
-            raise InvalidEvent(f"at={at!r}: a datetime with timezone, e.g. datetime.now(UTC)")
+            raise InvalidEvent(
+                f"at={at!r}: must be a datetime with a timezone, e.g. datetime.now(UTC)"
+            )
         return None, int(at.timestamp() * 1000)
     if delay is None:
         return None, None
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
     if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e10:
-        raise InvalidEvent(f"delay={delay!r}: seconds, from 0 up")
+        raise InvalidEvent(f"delay={delay!r}: must be finite and at least 0 seconds")
     return int(seconds * 1000), None

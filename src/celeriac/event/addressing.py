@@ -9,10 +9,10 @@ from celeriac.event.attributes import MAX_LIST, check_handler, check_length
 
 
 def split_handlers(text: object) -> tuple[str, ...]:
-    """The names in the attribute; none for None. Raises InvalidEvent.
+    """Return the names in the attribute; an empty tuple for None. Raises InvalidEvent.
 
-    An empty string is refused: to read it as "everyone" could send an event meant for
-    one handler to all of them.
+    An empty string is refused: as "all handlers" it could deliver an event for one handler to all
+    of them.
     """
     if text is None:
         return ()
@@ -26,7 +26,10 @@ def split_handlers(text: object) -> tuple[str, ...]:
 
 
 def effective_recipients(names: tuple[str, ...], redriven: object) -> tuple[str, ...]:
-    """The handlers of an event that was redriven for one of them. Raises InvalidEvent."""
+    """Return the handlers of an event, given the handler it was redriven for, if any.
+
+    Raises InvalidEvent.
+    """
     if redriven is None:
         return names
     check_handler(redriven)
@@ -34,5 +37,5 @@ def effective_recipients(names: tuple[str, ...], redriven: object) -> tuple[str,
 
 
 def meant_for(handler: str, matches: bool, references: Sequence[str]) -> bool:
-    """Whether type and handler references of an event lead to the handler."""
+    """Return whether an event with these handler references is for the handler."""
     return matches and (not references or handler in references)

@@ -1,4 +1,4 @@
-"""What a handler's annotation says: is it an event, and of what data."""
+"""Annotations of handlers: event or list of events, and the type of the data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from celeriac.event.envelope import Event
 
 
 def event_type_argument(annotation: Any) -> Any | None:
-    """X for `Event[X]` and `list[Event[X]]`; Any for a bare Event; None for what is no event.
+    """Return X for `Event[X]` and `list[Event[X]]`, Any for a bare Event, None for other types.
 
-    `Event[None]` gives `type(None)`. The annotation must be resolved, not a string.
+    For `Event[None]` it returns `type(None)`. The annotation must be resolved, not a string.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -26,7 +26,7 @@ def event_type_argument(annotation: Any) -> Any | None:
 
 
 def is_batch(annotation: Any) -> bool:
-    """Whether the annotation is of many events: `list[Event]`, `Sequence[Event[X]]`."""
+    """Return whether the annotation is a list of events: `list[Event]`, `Sequence[Event[X]]`."""
     if get_origin(annotation) is Annotated:
         return is_batch(get_args(annotation)[0])
     if get_origin(annotation) not in (list, Sequence, Iterable):
@@ -36,14 +36,14 @@ def is_batch(annotation: Any) -> bool:
 
 
 def annotation_name(annotation: Any) -> str:
-    """The annotation as one would write it, for messages."""
+    """Return the annotation as in source code, for messages."""
     name = getattr(annotation, "__qualname__", None)
     return name if isinstance(annotation, type) and name else str(annotation)
 
 
 def mentions_pydantic(annotation: Any) -> bool:
-    """Whether a pydantic model or dataclass is anywhere in it."""
-    # by its looks, so that pydantic is not imported for those who do not use it
+    """Return whether the annotation contains a pydantic model or dataclass."""
+    # By an attribute, so that pydantic is imported only by applications that use it.
     if hasattr(annotation, "__pydantic_validator__"):
         return True
     return any(mentions_pydantic(argument) for argument in get_args(annotation))

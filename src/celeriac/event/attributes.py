@@ -1,4 +1,4 @@
-"""What each CloudEvents attribute may hold. A check raises InvalidEvent naming the attribute."""
+"""Checks of the CloudEvents attributes. Each raises InvalidEvent that names the attribute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac.errors import InvalidEvent
 
 MAX_LENGTH: Final = 255  # of an id, a type, a handler's name
 MAX_TEXT: Final = 1024  # of any other attribute
-MAX_LIST: Final = 8192  # of `sensitive` and `handlers`, which hold many
+MAX_LIST: Final = 8192  # of `sensitive` and `handlers`, which are lists
 MAX_EXTENSIONS: Final = 100
 REQUIRED: Final = ("id", "source", "type")
 TEXTS: Final = (
@@ -41,59 +41,62 @@ _CONTENT_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"(
 _JSON = re.compile(r"[^/;]+/(?:[^;]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _ABSOLUTE_URI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|\\^`]+""")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]+")
-# a Python function may have a name in any script; a service's name may hold a hyphen
+# A Python identifier may use any script; a service's name may contain a hyphen.
 _HANDLER = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _TRACE = r"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-# a later version than 00 may have more after the flags
+# Versions after 00 may have more fields after the flags.
 _TRACEPARENT = re.compile(rf"00-{_TRACE}|(?!00|ff)[0-9a-f]{{2}}-{_TRACE}(?:-[\x21-\x7e]*)?")
 
 
 def check_text(name: str, value: object) -> None:
-    """A string of 1 to `MAX_TEXT` characters, without control characters."""
+    """Check for a string of 1 to `MAX_TEXT` characters without control characters."""
     if type(value) is str and 0 < len(value) <= MAX_TEXT and value.isprintable():
         return
     _check_text(name, value, MAX_TEXT)
 
 
 def check_sensitive(value: object) -> None:
-    """A text of at most `MAX_LIST` characters."""
+    """Check for a text of at most `MAX_LIST` characters."""
     _check_text("sensitive", value, MAX_LIST)
 
 
-def _check_text(name: str, value: object, most: int) -> None:
+def _check_text(name: str, value: object, max_length: int) -> None:
     if type(value) is not str:
         raise InvalidEvent(f"`{name}` must be a string, got {type(value).__name__}")
     if not value:
-        raise InvalidEvent(f"`{name}` must not be empty; leave it out when there is none")
-    check_length(name, value, most)
+        raise InvalidEvent(f"`{name}` must not be empty; omit it instead")
+    check_length(name, value, max_length)
     if _DISALLOWED.search(value):
-        raise InvalidEvent(f"`{name}` must not hold control characters, surrogates, noncharacters")
-
-
-def check_length(name: str, value: str, most: int = MAX_TEXT) -> None:
-    """At most so many characters: attributes are shown in lists, and written to logs and tasks."""
-    if len(value) > most:
         raise InvalidEvent(
-            f"`{name}` is {len(value):,} characters long, at most {most:,} are allowed. "
+            f"`{name}` must not contain control characters, surrogates or noncharacters"
+        )
+
+
+def check_length(name: str, value: str, max_length: int = MAX_TEXT) -> None:
+    """Check the length: attributes appear in lists, logs and Celery messages."""
+    if len(value) > max_length:
+        raise InvalidEvent(
+            f"`{name}` is {len(value):,} characters long, at most {max_length:,} are allowed. "
             "Put long values into data"
         )
 
 
 def check_id(value: object) -> None:
-    """A text of at most 255 characters."""
+    """Check for a text of at most 255 characters."""
     if type(value) is str and 0 < len(value) <= MAX_LENGTH and value.isprintable():
         return
     _check_text("id", value, MAX_LENGTH)
 
 
 def check_type(value: object) -> None:
-    """Segments of letters, digits, `_` and `-`, separated by dots; at most 255 characters."""
+    """Check for segments of letters, digits, `_` and `-`, separated by dots; at most 255
+    characters."""
     if type(value) is not str:
         raise InvalidEvent(f"`type` must be a string, got {type(value).__name__}")
     _check_type(value)
 
 
-# a service sees few types, many times over; a refusal is not cached
+# A service has few types and checks each many times. An exception is not cached.
 @lru_cache(maxsize=4096)
 def _check_type(value: str) -> None:
     if fault := type_fault(value):
@@ -101,7 +104,7 @@ def _check_type(value: str) -> None:
 
 
 def type_fault(value: str) -> str:
-    """What is wrong with an event type, as the end of a sentence; empty when nothing is."""
+    """Return the fault of an event type as the end of a sentence; empty for a valid type."""
     if not value:
         return "is empty"
     if len(value) > MAX_LENGTH:
@@ -110,35 +113,35 @@ def type_fault(value: str) -> str:
         return ""
     if "" in value.split("."):
         return "has an empty segment (a dot at an end, or two in a row)"
-    return "may only hold ASCII letters, digits, '_', '-' and dots"
+    return "may only contain ASCII letters, digits, '_', '-' and dots"
 
 
 def check_domain(type_: str, domain: str) -> None:
-    """The type is one of the domain whose log holds the event.
+    """Check that the type belongs to the domain whose event log has the event.
 
-    Who may write to the log of `order` is decided by the server's access rules, so an event in it
-    must not count as one of `payment`.
+    Redis's ACL decides which services may write to the event log of `order`, so an event in it must
+    not count as an event of `payment`.
     """
     if type_.partition(".")[0] != domain:
         raise InvalidEvent(
-            f"`type` {shown(type_)} does not belong to the log of the domain {shown(domain)}. "
-            "Write each event to the log that the first segment of its type names"
+            f"`type` {shown(type_)} does not belong to the domain {shown(domain)}. "
+            "Append each event to the event log of the first segment of its type"
         )
 
 
 def domain_fault(value: str) -> str:
-    """What is wrong with a domain, the first segment of an event type; empty when nothing is."""
+    """Return the fault of a domain as the end of a sentence; empty for a valid domain."""
     return type_fault(value) or ("has more than one segment" if "." in value else "")
 
 
 def check_domain_name(value: str) -> None:
-    """Raises ValueError for what is no domain."""
+    """Raise ValueError for an invalid domain."""
     if fault := domain_fault(value):
-        raise ValueError(f"is no domain: it {fault}")
+        raise ValueError(f"is not a domain: it {fault}")
 
 
 def check_time(value: object) -> None:
-    """A datetime with a time zone."""
+    """Check for a datetime with a time zone."""
     if type(value) is datetime and value.tzinfo is UTC:
         return
     if not isinstance(value, datetime):
@@ -148,7 +151,7 @@ def check_time(value: object) -> None:
 
 
 def check_content_type(value: object) -> None:
-    """A media type of RFC 2045, like `application/json`."""
+    """Check for a media type of RFC 2045, like `application/json`."""
     if type(value) is not str:
         raise InvalidEvent(f"`datacontenttype` must be a string, got {type(value).__name__}")
     check_length("datacontenttype", value)
@@ -162,12 +165,12 @@ def _is_content_type(value: str) -> bool:
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether data of that type is JSON; None is."""
+    """Return whether data of the content type is JSON. None, the default, is."""
     return content_type is None or _JSON.fullmatch(content_type) is not None
 
 
 def check_schema_uri(value: object) -> None:
-    """An absolute URI."""
+    """Check for an absolute URI."""
     if type(value) is str and _is_absolute_uri(value):
         return
     check_text("dataschema", value)
@@ -175,7 +178,7 @@ def check_schema_uri(value: object) -> None:
         raise InvalidEvent("`dataschema` must be an absolute URI like 'https://example.com/order'")
 
 
-# a service sees few, many times over
+# A service has few schemas and checks each many times.
 @lru_cache(maxsize=4096)
 def _is_absolute_uri(value: str) -> bool:
     return (
@@ -186,7 +189,7 @@ def _is_absolute_uri(value: str) -> bool:
 
 
 def check_traceparent(value: object) -> None:
-    """A W3C trace context: version, trace id, parent id and flags in lower-case hex."""
+    """Check for a W3C trace context: version, trace id, parent id and flags in lower-case hex."""
     if type(value) is str:
         check_length("traceparent", value)
     if type(value) is not str or _TRACEPARENT.fullmatch(value) is None:
@@ -197,7 +200,7 @@ def check_traceparent(value: object) -> None:
 
 
 def check_handler(value: object) -> None:
-    """A handler's name: `service.function`, without spaces; at most `MAX_LENGTH` characters."""
+    """Check for a handler's id, `service.function`, of at most `MAX_LENGTH` characters."""
     if type(value) is str:
         check_length("handlers", value, MAX_LENGTH)
     if type(value) is not str or _HANDLER.fullmatch(value) is None:
@@ -207,18 +210,18 @@ def check_handler(value: object) -> None:
 
 
 def check_extension(name: object, value: object) -> None:
-    """A name of lower-case letters and digits that is not taken; a str, bool or 32-bit int."""
+    """Check for a free name of lower-case letters and digits, and a str, bool or 32-bit int."""
     if type(name) is not str or _EXTENSION_NAME.fullmatch(name) is None:
         raise InvalidEvent(
             f"attribute {shown(name)} must be named with lower-case ASCII letters and digits only"
         )
     check_length(f"attribute {shown(name)}", name, MAX_LENGTH)
     if name in CORE:
-        raise InvalidEvent(f"`{name}` is an attribute of its own and cannot be an extension")
+        raise InvalidEvent(f"`{name}` is a core attribute and cannot be an extension")
     if type(value) is str:
         check_length(name, value)
         if _DISALLOWED.search(value):
-            raise InvalidEvent(f"`{name}` must not hold control characters")
+            raise InvalidEvent(f"`{name}` must not contain control characters")
     elif type(value) is int:
         if value not in _INT32:
             raise InvalidEvent(f"`{name}` must fit in 32 bits; write a larger number as a string")
@@ -230,6 +233,6 @@ def check_extension(name: object, value: object) -> None:
 
 
 def shown(value: object) -> str:
-    """A value for an error message, cut to about 60 characters."""
+    """Return a value for an error message, cut to about 60 characters."""
     text = repr(value) if isinstance(value, str) else type(value).__name__
     return text if len(text) <= 60 else text[:57] + "…"

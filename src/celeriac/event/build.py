@@ -1,4 +1,4 @@
-"""New events, for emit."""
+"""Construction of new events for emit."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def build_event(
     handlers: Sequence[str] = (),
     extensions: Mapping[str, ExtensionValue] | None = None,
 ) -> Event[T]:
-    """A valid new event around `data`, caused by the event being handled, if any.
+    """Return a valid new event with `data`, caused by the event being handled, if any.
 
-    Given no `id` it gets a UUIDv7, given no `time` the present; `time` is turned into UTC.
+    The default `id` is a UUIDv7, the default `time` is now; `time` is converted to UTC.
     Bytes without a `datacontenttype` are `application/octet-stream`.
-    Raises InvalidEvent naming the attribute that is wrong.
+    Raises InvalidEvent that names the invalid attribute.
     """
     if datacontenttype is None and isinstance(data, BINARY):
         datacontenttype = "application/octet-stream"
@@ -72,8 +72,10 @@ def build_event(
 def plain_event(
     kind: str, data: T, *, source: str, id: str | None = None, dataschema: str | None = None
 ) -> Event[T]:
-    """`build_event` of a type and data alone, at a third of its cost. `id` is a new one's, and
-    `dataschema` that of a contract."""
+    """Return the event that `build_event` returns for these arguments, at a third of the cost.
+
+    `id` must be a new event id, and `dataschema` that of a contract.
+    """
     if (
         type(kind) is not str
         or type(source) is not str
@@ -94,7 +96,7 @@ def plain_event(
 
 
 def _text(value: str) -> str:
-    # a member of a str enum goes out as its value; what is no str at all, `validate` refuses
+    # A member of a str enum is encoded as its value. `validate` refuses other types.
     if type(value) is str:
         return value
     return str.__str__(value) if isinstance(value, str) else value
@@ -105,7 +107,7 @@ def _utc(time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise InvalidEvent("`time` lies outside the years 1 to 9999 in UTC") from None
+        raise InvalidEvent("`time` is outside the years 1 to 9999 in UTC") from None
 
 
 def _handlers(handlers: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Events to and from the log: CloudEvents 1.0, structured mode, JSON."""
+"""Encoding of events in the event log: CloudEvents 1.0, structured mode, JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from celeriac.event.validation import validate
 
 
 class OtherVersion(msgspec.Struct, tag_field="specversion", tag="other"):
-    """Never on the wire: a union makes msgspec insist on `specversion`, a lone Struct does not."""
+    """Never encoded. msgspec requires `specversion` only for a union of Structs."""
 
 
 _encoder = msgspec.json.Encoder(enc_hook=foreign_form)
@@ -26,11 +26,12 @@ _decoder = msgspec.json.Decoder(Union[Event[msgspec.Raw], OtherVersion])  # noqa
 
 
 def encode(event: Event[Any], *, max_bytes: int | None = None, valid: bool = False) -> bytes:
-    """The event as one JSON object, without the attributes that are None.
+    """Return the event as one JSON object without the attributes that are None.
 
-    `valid` says that it is as `build_event` made it, with its attributes checked. Bytes go into
-    `data_base64`; `msgspec.Raw` goes in as it is.
-    Raises InvalidEvent for a bad attribute, InvalidData for data without a JSON form, and
+    Pass `valid` for an event of `build_event`, whose attributes are checked. Bytes become
+    `data_base64`; `msgspec.Raw` is copied as it is.
+
+    Raises InvalidEvent for an invalid attribute, InvalidData for data without a JSON form, and
     EventTooLarge for more than `max_bytes`.
     """
     if not valid:
@@ -38,14 +39,14 @@ def encode(event: Event[Any], *, max_bytes: int | None = None, valid: bool = Fal
     raw = _written(event, _encode)
     if max_bytes is not None and len(raw) > max_bytes:
         raise EventTooLarge(
-            f"{event.type} {event.id} is {len(raw)} bytes, over the limit of {max_bytes}; put the "
-            "bulk in a store and emit its address, or raise CELERIAC_MAX_EVENT_BYTES"
+            f"{event.type} {event.id} is {len(raw)} bytes, over the limit of {max_bytes}. Store "
+            "the data elsewhere and emit its address, or raise CELERIAC_MAX_EVENT_BYTES"
         )
     return raw
 
 
 def encode_data(event: Event[Any]) -> bytes:
-    """The data alone, as JSON. Raises InvalidData for data without a JSON form."""
+    """Return the data as JSON. Raises InvalidData for data without a JSON form."""
     return _written(event, lambda event: _encoder.encode(event.data))
 
 
@@ -53,8 +54,8 @@ def _written(event: Event[Any], write: Callable[[Event[Any]], bytes]) -> bytes:
     try:
         raw = write(event)
     except Exception:
-        # Once more, as json.dumps takes it. Whatever a serializer of a model raises is a fault of
-        # the data.
+        # Try again with keys as json.dumps writes them. A model's serializer may raise any
+        # exception; each is a fault of the data.
         try:
             raw = write(event.with_data(with_text_keys(event.data)))
         except Exception as error:
@@ -88,17 +89,19 @@ def _encode(event: Event[Any]) -> bytes:
 
 
 def decode(raw: bytes) -> RawEvent:
-    """The event in `raw`, every attribute checked; its data stays JSON, for `decode_data`.
+    """Return the event in `raw`, with checked attributes. Its data stays JSON for `decode_data`.
 
-    Raises InvalidEvent naming the attribute, whatever the bytes are.
+    Raises InvalidEvent that names the attribute, for any bytes.
     """
     event = decode_unchecked(raw)
     return read(raw) if event is None else check_decoded(event, raw)
 
 
 def decode_unchecked(raw: bytes) -> RawEvent | None:
-    """The event in `raw`, which `check_decoded` must check before anything of it is used but its
-    type. None where only `decode` can say whether it is one."""
+    """Return the event in `raw` without checks; None if only `decode` can decode it.
+
+    Until `check_decoded` has checked the event, use nothing except its type.
+    """
     try:
         event = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -107,11 +110,11 @@ def decode_unchecked(raw: bytes) -> RawEvent | None:
 
 
 def check_decoded(event: RawEvent, raw: bytes) -> RawEvent:
-    """What `decode` returns for `raw`, of which `decode_unchecked` made the event."""
+    """Return what `decode` returns for `raw`, given the result of `decode_unchecked`."""
     if event.time and event.time.tzinfo is not UTC:
         return read(raw)
-    # JSON with a member twice is at least 8 bytes longer than its shortest form, and `time`
-    # ('.5' for '.500000') can save at most 5: no longer than that form means nothing is doubled
+    # A duplicate member makes JSON at least 8 bytes longer than its shortest form, and `time`
+    # ('.5' for '.500000') can save at most 5. JSON of that length or less has no duplicate.
     if len(raw) > len(_encoder.encode(event)):
         return read(raw)
     validate(event)

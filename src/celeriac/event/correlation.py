@@ -1,4 +1,4 @@
-"""Cause and correlation: what is emitted while an event is handled follows from it."""
+"""Cause and correlation: an event emitted by a handler inherits them from the handled event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from celeriac.event.envelope import Event
 from celeriac.event.identity import event_key, key_id
 
-# Of one delivery: more effects than these are counted, and not named.
+# Emitted events that are named for one delivery; further ones are only counted.
 MAX_EMITTED = 100
 
 
@@ -25,8 +25,7 @@ class EmittedEvent(NamedTuple):
 
 
 class EmittedEvents(NamedTuple):
-    """What was emitted while an event was handled: the first MOST_EFFECTS by name, and how many
-    more there were."""
+    """The events emitted by a handler: the first MAX_EMITTED by name, and the number of others."""
 
     named: tuple[EmittedEvent, ...] = ()
     unnamed: int = 0
@@ -35,7 +34,7 @@ class EmittedEvents(NamedTuple):
         return bool(self.named)
 
     def and_those_of(self, attempt: EmittedEvents) -> EmittedEvents:
-        """Return these and those of a later attempt, which emits what has no given id again."""
+        """Return these events and those of a later attempt, which may emit them under new ids."""
         named = tuple(dict.fromkeys(self.named + attempt.named))
         unnamed = self.unnamed + attempt.unnamed + max(0, len(named) - MAX_EMITTED)
         return EmittedEvents(named[:MAX_EMITTED], unnamed)
@@ -45,11 +44,11 @@ NONE_EMITTED = EmittedEvents()
 
 
 class HandlingContext:
-    """One attempt under way: the event at hand, by which handler, and what was emitted meanwhile.
+    """The current attempt: its event and handler, and the events that it emitted.
 
-    `with HandlingContext(event) as under_way` makes `event` the cause of what is emitted inside, in
-    this thread or asyncio task. Of a batch `event` is the first of `size`. `emitted_count` counts
-    all that was emitted."""
+    `with HandlingContext(event) as context` makes `event` the cause of the events that are emitted
+    within, in this thread or asyncio task. For a batch, `event` is the first of `size` events.
+    """
 
     __slots__ = ("_named", "_token", "attempt", "emitted_count", "event", "handler", "size")
     _token: Token[HandlingContext | None]
@@ -70,13 +69,13 @@ class HandlingContext:
 
     @property
     def emitted_events(self) -> EmittedEvents:
-        """The first MOST_EFFECTS that were emitted by name, and how many more there were."""
+        """The events emitted so far."""
         if self._named is None:
             return NONE_EMITTED
         return EmittedEvents(tuple(self._named), self.emitted_count - len(self._named))
 
-    def note(self, event: Event[Any]) -> None:
-        """Count an event that was emitted."""
+    def record(self, event: Event[Any]) -> None:
+        """Record an emitted event."""
         self.emitted_count += 1
         if self._named is None:
             self._named = []
@@ -88,7 +87,7 @@ _current: ContextVar[HandlingContext | None] = ContextVar("celeriac_handling", d
 
 
 class Causality(NamedTuple):
-    """Where a new event comes from."""
+    """The cause, correlation and trace of a new event."""
 
     correlationid: str | None
     causationid: str | None
@@ -96,16 +95,16 @@ class Causality(NamedTuple):
 
 
 def record_emitted(events: Iterable[Event[Any]]) -> None:
-    """Says what was emitted just now; outside a handler nothing comes of it."""
-    under_way = _current.get()
-    if under_way is None:
+    """Record emitted events in the current attempt; without effect outside a handler."""
+    context = _current.get()
+    if context is None:
         return
     for event in events:
-        under_way.note(event)
+        context.record(event)
 
 
 def current_handling() -> HandlingContext | None:
-    """The attempt under way; None outside a handler."""
+    """Return the current attempt; None outside a handler."""
     return _current.get()
 
 
@@ -127,13 +126,13 @@ def inherit(
     causationid: str | None = None,
     traceparent: str | None = None,
 ) -> Causality:
-    """The causality of an event emitted now. What is given wins over what is inherited."""
-    now = _current.get()
-    if now is None:
+    """Return the causality of an event emitted now. Arguments take precedence."""
+    context = _current.get()
+    if context is None:
         return Causality(correlationid, causationid, traceparent)
-    cause = now.event
+    cause = context.event
     return Causality(
-        # the first event of a chain has no correlation id: its own id becomes that of the chain
+        # The first event of a chain has no correlation id; its id becomes that of the chain.
         correlationid=_first(correlationid, cause.correlationid, cause.id),
         causationid=_first(causationid, cause.id),
         traceparent=_first(traceparent, cause.traceparent),
@@ -141,5 +140,5 @@ def inherit(
 
 
 def _first(*values: str | None) -> str | None:
-    # not `or`: an empty string that was given is a mistake to be refused, not to be replaced
+    # An empty string is not replaced, so that validation refuses it.
     return next((value for value in values if value is not None), None)

@@ -1,6 +1,6 @@
-"""Reads data as a declared type: msgspec for most types, pydantic where one of its models is named.
+"""Decoding of data as a declared type: by msgspec, or by pydantic if the type contains its models.
 
-Messages never hold a value of the data: they end up in logs and dead letters.
+Messages never contain values of the data, because they appear in logs and dead letters.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from celeriac.errors import SubscriptionError
 from celeriac.event.annotation import annotation_name, mentions_pydantic
 
 _ENUM_VALUE = re.compile(r"Invalid (enum )?value .*", re.DOTALL)
-_PLACE = " - at `$"
+_AT_PATH = " - at `$"
 
 
 class DataMismatch(Exception):
-    """Data does not fit. The message is `data.path: reason`, with no value in it."""
+    """Data does not match its type. The message is `data.path: reason`, without values."""
 
 
-class Reader(NamedTuple):
-    """Both functions return the typed value or raise Misfit."""
+class DataDecoder(NamedTuple):
+    """Both functions return the typed value or raise DataMismatch."""
 
     from_json: Callable[[bytes | msgspec.Raw], Any]
     from_python: Callable[[Any], Any]
 
 
-def decoder_for(annotation: Any) -> Reader:
-    """The reader of a type, made once. Raises SubscriptionError for a type that has none."""
+def decoder_for(annotation: Any) -> DataDecoder:
+    """Return the cached decoder of a type. Raises SubscriptionError for an unsupported type."""
     try:
         return _cached(Any if annotation is object else annotation)
     except TypeError:
-        # Annotated can hold what has no hash
+        # Annotated may contain unhashable metadata.
         return _make(annotation)
 
 
-def _make(annotation: Any) -> Reader:
+def _make(annotation: Any) -> DataDecoder:
     try:
         if mentions_pydantic(annotation):
-            return _pydantic_reader(annotation)
+            return _pydantic_decoder(annotation)
         if isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType):
-            raise TypeError("it is neither a model nor a type of JSON")
-        return _msgspec_reader(annotation)
+            raise TypeError("it is neither a model nor a JSON type")
+        return _msgspec_decoder(annotation)
     except (TypeError, NameError, RuntimeError) as error:
         raise SubscriptionError(
-            f"data cannot be read as {annotation_name(annotation)}: {error}; declare a pydantic "
+            f"data cannot be read as {annotation_name(annotation)}: {error}. Declare a pydantic "
             "model, a msgspec Struct, a dataclass, a TypedDict or a plain type"
         ) from error
 
@@ -56,7 +56,7 @@ def _make(annotation: Any) -> Reader:
 _cached = lru_cache(maxsize=1024)(_make)
 
 
-def _msgspec_reader(annotation: Any) -> Reader:
+def _msgspec_decoder(annotation: Any) -> DataDecoder:
     decoder = msgspec.json.Decoder(annotation, dec_hook=_nested_model)
 
     def from_json(raw: bytes | msgspec.Raw) -> Any:
@@ -71,11 +71,11 @@ def _msgspec_reader(annotation: Any) -> Reader:
         except (msgspec.ValidationError, RecursionError) as error:
             raise DataMismatch(_msgspec_reason(error)) from None
 
-    return Reader(from_json, from_python)
+    return DataDecoder(from_json, from_python)
 
 
 def _nested_model(kind: type, value: Any) -> Any:
-    """A pydantic model in a field of a Struct or dataclass."""
+    """Decode a pydantic model in a field of a Struct or dataclass."""
     validate: Any = getattr(kind, "model_validate", None)
     if validate is None:
         return value
@@ -90,14 +90,14 @@ def _nested_model(kind: type, value: Any) -> Any:
 def _msgspec_reason(error: Exception) -> str:
     if not isinstance(error, msgspec.ValidationError):
         return "data: is not valid JSON"
-    reason, _, path = str(error).partition(_PLACE)
-    # the one message of msgspec that quotes the value
+    reason, _, path = str(error).partition(_AT_PATH)
+    # The only message of msgspec that quotes the value.
     if _ENUM_VALUE.fullmatch(reason):
-        reason = "is none of the allowed values"
+        reason = "is not one of the allowed values"
     return f"data{path.rstrip('`')}: {reason}"
 
 
-def _pydantic_reader(annotation: Any) -> Reader:
+def _pydantic_decoder(annotation: Any) -> DataDecoder:
     from pydantic import TypeAdapter, ValidationError
 
     adapter: TypeAdapter[Any] = TypeAdapter(annotation)
@@ -108,7 +108,7 @@ def _pydantic_reader(annotation: Any) -> Reader:
         except ValidationError as error:
             raise DataMismatch(_pydantic_reason(error.errors(include_input=False))) from None
 
-    return Reader(
+    return DataDecoder(
         lambda raw: guarded(adapter.validate_json, bytes(raw)),
         lambda value: guarded(adapter.validate_python, value),
     )
@@ -118,7 +118,7 @@ def _pydantic_reason(errors: Iterable[Mapping[str, Any]], *, at: str = "data") -
     reasons: list[str] = []
     for error in errors:
         path = at + "".join(f"[{x}]" if isinstance(x, int) else f".{x}" for x in error["loc"])
-        # the one message of pydantic that quotes the value
+        # The only message of pydantic that quotes the value.
         tag = error["type"] == "union_tag_invalid"
         reasons.append(f"{path.lstrip('.')}: {'has an unknown tag' if tag else error['msg']}")
     return "; ".join(reasons[:5])

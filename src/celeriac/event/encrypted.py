@@ -1,7 +1,7 @@
-"""Events whose data is encrypted: how they are told, and what can be read of them without a key.
+"""Events with encrypted data: their detection, and what can be read without a key.
 
-The data is a JWE (RFC 7516) in JSON: for each recipient its key id and the wrapped key of the
-content. Its `aad` is `binding`, so it counts in the event that it was made for alone.
+The data is a JWE (RFC 7516) in JSON: for each recipient its key id and the wrapped content key. Its
+`aad` is `binding`, so the data can be decrypted only in the event that it was encrypted for.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from celeriac.event.envelope import Event
 from celeriac.event.signature import KEY_ID
 
 ENCRYPTED = "application/jose+json"
-MOST_SHOWN = 20  # recipients; whoever wrote the event says how many there are
+MAX_SHOWN = 20  # recipients; the producer chooses their number
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """Whom the key of the content is wrapped for, and how."""
+    """A recipient: its wrapped content key, and how it is wrapped."""
 
     encrypted_key: str
     header: dict[str, Any] = {}
@@ -39,8 +39,8 @@ class Jwe(msgspec.Struct, frozen=True, omit_defaults=True):
     encrypted_key: str = ""
 
     @property
-    def everyone(self) -> tuple[Recipient, ...]:
-        """The recipients in either form."""
+    def all_recipients(self) -> tuple[Recipient, ...]:
+        """The recipients, in either form."""
         return self.recipients or (Recipient(self.encrypted_key, self.header),)
 
 
@@ -48,38 +48,39 @@ _decoder = msgspec.json.Decoder(Jwe)
 
 
 def is_encrypted(event: Event[Any]) -> bool:
-    """Whether its data is a JWE, by its content type."""
-    given = event.datacontenttype
-    return given is not None and given.partition(";")[0].rstrip().lower() == ENCRYPTED
+    """Return whether the data is a JWE, by its content type."""
+    content_type = event.datacontenttype
+    return content_type is not None and content_type.partition(";")[0].rstrip().lower() == ENCRYPTED
 
 
 def binding(event: Event[Any]) -> bytes:
-    """What a ciphertext is bound to. None of the three can hold a line feed."""
+    """Return the bytes that a ciphertext is bound to. No part can contain a line feed."""
     return f"{event.id}\n{event.source}\n{event.type}".encode()
 
 
 def read_jwe(event: Event[Any]) -> Jwe:
-    """The encrypted data of an event off the wire. Raises EncryptionError for what is no JWE."""
+    """Return the encrypted data of an event. Raises EncryptionError unless it is a JWE."""
     try:
         return _decoder.decode(event.data)
     except (msgspec.DecodeError, TypeError, UnicodeError, RecursionError):
         raise EncryptionError(
-            f"cannot be opened: its content type is {ENCRYPTED}, and its data is no JWE in JSON"
+            f"cannot be decrypted: its content type is {ENCRYPTED}, but its data is not a JWE "
+            "in JSON"
         ) from None
 
 
 def recipients(jwe: Jwe) -> list[str]:
-    """Their key ids, as the event has them: nothing vouches for them."""
-    ids = (one.header.get("kid") for one in jwe.everyone)
+    """Return the key ids of the recipients. They are not authenticated."""
+    ids = (recipient.header.get("kid") for recipient in jwe.all_recipients)
     return [id for id in ids if isinstance(id, str) and KEY_ID.fullmatch(id)]
 
 
 def encrypted_for(event: Event[Any]) -> str:
-    """What people see in place of the data: `encrypted for billing, shipping`."""
+    """Return the text that is shown instead of the data: `encrypted for billing, shipping`."""
     try:
         ids = recipients(read_jwe(event))
     except EncryptionError:
         ids = []
-    if len(ids) > MOST_SHOWN:
-        ids = [*ids[:MOST_SHOWN], f"{len(ids) - MOST_SHOWN} more"]
+    if len(ids) > MAX_SHOWN:
+        ids = [*ids[:MAX_SHOWN], f"{len(ids) - MAX_SHOWN} more"]
     return f"encrypted for {', '.join(ids)}" if ids else "encrypted"

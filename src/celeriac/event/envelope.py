@@ -10,7 +10,7 @@ import msgspec
 from celeriac.event.extensions import NO_EXTENSIONS, Extensions
 
 if TYPE_CHECKING:
-    # checkers know it without the package: a bare `Event` is an `Event[Any]` (PEP 696)
+    # Type checkers have it without the package: a bare `Event` is an `Event[Any]` (PEP 696).
     from typing_extensions import TypeVar
 
     T = TypeVar("T", default=Any)
@@ -21,10 +21,10 @@ else:
     T = TypeVar("T")
 
     class HandlerRefs:
-        """Stands in for `tuple[str, ...]`, since the wire has a string instead.
+        """The decoded type of `handlers`, which is a string in JSON.
 
-        No JSON decodes to it: msgspec refuses an event with handlers and the thorough reader
-        takes it.
+        No JSON decodes to it: msgspec refuses an event with handlers, and the strict decoder
+        decodes it instead.
         """
 
 
@@ -94,15 +94,15 @@ class Event(
         return cast("Event[U]", msgspec.structs.replace(self, data=data))
 
     def __repr__(self) -> str:
-        # never the data: it may be private, and a repr ends up in logs
+        # Without the data, which may be private: a repr appears in logs.
         subject = "" if self.subject is None else f", subject={self.subject!r}"
         return f"Event({self.type!r}, id={self.id!r}{subject})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # the one of Struct would show the data as well
+        # The method of Struct would show the data.
         shown = [("type", self.type), ("id", self.id)]
         return shown if self.subject is None else [*shown, ("subject", self.subject)]
 
 
 RawEvent: TypeAlias = Event[msgspec.Raw | bytes | None]
-"""An event off the wire: data is JSON not yet decoded, bytes (`data_base64`), or None (no data)."""
+"""A decoded event whose data is undecoded JSON, bytes (`data_base64`), or None (no data)."""

@@ -1,4 +1,4 @@
-"""The attributes of an event that CloudEvents and celeriac do not name."""
+"""Extension attributes: those that neither CloudEvents nor celeriac defines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dispatcher needs of an event, at a third of the cost of the whole."""
+"""The attributes that the dispatcher needs, decoded at a third of the cost of an event."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class EventHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="specvers
 
     @property
     def key(self) -> str:
-        """What celeriac's records know the event by."""
+        """The key of the event in celeriac's records."""
         return event_key(self.id, self.source)
 
     @property
     def handlers(self) -> tuple[str, ...]:
-        """The handlers that the event is for; empty means everyone."""
+        """The handlers that the event is for; empty means all subscribed handlers."""
         return effective_recipients(split_handlers(self.handler_refs), self.redriven)
 
 
@@ -49,34 +49,34 @@ _decoder = msgspec.json.Decoder(Union[EventHeader, OtherVersion])  # noqa: UP007
 
 
 def read_header(raw: bytes, domain: str | None = None) -> EventHeader:
-    """The addressing of the event in `raw`, without its data and without checking the rest.
+    """Return the addressing of the event in `raw`. Its other attributes are not checked.
 
-    `domain` is that of the log which holds the event. Raises InvalidEvent for what is not a
-    CloudEvent 1.0, with the reason that `decode` gives, and for an event of another domain.
+    `domain` is the domain of the event log. Raises InvalidEvent, with the same reason as `decode`,
+    for bytes that are not a CloudEvent 1.0, and for an event of another domain.
     """
     try:
-        found = _decoder.decode(raw)
+        header = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
-    if type(found) is not EventHeader:
-        found = _of_whole(decode(raw))
-    if len(raw) > MAX_TEXT:  # a shorter event has no longer attribute
+        header = None
+    if type(header) is not EventHeader:
+        header = _header_of(decode(raw))
+    if len(raw) > MAX_TEXT:  # no attribute can be longer than the event
         for name in _TEXTS:
-            if (text := getattr(found, name)) is not None:
+            if (text := getattr(header, name)) is not None:
                 check_length(name, text)
-    check_id(found.id)
-    check_type(found.type)
+    check_id(header.id)
+    check_type(header.type)
     if domain is not None:
-        check_domain(found.type, domain)
-    if found.handler_refs is not None:
-        split_handlers(found.handler_refs)
-    if found.redriven is not None:
-        check_handler(found.redriven)
-    return found
+        check_domain(header.type, domain)
+    if header.handler_refs is not None:
+        split_handlers(header.handler_refs)
+    if header.redriven is not None:
+        check_handler(header.redriven)
+    return header
 
 
-def _of_whole(event: RawEvent) -> EventHeader:
-    """For an event that only the thorough reader takes."""
+def _header_of(event: RawEvent) -> EventHeader:
+    """Return the header of an event that only the strict decoder can decode."""
     return EventHeader(
         id=event.id,
         source=event.source,

@@ -26,11 +26,11 @@ _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def read_message(headers: Mapping[str, str], body: bytes) -> list[RawEvent]:
-    """Return the events of a message: one, or those of a batch, in their order.
+    """Return the event of a message, or the events of a batch in order.
 
-    The content type says the mode. Names of headers may be of any case. In binary mode all
-    extensions are strings. Raises InvalidEvent, which names the attribute; in a batch it names the
-    event by its number, and none of the events counts as read.
+    The content type decides the mode. Header names are case-insensitive. In binary mode, all
+    extensions are strings. Raises InvalidEvent that names the attribute, and in a batch the number
+    of the event; then no event is returned.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     content_type = lower.get("content-type", "")
@@ -40,7 +40,7 @@ def read_message(headers: Mapping[str, str], body: bytes) -> list[RawEvent]:
     charset = _CHARSET.search(content_type)
     if media not in (STRUCTURED, BATCH) or (charset and charset[1].lower() != "utf-8"):
         raise InvalidEvent(
-            f"the content type must be {STRUCTURED} or {BATCH}, in UTF-8, or that of the data"
+            f"the content type must be {STRUCTURED} or {BATCH}, in UTF-8, or the type of the data"
         )
     if media == STRUCTURED:
         return [decode(body)]
@@ -59,15 +59,16 @@ def _numbered(number: int, member: msgspec.Raw) -> RawEvent:
 
 
 def _read_binary(headers: Mapping[str, str], body: bytes) -> RawEvent:
-    """As structured mode has the same event."""
+    """Return the event of a message in binary mode."""
     members: dict[str, Any] = {
         name.removeprefix(_PREFIX): _text(name, value)
         for name, value in headers.items()
         if name.startswith(_PREFIX)
     }
-    if taken := members.keys() & {"data", "data_base64", "datacontenttype"}:
+    if reserved := members.keys() & {"data", "data_base64", "datacontenttype"}:
         raise InvalidEvent(
-            f"`{min(taken)}` is no attribute in binary mode: it is the message's own"
+            f"`{min(reserved)}` is not an attribute in binary mode. Use the body and the "
+            "Content-Type"
         )
     content_type = headers.get("content-type")
     if content_type:
@@ -76,7 +77,7 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> RawEvent:
         try:
             msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise InvalidEvent("the body is no JSON, as its content type says") from None
+            raise InvalidEvent("the body is not JSON, which its content type requires") from None
         members["data"] = msgspec.Raw(body)
     elif body:
         members["data_base64"] = base64.b64encode(body).decode()
@@ -84,7 +85,7 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> RawEvent:
 
 
 def _text(name: str, value: str) -> str:
-    """The value of a header: unquoted first, then percent-decoded."""
+    """Return the value of a header: first unquoted, then percent-decoded."""
     value = value.strip()
     if _QUOTED.fullmatch(value):
         value = _ESCAPED.sub(r"\1", value[1:-1])

@@ -1,8 +1,8 @@
-"""What identifies an event: its id and its source together (CloudEvents 1.0).
+"""The identity of an event: its id and source together (CloudEvents 1.0).
 
-New ids are UUIDv7 (RFC 9562), so that ids sort by the time of the emit. They carry a mark, so that
-an id which `emit` made and did not register is recognised: see docs/adr/0027. Records that Redis
-or a database keeps about an event are found by its event key.
+New ids are UUIDv7 (RFC 9562), so that ids sort by the time of the emit. Ids of `emit` have a mark
+by which they are recognised without a lookup: see docs/adr/0027. Redis and databases store the
+records of an event under its event key.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _VERSION_7 = re.compile(
 
 
 def new_event_id() -> str:
-    """A new UUIDv7: 36 characters, lower case. Ids of one process sort to about 0.25 µs.
+    """Return a new UUIDv7, in lower case. Ids of one process sort to about 0.25 µs.
 
     Safe in threads and in forked children.
     """
-    # from the kernel at each call: a generator of our own would repeat itself after a fork
+    # From the kernel at each call: a generator in the process would repeat itself after a fork.
     return _event_id(os.urandom(6).hex())
 
 
 def new_event_ids(count: int) -> Iterator[str]:
-    """`count` of them, each with the time at which it is taken; the randomness is fetched once."""
+    """Yield `count` new ids, each with the time of its iteration, from one read of randomness."""
     entropy = os.urandom(6 * count).hex()
-    return (_event_id(entropy[at : at + 12]) for at in range(0, 12 * count, 12))
+    return (_event_id(entropy[start : start + 12]) for start in range(0, 12 * count, 12))
 
 
 def _event_id(entropy: str) -> str:
     milliseconds, nanoseconds = divmod(time_ns(), 1_000_000)
     # RFC 9562, 6.2, method 3: the 12 bits after the version hold the fraction of the millisecond.
-    # 8 is the variant and 2 bits of the mark, of which 12 follow; 48 bits are random.
+    # 8 is the variant and 2 bits of the mark, whose other 12 bits follow; 48 bits are random.
     fraction = nanoseconds * 4096 // 1_000_000
     head, mark = _marked(milliseconds)
     return f"{head}{fraction:03x}{mark}{entropy}"
 
 
 def unpublished_event_id() -> str:
-    """A new UUIDv7 of an event that is published later, as one with an id of its own.
+    """Return a new UUIDv7 for an event that is published later, with this id as an argument.
 
-    `made_ms` does not take it for an id of `emit`.
+    `made_ms` returns 0 for it.
     """
     return _with_other_mark(new_event_id())
 
@@ -59,16 +59,16 @@ def _with_other_mark(event_id: str) -> str:
 
 
 def made_ms(event_id: str) -> int:
-    """Milliseconds since the epoch at which `emit` made the id; 0 for any other id.
+    """Return when `emit` made the id, in ms since the epoch; 0 for any other id.
 
-    One of 16,384 random UUIDv7 is taken for one of emit's.
+    One of 16,384 random UUIDv7 has the mark by chance.
     """
     milliseconds = id_time_ms(event_id) or 0
     return milliseconds if event_id[18:24] == _marked(milliseconds)[1] else 0
 
 
 def is_unguessable(event_id: str) -> bool:
-    """Whether celeriac made the id, at random: nobody can have used it for another event before."""
+    """Return whether celeriac made the id at random, so that no other event can have it."""
     if id_time_ms(event_id) is None:
         return False
     return made_ms(event_id) > 0 or made_ms(_with_other_mark(event_id)) > 0
@@ -76,41 +76,43 @@ def is_unguessable(event_id: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _marked(milliseconds: int) -> tuple[str, str]:
-    """What is before the fraction in an id, and the mark behind it: 12 bits of a product (Knuth,
-    The Art of Computer Programming, 6.4)."""
+    """Return the parts of an id before the fraction and after it; the latter has the mark.
+
+    The mark is 12 bits of a multiplicative hash (Knuth, The Art of Computer Programming, 6.4).
+    """
     head, mark = f"{milliseconds:012x}", milliseconds * 2_654_435_761 >> 20 & 0xFFF
     return f"{head[:8]}-{head[8:]}-7", f"-8{mark:03x}-"
 
 
 def id_time_ms(event_id: str) -> int | None:
-    """Milliseconds since the epoch that a UUIDv7 holds; None for an id of any other shape."""
+    """Return the time in a UUIDv7, in ms since the epoch; None for any other id."""
     if _VERSION_7.fullmatch(event_id) is None:
         return None
     return int(event_id[:8] + event_id[9:13], 16)
 
 
-# With 8 characters the key of a UUID is 44 bytes: the longest text that Redis (jemalloc) keeps in
+# With 8 characters the key of a UUID has 44 bytes, the longest text that Redis (jemalloc) stores in
 # the 48 bytes that it needs for the UUID alone.
 SOURCE_LENGTH = 8
 MAX_KEY_LENGTH = MAX_LENGTH + SOURCE_LENGTH
 
 
 def event_key(event_id: str, source: str) -> str:
-    """The event key: the id, and a hash of the source in SOURCE_LENGTH characters of base64url.
+    """Return the event key: the id, and a hash of the source of SOURCE_LENGTH base64url characters.
 
-    Events that have the id and the source in common have the same key, and others do not.
+    Two events have the same key if and only if they have the same id and source.
     """
     return event_id + _hash_of(source)
 
 
 def key_id(event_key: str) -> str:
-    """The event id in an event key; empty for an empty key."""
+    """Return the event id in an event key; empty for an empty key."""
     return event_key[:-SOURCE_LENGTH]
 
 
-# A service sees few sources, many times over.
+# A service has few sources and hashes each many times.
 @lru_cache(maxsize=4096)
 def _hash_of(source: str) -> str:
-    # An event that was only peeked at may hold lone surrogates, which a later check refuses.
+    # An unchecked event may contain lone surrogates, which a later check refuses.
     digest = blake2b(source.encode(errors="surrogatepass"), digest_size=SOURCE_LENGTH * 3 // 4)
     return urlsafe_b64encode(digest.digest()).decode()

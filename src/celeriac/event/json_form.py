@@ -1,10 +1,9 @@
-"""What plain data becomes in JSON, and which value of it has no JSON form.
+"""The JSON form of plain data, and the detection of values without one.
 
-Data is written by msgspec, which takes fewer types than Python's own `json` in some places and
-more in others. Here both agree: subclasses of str, int and float are written as their value, keys
-as `json.dumps` writes them. NaN, infinities, sets and bytes are refused, because a reader would get
-null, a list or a text in their place. Fields of models may be sets and bytes: their type reads them
-back.
+msgspec encodes other types than Python's `json`. This module aligns them: subclasses of str, int
+and float are encoded as their value, keys as `json.dumps` writes them. NaN, infinities, sets and
+bytes are refused, because a reader would get null, a list or a text instead. Fields of models may
+be sets and bytes: their type decodes them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 from celeriac.event.model import pydantic_fields
 
 NULL = b"null"
-HALF = "holds half a character (a lone surrogate)"
+LONE_SURROGATE = "contains a lone surrogate, which is not a character"
 
 _CONTAINERS = (dict, list, tuple)
 _UNWRITABLE = (set, frozenset, bytes, bytearray, memoryview)
@@ -26,26 +25,26 @@ _PLAIN_WITH_FLOATS = _PLAIN | {float}
 
 
 def foreign_form(value: object) -> object:
-    """What msgspec writes for a value whose type it does not know. Raises TypeError."""
-    # the value alone: what the subclass adds, as Django's SafeString does, has no JSON form
+    """Return a JSON type for a value of a type that msgspec does not support. Raises TypeError."""
+    # The plain value: attributes of a subclass, such as Django's SafeString, have no JSON form.
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int) and not isinstance(value, bool):  # that is a key: see with_text_keys
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    # by its looks, so that pydantic is not imported for those who do not use it
+    # By an attribute, so that pydantic is imported only by applications that use it.
     dump: Any = getattr(type(value), "model_dump", None)
     if dump is None:
         raise TypeError(f"{type(value).__qualname__} has no JSON form")
-    # by alias, since that is what the same model validates
+    # By alias, because the same model validates aliases.
     return dump(value, mode="json", by_alias=True)
 
 
 def with_text_keys(data: Any) -> Any:
-    """The data with each key that msgspec does not take as `json.dumps` writes it.
+    """Return the data with keys as `json.dumps` writes them.
 
-    Raises TypeError for a key that has no such form, RecursionError for data that holds itself.
+    Raises TypeError for a key without a text form, RecursionError for data that contains itself.
     """
     if isinstance(data, dict):
         return {_key(key): with_text_keys(value) for key, value in data.items()}
@@ -55,9 +54,9 @@ def with_text_keys(data: Any) -> Any:
 
 
 def fault_in(data: Any, written: bytes = NULL) -> str:
-    """Where a value is that must not be written, and what it is; empty where there is none.
+    """Return the path and kind of a value without a JSON form; empty if there is none.
 
-    `written` is what msgspec made of it: only where that has a null can there be a NaN.
+    `written` is the JSON of msgspec, which encodes NaN as null.
     """
     may_be_nan = NULL in written
     if _is_suspect(data, _PLAIN if may_be_nan else _PLAIN_WITH_FLOATS, may_be_nan):
@@ -66,18 +65,18 @@ def fault_in(data: Any, written: bytes = NULL) -> str:
 
 
 def _is_suspect(data: Any, plain: frozenset[type], may_be_nan: bool) -> bool:
-    # all that is emitted comes by here: no call for a value of a plain type
+    # On the path of every emit: no function call for a value of a plain type.
     kind = type(data)
-    left = [data if kind is dict or kind is list else (data,)]
-    for held in left:
-        for value in held.values() if type(held) is dict else held:
+    pending = [data if kind is dict or kind is list else (data,)]
+    for container in pending:
+        for value in container.values() if type(container) is dict else container:
             kind = type(value)
             if kind in plain:
                 continue
             if kind is dict or kind is list:
-                left.append(value)
+                pending.append(value)
             elif isinstance(value, _CONTAINERS):
-                left.append(dict(value) if isinstance(value, dict) else value)
+                pending.append(dict(value) if isinstance(value, dict) else value)
             elif kind is float:
                 if value - value:  # not 0 where it is NaN or infinite
                     return True
@@ -87,11 +86,11 @@ def _is_suspect(data: Any, plain: frozenset[type], may_be_nan: bool) -> bool:
 
 
 def _faults(value: Any, path: str) -> Iterator[str]:
-    """All faults, in order; in models of NaN alone, for they say themselves what they hold."""
-    left: list[tuple[Any, str, bool]] = [(value, path, True)]
+    """Yield all faults in order; in models only NaN, because their types allow other values."""
+    pending: list[tuple[Any, str, bool]] = [(value, path, True)]
     seen: set[int] = set()
-    while left:
-        value, path, is_plain = left.pop()
+    while pending:
+        value, path, is_plain = pending.pop()
         if fault := _fault_of(value, is_plain):
             yield f"{path} {fault}"
         members: list[tuple[Any, str, bool]] = []
@@ -102,21 +101,21 @@ def _faults(value: Any, path: str) -> Iterator[str]:
         if isinstance(value, dict):
             for key, item in value.items():
                 if isinstance(key, str) and not _is_unicode(key):
-                    yield f"a key of {path} {HALF}"
+                    yield f"a key of {path} {LONE_SURROGATE}"
                 members.append((item, f"{path}.{_shown(key)}", is_plain))
         elif isinstance(value, (list, tuple)):
             members = [(item, f"{path}[{n}]", is_plain) for n, item in enumerate(value)]
         else:
             names = _fields(value)
             members = [(getattr(value, name, None), f"{path}.{name}", False) for name in names]
-        left += reversed(members)
+        pending += reversed(members)
 
 
 def no_form_of(data: Any) -> str:
-    """The fault for which data could not be written at all; empty where none is found."""
+    """Return the fault that made encoding fail; empty if none is detected."""
     try:
         return next(_faults(data, "data"), "")
-    except Exception:  # whatever a model's own properties raise
+    except Exception:  # properties of a model may raise anything
         return ""
 
 
@@ -124,10 +123,14 @@ def _fault_of(value: Any, is_plain: bool) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {float.__repr__(value)}, which JSON does not have"
     if is_plain and isinstance(value, _UNWRITABLE):
-        remedy = "a list" if isinstance(value, (set, frozenset)) else "a text, or as the whole data"
+        remedy = (
+            "a list"
+            if isinstance(value, (set, frozenset))
+            else "a text, or bytes as the whole data"
+        )
         return f"is of the type {type(value).__qualname__}, which JSON does not have. Give {remedy}"
     if isinstance(value, str) and not _is_unicode(value):
-        return HALF
+        return LONE_SURROGATE
     return ""
 
 
@@ -144,7 +147,7 @@ def _may_hold_nan(value: Any) -> bool:
 
 
 def _fields(value: Any) -> tuple[str, ...]:
-    """Names of the fields of a model; empty for what is none."""
+    """Return the names of the fields of a model; empty for other types."""
     kind: Any = type(value)
     for mark in ("__struct_fields__", "__dataclass_fields__"):
         if names := getattr(kind, mark, None):

@@ -1,4 +1,4 @@
-"""What people may see of an event: its data without what is sensitive."""
+"""Masking of sensitive data for display."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from celeriac.event.extensions import NO_EXTENSIONS
 from celeriac.event.sensitive_walk import State, TooCostly, Walk
 
 MASK = "***"
-# More values than this are not searched for in a text: the whole text is masked.
-MOST_VALUES = 2000
-LEAST_CHARACTERS = 4  # of a value that is taken out of texts; shorter ones are in any text
+# With more values than this, the whole text is masked instead of searched.
+MAX_VALUES = 2000
+MIN_CHARACTERS = 4  # of a value that is masked in texts; shorter ones occur in any text
 
 
 def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
-    """The data as JSON values, with `***` for what is sensitive.
+    """Return the data as JSON values, with `***` for each sensitive value.
 
-    Sensitive is what the event's `sensitive` attribute names, and each member called one of
-    `names` (the setting `sensitive`), in upper or lower case, wherever it is. Bytes that are not
-    JSON, and what cannot be looked into, are shown as a size; what is encrypted as `encrypted for
-    billing, shipping`.
+    Sensitive are the paths in the event's `sensitive` attribute, and all members whose name is in
+    `names` (the setting `sensitive`), ignoring case. Bytes and other data that is not JSON become
+    their size, encrypted data becomes `encrypted for billing, shipping`.
     """
     if event.data is None:
         return None
     if is_encrypted(event):
         return encrypted_for(event)
     hides = bool(event.sensitive or names)
-    found = _parsed(event, hides)
-    if found is _OPAQUE:
+    parsed = _parsed(event, hides)
+    if parsed is _OPAQUE:
         return f"({len(bytes(event.data))} bytes)"
     if not hides:
-        return found
+        return parsed
     try:
-        return _masked(found, event.sensitive, names, lambda value: MASK)
+        return _masked(parsed, event.sensitive, names, lambda value: MASK)
     except TooCostly:
         return MASK
     except RecursionError:
@@ -50,11 +49,11 @@ def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
 
 
 def masked_envelope(raw: bytes, names: Collection[str] = ()) -> Any:
-    """An event off the wire as one JSON object, its data masked; a text for what is no event."""
+    """Return an encoded event as JSON values with masked data; a text for an invalid event."""
     try:
         event = decode(raw)
     except InvalidEvent:
-        # Nothing tells what in it is sensitive, but whether anything may be.
+        # Which parts are sensitive is unknown; this only detects whether there may be any.
         if names or b'"sensitive"' in raw:
             return f"({len(raw)} bytes)"
         return raw.decode(errors="replace")
@@ -65,17 +64,16 @@ def masked_envelope(raw: bytes, names: Collection[str] = ()) -> Any:
 
 
 def sensitive_values(event: RawEvent, names: Collection[str] = ()) -> list[str]:
-    """The sensitive values as texts, the longest first: what must not stand in an error.
+    """Return the sensitive values as texts, longest first, to mask them in error messages.
 
-    Texts of at least 4 characters and numbers of at least 4 digits. Empty where nothing in the
-    data is sensitive.
+    Includes texts of at least 4 characters and numbers of at least 4 digits.
     """
     if event.data is None or not (event.sensitive or names):
         return []
-    found: set[str] = set()
+    values: set[str] = set()
 
     def collect(value: Any) -> str:
-        found.update(_texts(value))
+        values.update(_texts(value))
         return MASK
 
     parsed = _parsed(event, True)
@@ -84,13 +82,13 @@ def sensitive_values(event: RawEvent, names: Collection[str] = ()) -> list[str]:
     try:
         _masked(parsed, event.sensitive, names, collect)
     except (TooCostly, RecursionError):
-        collect(parsed)  # rather too much than too little
-    return sorted(found, key=lambda text: (-len(text), text))
+        collect(parsed)  # mask too much rather than too little
+    return sorted(values, key=lambda text: (-len(text), text))
 
 
 def without(text: str, values: Collection[str]) -> str:
-    """The text with `***` for each of the values; a number only where it stands by itself."""
-    if len(values) > MOST_VALUES and text:
+    """Return the text with `***` for each of the values; digits only as a whole number."""
+    if len(values) > MAX_VALUES and text:
         return MASK
     for value in values:
         escaped = {value, repr(value)[1:-1], msgspec.json.encode(value)[1:-1].decode()}
@@ -108,10 +106,10 @@ _OPAQUE = object()
 
 
 def _parsed(event: RawEvent, hides: bool) -> Any:
-    """The data as JSON values; _OPAQUE where it is something else."""
+    """Return the data as JSON values; _OPAQUE if it is something else."""
     data = event.data
     if isinstance(data, (msgspec.Raw, bytes)):
-        # a text of another format is a JSON string: to be shown, but not to be looked into
+        # Text of another format is a JSON string, which is shown, but has no members.
         if not is_json(event.datacontenttype) and (hides or isinstance(data, bytes)):
             return _OPAQUE
         try:
@@ -141,21 +139,21 @@ def _folded(names: Collection[str]) -> frozenset[str]:
 def _masked(
     data: Any, attribute: str | None, names: Collection[str], mask: Callable[[Any], str]
 ) -> Any:
-    """A copy of the data with what `mask` returns in place of each sensitive value."""
+    """Return a copy of the data with each sensitive value replaced by the result of `mask`."""
     walk, folded = Walk(attribute), _folded(names)
 
-    def copy(value: Any, at: State) -> Any:
-        if walk.is_reached(at):
+    def copy(value: Any, state: State) -> Any:
+        if walk.is_reached(state):
             return mask(value)
         if isinstance(value, dict):
             return {
                 key: mask(item)
                 if folded and key.casefold() in folded
-                else copy(item, walk.member(at, key))
+                else copy(item, walk.member(state, key))
                 for key, item in value.items()
             }
         if isinstance(value, list):
-            below = walk.item(at)
+            below = walk.item(state)
             return [copy(item, below) for item in value]
         return value
 
@@ -163,16 +161,16 @@ def _masked(
 
 
 def _texts(data: Any) -> Iterator[str]:
-    left = [data]  # a stack of its own: data may be nested deeper than Python calls
-    while left:
-        value = left.pop()
+    pending = [data]  # a stack, because data may be nested deeper than Python's recursion limit
+    while pending:
+        value = pending.pop()
         if isinstance(value, str):
-            if len(value) >= LEAST_CHARACTERS:
+            if len(value) >= MIN_CHARACTERS:
                 yield value
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            if sum(map(str.isdigit, text := repr(value))) >= LEAST_CHARACTERS:
+            if sum(map(str.isdigit, text := repr(value))) >= MIN_CHARACTERS:
                 yield text
         elif isinstance(value, dict):
-            left += value.values()
+            pending += value.values()
         elif isinstance(value, list):
-            left += value
+            pending += value

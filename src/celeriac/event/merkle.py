@@ -1,7 +1,7 @@
 """Merkle trees over events that are signed together, as in RFC 9162 (Certificate Transparency 2.0).
 
-Pure. SHA-256; a leaf is hashed behind the byte 0, an inner node behind the byte 1, so that none can
-pass for the other. The last node of a level with an odd number of them moves up unchanged.
+Pure. SHA-256; the prefix of a leaf is the byte 0, that of an inner node the byte 1, so that neither
+can replace the other. The last node of a level with an odd number of them moves up unchanged.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from hashlib import sha256
 from typing import NamedTuple
 
 HASH_BYTES = 32
-MAX_SIZE = 1024  # leaves of a tree that a verifier accepts, so a path has at most 10 hashes
+MAX_SIZE = 1024  # leaves that a verifier accepts, so that a path has at most 10 hashes
 MAX_PATH = (MAX_SIZE - 1).bit_length()
 
-# No event begins with it: a signature of a root is never one of an event.
+# No event begins with this, so a signature of a root is never valid for an event.
 _LABEL = b"celeriac batch 1\n"
 
 
 class Proof(NamedTuple):
-    """That a leaf is in a tree: its position, the tree's number of leaves, and the hashes of the
-    siblings, from the leaf's own up."""
+    """Proof that a leaf is in a tree: its position, the number of leaves, and the sibling hashes
+    from the leaf up."""
 
     position: int
     size: int
@@ -45,7 +45,7 @@ def build_tree(leaves: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
     while len(level) > 1:
         levels.append(level)
         pairs = zip(level[::2], level[1::2], strict=False)
-        above = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+        above = [sha256(b"\x01" + first + second).digest() for first, second in pairs]
         level = [*above, level[-1]] if len(level) % 2 else above
     paths = [b""]
     for below in reversed(levels):
@@ -54,14 +54,14 @@ def build_tree(leaves: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
 
 
 def _extended(level: Sequence[bytes], above: Sequence[bytes]) -> list[bytes]:
-    """The paths of a level's nodes, from those of the level above."""
+    """Return the paths of a level's nodes, given those of the level above."""
     paths: list[bytes] = []
-    for left, right, path in zip(level[::2], level[1::2], above, strict=False):
-        paths += (right + path, left + path)
+    for first, second, path in zip(level[::2], level[1::2], above, strict=False):
+        paths += (second + path, first + path)
     return [*paths, above[-1]] if len(level) % 2 else paths
 
 
-# Of events that are verified one after the other, many paths have their upper nodes in common.
+# Cached because the paths of events that are verified together share their upper nodes.
 @lru_cache(maxsize=1024)
 def _node_hash(pair: bytes) -> bytes:
     return sha256(b"\x01" + pair).digest()
@@ -70,14 +70,14 @@ def _node_hash(pair: bytes) -> bytes:
 def root_of(leaf: bytes, proof: Proof) -> bytes | None:
     """Return the root of the tree that has this leaf at the position in the proof.
 
-    None where no leaf of such a tree has a path of this length (RFC 9162, 2.1.3.2).
+    None if a leaf of such a tree cannot have a path of this length (RFC 9162, 2.1.3.2).
     """
     position, last, path = proof.position, proof.size - 1, proof.path
     if not 0 <= position <= last < MAX_SIZE:
         return None
     at, node = 0, leaf
     while last:
-        if position & 1 or position != last:  # else it moves up unchanged
+        if position & 1 or position != last:  # otherwise the node moves up unchanged
             sibling = path[at : at + HASH_BYTES]
             if len(sibling) != HASH_BYTES:
                 return None

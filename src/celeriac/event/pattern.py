@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from celeriac.errors import SubscriptionError
 from celeriac.event.attributes import MAX_LENGTH, shown
@@ -26,7 +26,7 @@ class Pattern:
         self._regex = re.compile(_regex(text.split("."))) if wild else None
 
     def matches(self, type_: str) -> bool:
-        """Whether the pattern reaches events of this type. Case counts."""
+        """Return whether the pattern matches the event type. Case-sensitive."""
         if self._regex is None:
             return type_ == self.text
         return self._regex.fullmatch("." + type_) is not None
@@ -36,45 +36,50 @@ class Pattern:
 
 
 class Matcher:
-    """Several patterns as one. It remembers the answers for the last 4096 types; thread-safe."""
+    """Several patterns as one. Caches the results for the last 4096 types; thread-safe."""
 
     def __init__(self, patterns: tuple[Pattern, ...]) -> None:
         self.patterns = patterns
-        self._remembered = lru_cache(maxsize=4096)(self._matches)
+        self._cached = lru_cache(maxsize=4096)(self._matches)
 
     def matches(self, type_: str) -> bool:
-        """Whether any of the patterns reaches events of this type."""
-        return self._remembered(type_)
+        """Return whether any of the patterns matches the event type."""
+        return self._cached(type_)
 
     def _matches(self, type_: str) -> bool:
         return any(pattern.matches(type_) for pattern in self.patterns)
 
-    @property
+    @cached_property
     def domains(self) -> frozenset[str] | None:
-        """The domains that the patterns can reach; None if one of them can reach any domain."""
-        found = [literal_domain(pattern.text) for pattern in self.patterns]
-        named = frozenset(domain for domain in found if domain is not None)
-        return None if None in found else named
+        """The domains that the patterns can match; None if a pattern can match any domain."""
+        domains = [literal_domain(pattern.text) for pattern in self.patterns]
+        literal = frozenset(domain for domain in domains if domain is not None)
+        return None if None in domains else literal
 
     def __repr__(self) -> str:
         return f"Matcher({', '.join(repr(pattern.text) for pattern in self.patterns)})"
 
 
 def compile_patterns(*patterns: str) -> Matcher:
-    """Raises SubscriptionError for a bad pattern, or when there is none."""
+    """Return a matcher for the patterns.
+
+    Raises SubscriptionError for an invalid pattern, or without patterns.
+    """
     if not patterns:
-        raise SubscriptionError("no pattern is given; write one like 'order.placed' or 'order.*'")
+        raise SubscriptionError(
+            "no pattern is given. Write a pattern like 'order.placed' or 'order.*'"
+        )
     return Matcher(tuple(Pattern(text) for text in dict.fromkeys(patterns)))
 
 
 def literal_domain(pattern: str) -> str | None:
-    """The only domain that a pattern can reach, or None when it can reach any."""
+    """Return the only domain that a pattern can match; None if it can match any."""
     first = pattern.partition(".")[0]
     return None if first in ("*", "#") else first
 
 
 def check_pattern(text: object) -> None:
-    """Raises SubscriptionError saying what is wrong with the pattern and what to write."""
+    """Raise SubscriptionError, with the remedy, for an invalid pattern."""
     if not isinstance(text, str):
         raise SubscriptionError(f"a pattern must be a string, got {type(text).__name__}")
     if not text:
@@ -94,20 +99,20 @@ def _segment_fault(segment: str) -> str:
         return "has an empty segment; remove the dot at its end, or the second of two dots"
     if "*" in segment or "#" in segment:
         return (
-            f"has a wildcard within {shown(segment)}; '*' and '#' stand for whole segments, "
+            f"has a wildcard within {shown(segment)}; '*' and '#' match whole segments, "
             "as in 'order.*' and 'order.#'"
         )
     return (
-        f"has {shown(segment)}; a segment may only hold ASCII letters, digits, '_' and '-', "
+        f"has {shown(segment)}; a segment may only contain ASCII letters, digits, '_' and '-', "
         "or be '*' or '#'"
     )
 
 
 def _regex(segments: list[str]) -> str:
-    """A regex for a type with a dot put before it.
+    """Return a regex for a type with a leading dot.
 
-    Between two `#` the first place that fits is as good as any later one, so the group is
-    atomic: without that, each further `#` would multiply the time by the number of segments.
+    Between two `#`, the first match is as good as any later one, so the group is atomic.
+    Otherwise each further `#` would multiply the time by the number of segments.
     """
     blocks = [""]
     for segment in segments:

@@ -1,9 +1,8 @@
-"""Which fields of data are sensitive: marked in its type, and told to every reader by the event.
+"""Sensitive fields of data: marked in its type, and listed in each event.
 
-The attribute `sensitive` of an event holds their paths, as `card,customer.email,items.*.iban`:
-`*` is each item of a list or each value of a mapping, `**` any number of steps, and `.` alone all
-of the data. What else would be taken for one of these in a name is percent-encoded. So a reader
-masks what is sensitive without knowing the type.
+The attribute `sensitive` of an event lists their paths, as `card,customer.email,items.*.iban`: `*`
+is each item of a list or each value of a mapping, `**` any number of steps, and `.` all of the
+data. Such characters in a name are percent-encoded. Readers mask sensitive fields without the type.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from celeriac.event.model import pydantic_fields
 ANY, DEEP, ALL = "*", "**", "."
 # An attribute with more paths, or more steps in one of them, masks all of the data.
 MAX_PATHS, MAX_STEPS = 500, 32
-# Steps from the data to what is marked. A type at the end of it is one that holds itself.
+# Steps from the data to a marked field. A type as the last step is a recursive type.
 Path = tuple[Any, ...]
 
 _RESERVED = re.compile(r"[%.,*\x00-\x20\x7f-\x9f]")
@@ -46,15 +45,15 @@ class Sensitive:
 
 
 def sensitive_attribute(schema: Any, kind: type) -> str | None:
-    """The attribute for data of `kind` that was declared as `schema`; None if nothing is marked."""
+    """Return the attribute for data of `kind` declared as `schema`; None if nothing is marked."""
     try:
-        return _remembered(schema, kind)
-    except TypeError:  # Annotated can hold what has no hash
+        return _cached(schema, kind)
+    except TypeError:  # Annotated may contain unhashable metadata
         return _attribute(schema, kind)
 
 
 def join_paths(attribute: str | None, given: Sequence[str]) -> str | None:
-    """The attribute with further paths; None if there are none at all. Raises InvalidEvent."""
+    """Return the attribute with further paths; None without any path. Raises InvalidEvent."""
     if isinstance(given, str):
         raise InvalidEvent(f"`sensitive` must be a list of paths, like [{given!r}]")
     named = attribute.split(",") if attribute else []
@@ -67,18 +66,18 @@ def _attribute(schema: Any, kind: type) -> str | None:
     return ALL if len(written) > MAX_LIST else written or None
 
 
-_remembered = lru_cache(maxsize=4096)(_attribute)
+_cached = lru_cache(maxsize=4096)(_attribute)
 
 
 def escaped(step: str) -> str:
-    """A step of a path, with what else would be taken for syntax percent-encoded."""
+    """Return a step of a path, with characters of the syntax percent-encoded."""
     if step in (ANY, DEEP):
         return step
-    return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", step)
+    return _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", step)
 
 
 def _paths(annotation: Any, within: tuple[Any, ...]) -> Iterator[Path]:
-    """The paths of what is marked in a type. `within` are the models that it is part of."""
+    """Yield the paths of marked fields in a type. `within` are the models around it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     kind = origin or annotation
     if origin is Annotated:
@@ -86,8 +85,8 @@ def _paths(annotation: Any, within: tuple[Any, ...]) -> Iterator[Path]:
             yield ()
             return
         arguments = arguments[:1]
-    if (meant := _meant(annotation, origin)) is not None:
-        yield from _paths(meant, within)
+    if (aliased := _aliased(annotation, origin)) is not None:
+        yield from _paths(aliased, within)
     elif isinstance(kind, type) and _is_model(kind):
         yield from _of_model(kind, annotation, within)
     elif isinstance(origin, type) and issubclass(origin, Mapping):
@@ -95,7 +94,7 @@ def _paths(annotation: Any, within: tuple[Any, ...]) -> Iterator[Path]:
     elif isinstance(origin, type) and issubclass(origin, Iterable):
         yield from ((ANY, *path) for path in _of_all(arguments, within))
     elif origin in (Annotated, Union, types.UnionType) or not isinstance(origin, type):
-        # also Required, NotRequired, Final and whatever else only qualifies
+        # Also Required, NotRequired, Final and other qualifiers.
         yield from _of_all(arguments, within)
 
 
@@ -108,11 +107,11 @@ def _is_mark(mark: Any) -> bool:
     return mark is Sensitive or isinstance(mark, Sensitive)
 
 
-def _meant(annotation: Any, origin: Any) -> Any:
-    """What a `type X = …`, a NewType or a bound TypeVar stands for; else None."""
-    for one in (annotation, origin):
-        if type(one).__name__ == "TypeAliasType":
-            return one.__value__
+def _aliased(annotation: Any, origin: Any) -> Any:
+    """Return the type behind a `type X = …`, a NewType or a bound TypeVar; else None."""
+    for alias in (annotation, origin):
+        if type(alias).__name__ == "TypeAliasType":
+            return alias.__value__
     if isinstance(annotation, TypeVar):
         return annotation.__bound__
     return getattr(annotation, "__supertype__", None)
@@ -131,20 +130,20 @@ def _of_model(kind: Any, annotation: Any, within: tuple[Any, ...]) -> Iterator[P
         yield (annotation,)
         return
     arguments = dict(zip(getattr(kind, "__parameters__", ()), get_args(annotation), strict=False))
-    found: dict[Path, None] = {}
-    holds_itself = False
+    paths: dict[Path, None] = {}
+    is_recursive = False
     for names, inner in _fields(kind):
         for path in _paths(_filled(inner, arguments), (*within, annotation)):
             if path and path[-1] is annotation:
-                holds_itself = True
+                is_recursive = True
             else:
-                found |= dict.fromkeys((*name, *path) for name in names)
-    for path in found:
-        yield (DEEP, *path) if holds_itself else path
+                paths |= dict.fromkeys((*name, *path) for name in names)
+    for path in paths:
+        yield (DEEP, *path) if is_recursive else path
 
 
 def _filled(inner: Any, arguments: Mapping[Any, Any]) -> Any:
-    """The type of a field of a generic model, with the model's arguments put in."""
+    """Return the type of a field of a generic model, with the model's type arguments."""
     if isinstance(inner, TypeVar):
         return arguments.get(inner, inner)
     variables = getattr(inner, "__parameters__", ())
@@ -154,7 +153,7 @@ def _filled(inner: Any, arguments: Mapping[Any, Any]) -> Any:
 
 
 def _fields(kind: Any) -> Iterator[tuple[Collection[Path], Any]]:
-    """Each field's names on the wire, as steps to it, and its type with what annotates it."""
+    """Yield each field's names in JSON, as steps to it, and its annotated type."""
     if (declared := pydantic_fields(kind)) is not None:
         yield from _pydantic_fields(kind, declared)
         return
@@ -165,10 +164,10 @@ def _fields(kind: Any) -> Iterator[tuple[Collection[Path], Any]]:
             strict=True,
         )
     )
-    # Arrays on the wire, whose items have no name.
+    # Encoded as JSON arrays, whose items have no names.
     config = getattr(kind, "__struct_config__", None)
     is_array = issubclass(kind, tuple) or (config is not None and config.array_like)
-    for name, annotation in _hints(kind).items():
+    for name, annotation in _annotations(kind).items():
         yield [(ANY if is_array else encoded.get(name, name),)], annotation
 
 
@@ -177,24 +176,24 @@ def _pydantic_fields(
 ) -> Iterator[tuple[Collection[Path], Any]]:
     is_root = getattr(kind, "__pydantic_root_model__", False)
     for name, field in declared.items():
-        # pydantic keeps what Annotated held apart from the type
+        # pydantic stores the metadata of Annotated separately from the type.
         marked = any(map(_is_mark, field.metadata))
         annotation = Annotated[field.annotation, Sensitive] if marked else field.annotation
         names = {name, field.alias, field.serialization_alias} - {None}
-        yield [()] if is_root else [(one,) for one in sorted(names)], annotation
+        yield [()] if is_root else [(alias,) for alias in sorted(names)], annotation
     computed = getattr(kind, "__pydantic_decorators__", None)
-    for name, one in (computed.computed_fields if computed else {}).items():
-        names = {name, one.info.alias} - {None}
-        yield [(each,) for each in sorted(names)], one.info.return_type
+    for name, field in (computed.computed_fields if computed else {}).items():
+        names = {name, field.info.alias} - {None}
+        yield [(alias,) for alias in sorted(names)], field.info.return_type
 
 
-def _hints(kind: Any) -> Mapping[str, Any]:
+def _annotations(kind: Any) -> Mapping[str, Any]:
     try:
         return get_type_hints(kind, include_extras=True)
     except Exception:
-        # A name that cannot be resolved: by its text then, and rather too much than too little.
+        # A name cannot be resolved: use its text, and mask too much rather than too little.
         written: dict[str, Any] = {}
-        for one in reversed(kind.__mro__):
-            written |= getattr(one, "__annotations__", {})
+        for base in reversed(kind.__mro__):
+            written |= getattr(base, "__annotations__", {})
         mark: Any = Annotated[Any, Sensitive]
         return {name: mark if "Sensitive" in str(text) else Any for name, text in written.items()}

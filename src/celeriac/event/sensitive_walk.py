@@ -1,8 +1,8 @@
-"""Follows the paths of a `sensitive` attribute through data, at a bounded cost.
+"""Follow the paths of a `sensitive` attribute through data, at a bounded cost.
 
-Whoever writes an event writes its paths, so they must not cost a reader more than the data does.
-All paths are followed at once, as by a nondeterministic automaton (Thompson 1968): a `State` holds
-each place that some path can have reached. What a state leads to is computed once.
+The producer of an event writes its paths, so they must not cost a reader more than the data does.
+All paths are followed at once, as by a nondeterministic automaton (Thompson 1968): a `State` has
+the positions that the paths can have reached. The transitions of a state are cached.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from urllib.parse import unquote
 
 from celeriac.event.sensitive import ALL, ANY, DEEP, MAX_PATHS, MAX_STEPS
 
-MAX_COST = 50_000  # places looked at for one event: some 20 ms
+MAX_COST = 50_000  # positions visited for one event: about 20 ms
 
 Path: TypeAlias = tuple[str, ...]
-DeliveryState: TypeAlias = tuple[int, int]  # the number of a path, and of the step that comes next
-State: TypeAlias = frozenset[DeliveryState]
+Position: TypeAlias = tuple[int, int]  # the number of a path, and of its next step
+State: TypeAlias = frozenset[Position]
 
 
 class TooCostly(Exception):
-    """The paths cost more to follow than `MAX_COST`: everything counts as sensitive."""
+    """The paths cost more than `MAX_COST`: all data counts as sensitive."""
 
 
 class Walk:
-    """The paths of one attribute. One with too many paths or steps reaches all of the data."""
+    """The paths of one attribute. With too many paths or steps, all data is sensitive."""
 
     def __init__(self, attribute: str | None) -> None:
         self._paths = _paths(attribute)
         self._cost = 0
         self._ends: dict[State, bool] = {}
-        self._onward: dict[State, tuple[State, dict[str, set[DeliveryState]]]] = {}
+        self._known_transitions: dict[State, tuple[State, dict[str, set[Position]]]] = {}
         self._members: dict[tuple[State, str], State] = {}
         self.start = self._closed((number, 0) for number in range(len(self._paths)))
 
     def is_reached(self, state: State) -> bool:
-        """Whether a path ends here."""
+        """Return whether a path ends at this state."""
         if not state:
             return False
         known = self._ends.get(state)
@@ -47,14 +47,14 @@ class Walk:
         return known
 
     def item(self, state: State) -> State:
-        """The state of each item of a list."""
-        return self._leads(state)[0] if state else state
+        """Return the state of the items of a list. Raises TooCostly."""
+        return self._transitions(state)[0] if state else state
 
     def member(self, state: State, name: str) -> State:
-        """The state of a member of an object. Raises TooCostly."""
+        """Return the state of a member of an object. Raises TooCostly."""
         if not state:
             return state
-        anything, named = self._leads(state)
+        anything, named = self._transitions(state)
         if name not in named:
             return anything
         known = self._members.get((state, name))
@@ -64,14 +64,14 @@ class Walk:
             self._members[state, name] = known
         return known
 
-    def _leads(self, state: State) -> tuple[State, dict[str, set[DeliveryState]]]:
-        """What any step leads to, and where the step to a named member leads beside that."""
-        known = self._onward.get(state)
+    def _transitions(self, state: State) -> tuple[State, dict[str, set[Position]]]:
+        """Return the state after any step, and the positions that named members add to it."""
+        known = self._known_transitions.get(state)
         if known is not None:
             return known
         self._spend(len(state))
-        anything: set[DeliveryState] = set()
-        named: dict[str, set[DeliveryState]] = {}
+        anything: set[Position] = set()
+        named: dict[str, set[Position]] = {}
         for path, step in state:
             steps = self._paths[path]
             if step == len(steps):
@@ -82,20 +82,20 @@ class Walk:
                 anything.add((path, step + 1))
             else:
                 named.setdefault(unquote(steps[step]), set()).add((path, step + 1))
-        known = self._onward[state] = self._closed(anything), named
+        known = self._known_transitions[state] = self._closed(anything), named
         return known
 
-    def _closed(self, places: Iterable[DeliveryState]) -> State:
-        """With what `**` reaches without a step."""
-        found: set[DeliveryState] = set()
-        for path, step in places:
+    def _closed(self, positions: Iterable[Position]) -> State:
+        """Return the positions, with those that `**` reaches without a step."""
+        reached: set[Position] = set()
+        for path, step in positions:
             steps = self._paths[path]
-            found.add((path, step))
+            reached.add((path, step))
             while step < len(steps) and steps[step] == DEEP:
                 step += 1
-                found.add((path, step))
-        self._spend(len(found))
-        return frozenset(found)
+                reached.add((path, step))
+        self._spend(len(reached))
+        return frozenset(reached)
 
     def _spend(self, cost: int) -> None:
         self._cost += cost
@@ -108,13 +108,13 @@ def _paths(attribute: str | None) -> tuple[Path, ...]:
     texts = attribute.split(",") if attribute else []
     paths = [() if text == ALL else _steps(text) for text in dict.fromkeys(texts)]
     if len(paths) > MAX_PATHS or any(len(path) > MAX_STEPS for path in paths):
-        return ((),)  # no person wrote it
+        return ((),)  # not written by a person
     return tuple(paths)
 
 
 def _steps(text: str) -> Path:
     steps = text.split(".")
-    # `**.**` reaches what `**` does
+    # `**.**` is the same as `**`.
     return tuple(
         step for n, step in enumerate(steps) if step != DEEP or n == 0 or steps[n - 1] != DEEP
     )

@@ -1,15 +1,15 @@
-"""Where a signature stands in an event, byte by byte.
+"""The byte layout of a signed event.
 
-A signed event ends with `,"keyid":"<id>","signature":"<text>"}`. What is signed is every byte
-before `,"signature"`. No canonical form of JSON is needed: what is signed is what was written, and
-whoever carries the event carries its bytes.
+A signed event ends with `,"keyid":"<id>","signature":"<text>"}`. The signature covers every byte
+before `,"signature"`. No canonical form of JSON is needed, because events are stored and forwarded
+byte by byte.
 
-The text is the Ed25519 signature of these bytes, in base64url without padding. For events that were
-signed together it is `<signature>.<position>.<size>.<path>`: the signature of the root of a Merkle
+The text is the Ed25519 signature of these bytes, in base64url without padding. For events signed
+together it is `<signature>.<position>.<size>.<path>`: the signature of the root of a Merkle
 tree, and the proof that the event is a leaf of that tree (see merkle.py).
 
 One member may follow: `"redriven"`, the handler that a dead letter was redriven for. It is not
-signed, and can only narrow whom the event is for.
+signed, and can only reduce the handlers that the event is for.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/"
 
 
 class Signed(NamedTuple):
-    """What a signed event consists of. With a `proof`, the signature is one of the tree's root."""
+    """The parts of a signed event. With a `proof`, the signature is that of the tree's root."""
 
     message: bytes
     key_id: str
@@ -51,17 +51,17 @@ class Signed(NamedTuple):
 
 
 def signing_input(raw: bytes, key_id: str) -> bytes:
-    """The bytes to sign, of an event that was encoded without a key id and a signature."""
+    """Return the bytes to sign, given an event without key id and signature."""
     return raw[:-1] + b',"keyid":"%b"' % key_id.encode()
 
 
 def attach(message: bytes, signature: bytes) -> bytes:
-    """The signed event."""
+    """Return the signed event."""
     return message + b',"signature":"%b"}' % _text(signature)
 
 
 def attach_proofs(messages: list[bytes], paths: list[bytes], signature: bytes) -> list[bytes]:
-    """The events that were signed together, in the order of the tree's leaves."""
+    """Return the events signed together, in the order of the tree's leaves."""
     head, size = b',"signature":"%b.' % _text(signature), len(messages)
     return [
         b'%b%b%d.%d.%b"}' % (message, head, position, size, _text(path))
@@ -70,18 +70,18 @@ def attach_proofs(messages: list[bytes], paths: list[bytes], signature: bytes) -
 
 
 def split(raw: bytes) -> Signed | None:
-    """The parts of a signed event; None where it does not end as one does."""
+    """Return the parts of a signed event; None for an event without a signature."""
     raw = _without_redriven(raw)
-    # No later one can be in what _TAIL matches.
-    at = raw.rfind(_KEY_ID, max(0, len(raw) - _MAX_TAIL))
-    found = _TAIL.match(raw, at) if at >= 0 else None
-    if found is None:
+    # The last occurrence: what _TAIL matches cannot contain another.
+    start = raw.rfind(_KEY_ID, max(0, len(raw) - _MAX_TAIL))
+    match = _TAIL.match(raw, start) if start >= 0 else None
+    if match is None:
         return None
-    key_id, _, signature_text, position, size, path_text = found.groups()
+    key_id, _, signature_text, position, size, path_text = match.groups()
     signature = _bytes(signature_text)
     if signature is None:
         return None
-    message = raw[: found.start(2)]
+    message = raw[: match.start(2)]
     if position is None:
         return Signed(message, key_id.decode(), signature)
     path = _bytes(path_text)
@@ -100,20 +100,22 @@ def _text(value: bytes) -> bytes:
 
 
 def _bytes(text: bytes) -> bytes | None:
-    """None unless `_text` writes it: the last character may hold bits of no meaning, and one
-    signature has one form."""
+    """Return the bytes; None unless `_text` would write this text.
+
+    The last character may have unused bits, and a signature must have one form only.
+    """
     if text[-1] not in _LAST[len(text) % 4]:
         return None
     return a2b_base64(text.translate(_FROM_URL) + b"==")
 
 
 def is_signed(raw: bytes) -> bool:
-    """Whether the event ends as a signed one does. It says nothing about the signature."""
+    """Return whether the event has a signature, without verifying it."""
     return split(raw) is not None
 
 
 def unsigned_size(raw: bytes) -> int:
-    """How many bytes the event had before it was signed."""
+    """Return the size in bytes of the event before it was signed."""
     signed = split(raw)
     if signed is None:
         return len(raw)
@@ -121,7 +123,7 @@ def unsigned_size(raw: bytes) -> int:
 
 
 def redriven_for(raw: bytes, handler: str) -> bytes:
-    """The signed event for this handler alone, its signature untouched."""
+    """Return the signed event restricted to this handler; its signature stays valid."""
     if split(raw) is None:
         raise InvalidEvent("the event is not signed")
     return _without_redriven(raw)[:-1] + b',"redriven":"%b"}' % handler.encode()

@@ -1,7 +1,7 @@
-"""The thorough reader: for events in other than our own form, and for the reason of a refusal.
+"""The strict decoder: accepts all valid events, and gives the reason for a refusal.
 
-Other producers write spaces, nulls, extensions, `data_base64`, times in another zone. It is some
-ten times slower than the direct way in `codec.py`, and alone decides what is refused.
+Other producers write spaces, nulls, extensions, `data_base64`, or times in other zones. It is about
+ten times slower than the fast path in `codec.py`. Only this decoder refuses events.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _LEAP_SECOND = re.compile(r"(:\d\d:)60")
-# `\\ud83d` without its other half is JSON by its grammar (RFC 8259, 8.2), but no text
+# `\\ud83d` without its other half is valid JSON (RFC 8259, 8.2), but not valid text.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -37,14 +37,17 @@ _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read(raw: bytes) -> RawEvent:
-    """The event in `raw`; JSON null counts as absent. Raises InvalidEvent naming the attribute."""
+    """Return the event in `raw`; JSON null counts as absent.
+
+    Raises InvalidEvent that names the attribute.
+    """
     members = _members(raw)
-    _refuse_doubles(raw, members)
+    _refuse_duplicates(raw, members)
     values = {name: _value(name, value) for name, value in members.items() if name != "data"}
     _check_version(values.get("specversion"))
     for name in REQUIRED:
         if values.get(name) is None:
-            raise InvalidEvent(f"`{name}` is missing; every CloudEvent has one")
+            raise InvalidEvent(f"`{name}` is missing; every CloudEvent must have it")
     attributes: dict[str, Any] = {name: values.get(name) for name in (*REQUIRED, *OPTIONAL)}
     extensions = {name: value for name, value in values.items() if name not in CORE}
     event: RawEvent = Event(
@@ -60,9 +63,9 @@ def read(raw: bytes) -> RawEvent:
     return event
 
 
-def _whole(json_text: bytes) -> bytes:
-    """JSON with U+FFFD in place of each half of a character."""
-    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], json_text)
+def _without_surrogates(json_text: bytes) -> bytes:
+    """Return the JSON with U+FFFD for each lone surrogate."""
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], json_text)
 
 
 def _members(raw: bytes) -> Mapping[str, msgspec.Raw]:
@@ -73,36 +76,36 @@ def _members(raw: bytes) -> Mapping[str, msgspec.Raw]:
     except RecursionError:
         raise InvalidEvent("the event is nested too deeply to be read") from None
     except (msgspec.DecodeError, UnicodeError):
-        whole = _whole(raw)
-        if whole != raw:
-            _refuse_halves(raw)
-            return _members(whole)
+        repaired = _without_surrogates(raw)
+        if repaired != raw:
+            _refuse_surrogates(raw)
+            return _members(repaired)
         raise InvalidEvent("an event must be a JSON object; this is not valid JSON") from None
 
 
-def _refuse_halves(raw: bytes) -> None:
-    """Data may hold half a character, as of a text that was cut; an attribute may not."""
+def _refuse_surrogates(raw: bytes) -> None:
+    """Raise InvalidEvent for a lone surrogate in an attribute; data may have them."""
     for name, value in _pairs(raw):
         if name != "data" and isinstance(value, str) and _SURROGATE.search(value):
-            raise InvalidEvent(f"`{name}` must not hold half a character (a lone surrogate)")
+            raise InvalidEvent(f"`{name}` must not contain a lone surrogate")
 
 
-def _refuse_doubles(raw: bytes, members: Iterable[str]) -> None:
-    # a name inside data counts as well, so this only spares most events what comes next;
-    # nothing but a \u escape can spell a name in a second way
+def _refuse_duplicates(raw: bytes, members: Iterable[str]) -> None:
+    # A fast check that most events pass. It also counts names within data, and only a \u escape
+    # can spell a name differently.
     if b"\\u" not in raw and all(raw.count(b'"%b"' % name.encode()) < 2 for name in members):
         return
     names: set[str] = set()
     for name, _ in _pairs(raw):
         if name in names:
-            raise InvalidEvent(f"`{name}` is there twice; each attribute may be there once")
+            raise InvalidEvent(f"`{name}` occurs twice; each attribute may occur once only")
         names.add(name)
 
 
 def _pairs(raw: bytes) -> list[tuple[str, Any]]:
     text = raw.decode("utf-8", "replace")
     try:
-        # numbers stay text: their values do not matter here and an int can be too long to convert
+        # Numbers stay text, because an int can be too long to convert.
         pairs: list[tuple[str, Any]] = json.loads(
             text, strict=False, object_pairs_hook=list, parse_int=str, parse_float=str
         )
@@ -122,7 +125,7 @@ def _check_version(version: object) -> None:
     if version is None:
         raise InvalidEvent("`specversion` is missing; it must be '1.0'")
     if version != "1.0":
-        raise InvalidEvent("`specversion` must be the string '1.0'; no other version is understood")
+        raise InvalidEvent("`specversion` must be the string '1.0'; no other version is supported")
 
 
 def _time(text: object) -> datetime | None:
@@ -130,7 +133,7 @@ def _time(text: object) -> datetime | None:
         return None
     try:
         if isinstance(text, str) and _RFC3339.fullmatch(text):
-            # RFC 3339 has leap seconds, Python has not: the second before stands for it
+            # Python has no leap seconds; use the second before.
             text = _LEAP_SECOND.sub(r"\g<1>59", text)
             return msgspec.convert(text, datetime).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
@@ -142,13 +145,15 @@ def _data(data: msgspec.Raw | None, encoded: object) -> msgspec.Raw | bytes | No
     if encoded is None:
         return data
     if data is not None:
-        raise InvalidEvent("`data` and `data_base64` are both there; an event has one of them")
+        raise InvalidEvent(
+            "`data` and `data_base64` are both present; an event may have one of them"
+        )
     if not isinstance(encoded, str):
         raise InvalidEvent(f"`data_base64` must be a string, got {type(encoded).__name__}")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidEvent("`data_base64` is not base64 of RFC 4648") from None
+        raise InvalidEvent("`data_base64` is not valid base64 (RFC 4648)") from None
 
 
 def _extensions(values: dict[str, Any]) -> Extensions:

@@ -1,4 +1,4 @@
-"""The check of a whole envelope, for both directions of the wire."""
+"""Validation of an envelope, for encoding and decoding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from celeriac.event.extensions import NO_EXTENSIONS
 
 
 def validate(event: Event[Any]) -> None:
-    """Raises InvalidEvent at the first attribute that breaks CloudEvents 1.0. Skips the data."""
+    """Raise InvalidEvent for the first attribute that violates CloudEvents 1.0. Skips the data."""
     check_id(event.id)
     check_text("source", event.source)
     check_type(event.type)
@@ -59,7 +59,7 @@ def validate(event: Event[Any]) -> None:
 
 
 def _check_handlers(handlers: object) -> None:
-    # a str is a sequence too, of letters
+    # A str would be a sequence of letters.
     if not isinstance(handlers, tuple):
         raise InvalidEvent(f"`handlers` must be a tuple of names, got {type(handlers).__name__}")
     for handler in handlers:

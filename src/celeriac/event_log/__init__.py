@@ -1,3 +1,5 @@
+"""The event log: protocols, entries and their kinds."""
+
 from celeriac.event_log.async_event_log import AsyncEventLog, SyncLogAdapter
 from celeriac.event_log.clock_step import ClockStep
 from celeriac.event_log.event_log import (

@@ -1,4 +1,4 @@
-"""Appending for coroutines: what `aemit` needs of a log."""
+"""The part of an event log that `aemit` uses."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from celeriac.event_log.event_log import EntryKind, EventLog, Item
 
 
 class AsyncEventLog(Protocol):
-    """The appending half of EventLog, with the same promises, for any running event loop.
+    """The appending part of EventLog for coroutines, with the same guarantees.
 
-    Nothing blocks the loop. Raises redis.RedisError as it came; callers translate.
+    Never blocks the event loop. Raises redis.RedisError, which callers translate.
     """
 
     async def register_domains(self, domains: Iterable[str]) -> None:
-        """Puts domains into the set of domains. Idempotent."""
+        """Add domains to the set of domains. Idempotent."""
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> None:
-        """Appends one event, whole or not at all."""
+        """Append one event atomically."""
 
     async def append_many(self, items: Sequence[Item]) -> None:
-        """Appends events in their order; the first failure has `appended` set."""
+        """Append events in order; the first failure has the attribute `appended`."""
 
     async def append_delayed(
         self,
@@ -34,31 +34,31 @@ class AsyncEventLog(Protocol):
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        """Holds an event until its time."""
+        """Schedule a delayed event."""
 
     def note_emitted(self, types: Iterable[str]) -> None:
-        """Counts one event of each type as emitted. Never blocks, never raises."""
+        """Count one event of each type as emitted. Never blocks or raises."""
 
     async def close(self) -> None:
-        """Closes what was opened in the running event loop. Idempotent."""
+        """Close the connections of the running event loop. Idempotent."""
 
 
 class SyncLogAdapter:
-    """An AsyncLog on an EventLog that never waits, as the one in memory."""
+    """An AsyncEventLog over an EventLog that never blocks, such as the one in memory."""
 
     def __init__(self, event_log: EventLog) -> None:
-        self._log = event_log
+        self._event_log = event_log
 
     async def register_domains(self, domains: Iterable[str]) -> None:
-        self._log.register_domains(domains)
+        self._event_log.register_domains(domains)
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> None:
-        self._log.append(domain, body, kind, since_ms)
+        self._event_log.append(domain, body, kind, since_ms)
 
     async def append_many(self, items: Sequence[Item]) -> None:
-        self._log.append_many(items)
+        self._event_log.append_many(items)
 
     async def append_delayed(
         self,
@@ -69,10 +69,10 @@ class SyncLogAdapter:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        self._log.append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+        self._event_log.append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def note_emitted(self, types: Iterable[str]) -> None:
-        self._log.note_emitted(types)
+        self._event_log.note_emitted(types)
 
     async def close(self) -> None:
         return None

@@ -1,8 +1,8 @@
-"""How much a process may append to a bounded log before it asks again how full it is.
+"""Backpressure by credit: how many events a process may append before it checks the backlog again.
 
-A check at each append would be a second command beside the one XADD. So a process is granted a
-credit: a share of the room that there was when it last asked, for a second at most. The bound then
-holds within what all emitting processes together have as credit: see docs/adr.
+A check at each append would add a second command to the one XADD. Instead a process gets a credit
+that is valid for one second: a part of the free space at its last check. The backlog can exceed
+`max_backlog` at most by the credit of all emitting processes: see docs/adr.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from operator import itemgetter
 from celeriac.event_log.event_log import Item
 from celeriac.settings import Settings
 
-SHARE = 16  # of the room, so that so many processes together cannot pass the bound
-MOST_CREDIT = 1000
-FRESH_FOR = 1.0  # seconds
+FREE_SPACE_PARTS = 16  # a credit is one part, so that 16 processes cannot exceed the limit
+MAX_CREDIT = 1000
+CREDIT_LIFETIME = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a domain holds that is not finished: `events` of the handler that is furthest behind,
-    those postponed included. `handler` is empty where nobody is behind."""
+    """The uncompleted events of a domain's slowest handler, including delayed events.
+
+    `handler` is empty if no handler has a backlog.
+    """
 
     events: int
     handler: str = ""
@@ -32,78 +34,81 @@ class Backlog:
 
 @dataclass(slots=True)
 class _Credit:
-    left: int
+    remaining: int
     until: float
-    had_room: bool
+    had_spare: bool
 
 
 class CreditLimiter:
-    """The credits of one process, domain by domain. A race of threads lets pass one more each."""
+    """The credits of one process by domain. In a race, threads may append one event too many."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.most = most
+    def __init__(self, max_backlog: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_backlog = max_backlog
         self._clock = clock
         self._credits: dict[str, _Credit] = {}
 
-    def spend(self, domain: str, want: int = 1) -> int:
-        """How many of `want` events may be appended without asking; they are then counted."""
+    def use(self, domain: str, count: int = 1) -> int:
+        """Use up credit; return how many of `count` events may be appended without a check."""
         credit = self._credits.get(domain)
-        if credit is None or credit.left <= 0 or self._clock() >= credit.until:
+        if credit is None or credit.remaining <= 0 or self._clock() >= credit.until:
             return 0
-        spent = min(want, credit.left)
-        credit.left -= spent
-        return spent
+        used = min(count, credit.remaining)
+        credit.remaining -= used
+        return used
 
-    def had_room(self, domain: str) -> bool:
-        """Whether there was more room than was granted when it was last asked: one event may then
-        be appended ahead of the answer. False where it was never asked."""
+    def had_spare(self, domain: str) -> bool:
+        """Return whether the last check found more free space than its credit.
+
+        Then one event may be appended before the next check returns. False before the first check.
+        """
         credit = self._credits.get(domain)
-        return credit is not None and credit.had_room
+        return credit is not None and credit.had_spare
 
-    def learn(self, domain: str, backlog: int) -> bool:
-        """Grants anew by what was answered; whether there is room."""
-        room = self.most - backlog
-        credit = min(MOST_CREDIT, max(1, room // SHARE)) if room > 0 else 0
-        self._credits[domain] = _Credit(credit, self._clock() + FRESH_FOR, room > credit)
-        return room > 0
+    def refill(self, domain: str, backlog: int) -> bool:
+        """Set the credit from the backlog of a check; return whether there is free space."""
+        free = self.max_backlog - backlog
+        credit = min(MAX_CREDIT, max(1, free // FREE_SPACE_PARTS)) if free > 0 else 0
+        self._credits[domain] = _Credit(credit, self._clock() + CREDIT_LIFETIME, free > credit)
+        return free > 0
 
 
-def full_message(domain: str, backlog: Backlog, most: int) -> str:
-    """What happened, and the remedy."""
-    behind = f", of which {backlog.handler} is furthest behind" if backlog.handler else ""
+def full_message(domain: str, backlog: Backlog, max_backlog: int) -> str:
+    """Return the message of LogFull for a full domain."""
+    slowest = f" of the handler {backlog.handler}" if backlog.handler else ""
     return (
-        f"the log of {domain} is full: {backlog.events:,} unfinished events{behind}, and "
-        f"CELERIAC_MAX_BACKLOG is {most:,}; nothing was written. Let handlers catch up (`celeriac "
-        "lag`), remove one that nobody serves any more (`celeriac handlers remove`), or raise it"
+        f"the event log of {domain} is full: {backlog.events:,} uncompleted events{slowest}, and "
+        f"CELERIAC_MAX_BACKLOG is {max_backlog:,}; nothing was written. Wait until the handlers "
+        "catch up (`celeriac lag`), remove a handler that no worker serves (`celeriac handlers "
+        "remove`), or raise max_backlog"
     )
 
 
-def too_many_domains(domain: str, most: int) -> str:
-    """What happened, and the remedy."""
+def too_many_domains(domain: str, max_domains: int) -> str:
+    """Return the message of LogFull for a new domain beyond `max_domains`."""
     return (
-        f"The bus has {most:,} domains, which is its max_domains: the new domain {domain!r} was "
-        "refused, and nothing was written. Use a fixed word as the first segment of event types, "
-        f"or run `celeriac config set max_domains {2 * most}`"
+        f"The bus has {max_domains:,} domains, which is its max_domains: the new domain "
+        f"{domain!r} was refused, and nothing was written. Use a fixed word as the first segment "
+        f"of event types, or run `celeriac config set max_domains {2 * max_domains}`"
     )
 
 
 def waiting(settings: Settings) -> Iterator[float | None]:
-    """The pauses between looks at a full log, in seconds; None when no more is waited for."""
-    patience = settings.emit_timeout if settings.log_full == "block" else 0.0
-    deadline, pause = time.monotonic() + patience, 0.01
-    while (left := deadline - time.monotonic()) > 0:
-        yield min(pause, left)
+    """Yield the pauses between checks of a full event log, in seconds; None at the timeout."""
+    timeout = settings.emit_timeout if settings.log_full == "block" else 0.0
+    deadline, pause = time.monotonic() + timeout, 0.01
+    while (remaining := deadline - time.monotonic()) > 0:
+        yield min(pause, remaining)
         pause = min(pause * 1.5, 0.25)
     yield None
 
 
-def affordable(bound: CreditLimiter, items: Sequence[Item], start: int) -> int:
-    """Spends for the items from `start` on, in their order; returns where the credit ends."""
+def credited_end(limiter: CreditLimiter, items: Sequence[Item], start: int) -> int:
+    """Use up credit for the items from `start`, in order; return the index at which it ends."""
     end = start
     for domain, run in groupby(islice(items, start, None), key=itemgetter(0)):
-        want = sum(1 for _ in run)
-        spent = bound.spend(domain, want)
-        end += spent
-        if spent < want:
+        count = sum(1 for _ in run)
+        used = limiter.use(domain, count)
+        end += used
+        if used < count:
             break
     return end

@@ -1,41 +1,41 @@
-"""Steps back of the server's clock: what doctor names, and how they are noticed in memory."""
+"""Backward steps of the server's clock: their record, and their detection in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-TOLERANCE_MS = 1000  # as in ledger/lua/_clock.lua
+TOLERANCE_MS = 1000  # as in lua/_clock.lua
 
 
 @dataclass(frozen=True, slots=True)
 class ClockStep:
-    """The server's clock was set back by `ms`; that was seen at `at_ms` by the clock since then."""
+    """A step of the server's clock back by `ms`, observed at `at_ms` by the new clock."""
 
     ms: int
     at_ms: int
 
 
 class ClockSteps:
-    """The last look of each handler, and the last step that it saw."""
+    """The last observed time of each handler, and its last backward step."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
         self.steps: dict[str, ClockStep] = {}
 
-    def note(self, who: str, now_ms: int) -> int:
-        """Return by how many ms the clock stepped back since the last look; 0 if it did not."""
-        step = self._seen.get(who, 0) - now_ms
+    def observe(self, handler: str, now_ms: int) -> int:
+        """Return how far, in ms, the clock stepped back since the last call; 0 if it did not."""
+        step = self._seen.get(handler, 0) - now_ms
         if abs(step) >= TOLERANCE_MS:
-            self._seen[who] = now_ms
+            self._seen[handler] = now_ms
         if step < TOLERANCE_MS:
             return 0
-        self.steps[who] = ClockStep(step, now_ms)
+        self.steps[handler] = ClockStep(step, now_ms)
         return step
 
 
 def latest_step(stored: Mapping[bytes, bytes]) -> ClockStep | None:
-    """From the hash that _clock.lua writes; None where the clock never stepped back."""
+    """Return the latest step in the hash that _clock.lua writes; None without a step."""
     steps = []
     for value in stored.values():
         match value.split(b" "):

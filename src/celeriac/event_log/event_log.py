@@ -21,17 +21,17 @@ class EntryKind(Enum):
     """What is known about duplicates of an entry. The value is the name of its one field."""
 
     MADE = "made"  # `emit` made the id, and appended the event at its first try
-    GIVEN = "given"  # the id was given, and registered when the event was appended
-    FOREIGN = "event"  # anything else, as what foreign producers append
-    REDRIVEN = "redriven"  # a redriven event whose entry was trimmed, appended once more
+    GIVEN = "given"  # the producer gave the id; it is registered when the event is appended
+    FOREIGN = "event"  # any other event, such as those of foreign producers
+    REDRIVEN = "redriven"  # a redriven event whose entry was trimmed, appended again
 
 
-# The domain, the event, what is known about its id, and `since_ms` of EventLog.append.
+# The domain, the event, and `kind` and `since_ms` of EventLog.append.
 Item = tuple[str, bytes, EntryKind, int]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One entry of a domain's log. `id` is `<ms>-<sequence>`; `body` is None if it has no event."""
+    """An entry of an event log. `id` is `<ms>-<sequence>`; `body` is None without an event."""
 
     id: str
     body: bytes | None
@@ -39,19 +39,19 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def time_ms(self) -> int:
-        """When it entered the log, by the server's clock."""
+        """When the entry was appended, by the server's clock."""
         return entry_time_ms(self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupInfo:
-    """Where one handler stands in one domain's log.
+    """The position of one handler in one domain's event log.
 
-    `pending` counts all that it was given and has not finished; `lag` all that it was not given
-    yet, and `read` all entries that the log had up to where it stands (each None if the server
-    cannot tell without counting). `holders` counts the former by owner, those in open chunks
-    included. `chunks` are the open chunks in the order of the log, read after the position. No
-    entry before `oldest_pending` is unfinished.
+    `pending` counts fetched entries that are not completed, `lag` the entries that are not fetched,
+    and `read` the entries up to the position. `lag` and `read` are None if the server cannot
+    determine them without counting. `holders` counts the pending entries by owner, including those
+    in open chunks. `chunks` are the open chunks in order, read after the position. All entries
+    before `oldest_pending` are completed.
     """
 
     handler: str
@@ -66,12 +66,12 @@ class GroupInfo:
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """How large one domain's log is, and was.
+    """The size of one domain's event log.
 
-    `length` is what lies in it, `appended` all entries that it ever had, `postponed` what waits to
-    enter it. `emitted` counts by type what emitters told: it lags by about a second, has nothing
-    of what foreign producers append, and counts a type beyond the first thousand as `other`.
-    `newest` is the last entry id that the server gave.
+    `length` is the number of entries, `appended` that of all entries ever appended, `postponed`
+    that of delayed events. `emitted` counts events by type, as reported by emitters: it lags by
+    about a second, does not include foreign producers, and counts types after the first thousand as
+    `other`. `newest` is the last entry id.
     """
 
     domain: str
@@ -84,12 +84,14 @@ class StreamStats:
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What a trim removed: `entries` of the log and dead `letters`. `left` entries are in the log
-    still; `more` says that it should be called again soon."""
+    """The result of a trim: the removed entries and dead letters, and the remaining entries.
+
+    `more` is True if trim should be called again soon.
+    """
 
     entries: int = 0
-    letters: int = 0
-    left: int = 0
+    dead_letters: int = 0
+    remaining: int = 0
     more: bool = False
 
 
@@ -97,9 +99,8 @@ _KINDS = {kind.value.encode(): kind for kind in EntryKind}
 
 
 def read_entry(id: bytes, fields: Any) -> Entry:
-    """Return the entry of this id, by its fields as the server answers: a mapping, or a list of
-    names and values in turns."""
-    # So are nearly all. A fetch reads a thousand.
+    """Return the entry with this id and these fields: a mapping, or a flat list."""
+    # The common case first, because a fetch reads a thousand entries.
     if type(fields) is list and len(fields) == 2 and (kind := _KINDS.get(fields[0])):
         return Entry(id.decode(), fields[1], kind)
     return Entry(id.decode(), *_read_fields(fields))
@@ -118,45 +119,46 @@ def _read_fields(fields: Any) -> tuple[bytes | None, EntryKind]:
 
 
 def tried_at(ms: int, items: Sequence[Item]) -> list[Item]:
-    """Return the same events after a try at `ms` whose answer was lost: they may be in the log.
+    """Return the items after an append at `ms` whose reply was lost, so that they may be appended.
 
-    Those of kind GIVEN were registered by that try, if it arrived.
+    If that append arrived, it registered those of kind GIVEN.
     """
     made = EntryKind.MADE
     return [(*item[:3], (item[3] or ms) if item[2] is made else item[3]) for item in items]
 
 
 def time_ms() -> int:
-    """Return this process' time in ms since the epoch."""
+    """Return the time of this process in ms since the epoch."""
     return int(time.time() * 1000)
 
 
 def entry_time_ms(entry: str) -> int:
+    """Return the time in an entry id, in ms since the epoch."""
     return int(entry.partition("-")[0])
 
 
 def is_entry(text: str) -> bool:
-    """Whether it is the id of an entry at all: what comes from outside may be anything."""
+    """Return whether the text is a valid entry id."""
     ms, _, sequence = text.partition("-")
     digits = ms + sequence
     return bool(ms and sequence) and digits.isascii() and digits.isdigit() and len(text) <= 41
 
 
 def entry_key(entry: str) -> tuple[int, int]:
-    """For comparing ids: `10-2` comes before `10-10`."""
+    """Return a sort key of an entry id: `10-2` comes before `10-10`."""
     ms, _, sequence = entry.partition("-")
     return int(ms), int(sequence or 0)
 
 
 def next_id(entry: str) -> str:
-    """The smallest id that is larger."""
+    """Return the next larger entry id."""
     ms, sequence = entry_key(entry)
     return f"{ms}-{sequence + 1}" if sequence < 2**64 - 1 else f"{ms + 1}-0"
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """What a server deletes when it is full, and how many keys it has deleted since its start."""
+    """A server's `maxmemory-policy`, and the number of keys it has evicted since its start."""
 
     server: str
     policy: str
@@ -164,48 +166,47 @@ class Eviction:
 
 
 class EventLog(Protocol):
-    """Appending and reading. Every method blocks for at most the time the client was opened with.
+    """Appending to event logs and reading them. Methods block up to the timeout of the client.
 
-    Where Redis cannot be reached, methods raise redis.RedisError as it came; callers translate.
-    `bus` has the settings that the whole bus shares.
+    If Redis is unreachable, methods raise redis.RedisError, which callers translate. `bus` are the
+    settings of the bus.
     """
 
     bus: BusSettings
 
     def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
-        """Puts domains into the set of domains. Idempotent.
+        """Add domains to the set of domains. Idempotent.
 
-        Raises LogFull for a new domain where the bus has `max_domains`; with `bounded=False`, as
-        for those that a handler names, it does not.
+        Raises LogFull for a new domain if the bus has `max_domains` domains, unless
+        `bounded=False`, as for the domains of handlers.
         """
         ...
 
     def domains(self) -> frozenset[str]:
-        """Every domain that was announced."""
+        """Return every registered domain."""
         ...
 
     def discover(self) -> frozenset[str]:
-        """Announces logs that foreign producers began without announcing; returns those. Scans."""
+        """Register the streams that foreign producers created; return their domains. Scans."""
         ...
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> str:
-        """Appends one event, whole or not at all; returns its entry id.
+        """Append one event atomically; return its entry id.
 
-        An event of kind GIVEN, and one that may be in the log already, is appended once within
-        `dedup_window`: a repetition writes nothing and returns the entry of the first. `since_ms`
-        says, by this process' clock, since when it may be there, 0 that it cannot be: with MADE it
-        is the time of the first try, whose answer was lost; with GIVEN the time at which `emit`
-        made the id.
+        An event of kind GIVEN, or one that may be in the event log already, is appended once
+        within `dedup_window`: a repetition writes nothing and returns the first entry. `since_ms`
+        is the time, by the clock of this process, since when the event may be in the event log; 0
+        if it cannot be. With MADE it is the time of the first append, whose reply was lost; with
+        GIVEN the time when `emit` made the id.
         """
         ...
 
     def append_many(self, items: Sequence[Item]) -> int:
-        """Appends events in their order, in one round trip, each whole or not at all.
+        """Append events in order in one round trip, each atomically; return their number.
 
-        Returns how many were appended, counted from the first; raises the first failure with
-        attribute `appended` set to that count.
+        Raises the first failure with the attribute `appended`, the number of events before it.
         """
         ...
 
@@ -218,21 +219,23 @@ class EventLog(Protocol):
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
-        """Holds an event until its time; returns the time in ms. Unless it is FOREIGN, it then
-        enters the log as one of kind GIVEN does."""
+        """Schedule a delayed event; return its time in ms.
+
+        At that time it is appended like an event of kind GIVEN, unless it is FOREIGN.
+        """
         ...
 
-    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
-        """Appends up to `most` postponed events whose time has come.
+    def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
+        """Append up to `count` delayed events whose time has come.
 
-        Returns how many, and the time in ms of the next one.
+        Return their number, and the time in ms of the next delayed event.
         """
         ...
 
     def enqueue_due_many(
-        self, domains: Sequence[str], most: int = 1000
+        self, domains: Sequence[str], count: int = 1000
     ) -> list[tuple[int, int | None]]:
-        """`enqueue_due` for each of the domains, in one round trip for all."""
+        """Run `enqueue_due` for each of the domains, in one round trip."""
         ...
 
     def read(
@@ -244,15 +247,22 @@ class EventLog(Protocol):
         count: int = 1000,
         newest_first: bool = False,
     ) -> list[Entry]:
-        """Entries from `start` to `end`, both included; `(id` excludes."""
+        """Return the entries from `start` to `end`, both inclusive; `(id` is exclusive."""
+        ...
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        """Return the entries after each (domain, entry, count), at most `count`, in one round trip.
+
+        None for a domain whose cluster node is unreachable.
+        """
         ...
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
-        """The entry under which each event key is registered (see `append`), in order."""
+        """Return the entry registered for each event key (see `append`), in order."""
         ...
 
     def length(self, domain: str) -> int:
-        """Entries in the log, finished ones that were not trimmed yet included."""
+        """Return the number of entries, including completed ones that are not trimmed."""
         ...
 
     def note_emitted(self, types: Iterable[str]) -> None:
@@ -260,81 +270,80 @@ class EventLog(Protocol):
         ...
 
     def stream_stats(self, domains: Sequence[str]) -> list[StreamStats]:
-        """How large each log is, in order; in one round trip for all."""
+        """Return the size of each event log, in order; in one round trip."""
         ...
 
     def postponed(self, domain: str) -> int:
-        """How many events are held until their time."""
+        """Return the number of delayed events."""
         ...
 
     def upcoming(
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
-        """Events held until their time, as (time in ms, body), the next one first."""
+        """Return delayed events as (time in ms, body), the next one first."""
         ...
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
-        """Removes what is finished for every group and over the retention.
+        """Remove entries that every group has completed and that exceed the retention.
 
-        Returns how many entries and how many dead letters went.
+        Return the numbers of removed entries and removed dead letters.
         """
         ...
 
     def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
-        """`trim` for each of the domains, in as many round trips as the longest of them takes.
+        """Run `trim` for each of the domains, in as many round trips as the largest needs.
 
         Removes a bounded number of entries: see `Trimmed.more`.
         """
         ...
 
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
-        """Remove a domain that holds nothing and to which nothing was emitted for `silent_ms`.
+        """Remove an empty domain, with its groups, if nothing was emitted for `silent_ms`.
 
-        False if it holds anything: an entry, a delivery, a postponed event, a dead letter, or an
-        operator's action within `dead_retention`. Its groups go with it.
+        Return False if it has an entry, a delivery, a delayed event, a dead letter, or an
+        operator's action within `dead_retention`.
         """
         ...
 
     def forgotten(self) -> frozenset[str]:
-        """The domains that were removed because they were empty, and have not come back."""
+        """Return the domains that were removed as empty and not registered since."""
         ...
 
     def join(self, domain: str, handler: str, start: str) -> bool:
-        """Makes the handler's group from after entry `start` (`0`: the first, `$`: the newest).
+        """Create the handler's group after entry `start` (`0`: before the first, `$`: the newest).
 
-        False if it was there. Makes the log where there is none.
+        Return False if it exists. Creates the stream if it is missing.
         """
         ...
 
     def leave(self, domain: str, handler: str) -> bool:
-        """Destroys the handler's group and all that was pending in it. False if there was none."""
+        """Destroy the handler's group with its pending entries; return False if it is missing."""
         ...
 
-    def tidy(self, domain: str) -> int:
-        """Forgets workers long gone that hold nothing in any group; returns how many."""
+    def remove_idle_consumers(self, domain: str) -> int:
+        """Remove consumers of stopped workers without pending entries; return their number."""
         ...
 
     def groups(self, domain: str) -> list[GroupInfo]:
-        """Every group on the domain's log."""
+        """Return every group on the domain's stream."""
         ...
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
-        """Blocks until an entry newer than `seen[domain]` comes or something falls due at once
-        (`seen["wakeup <domain>"]`), and no longer than `seconds`.
+        """Wait for an entry after `seen[domain]` or a notification on the wakeup stream
+        (`seen["wakeup <domain>"]`), at most `seconds`.
 
-        Returns `seen` with the newest known ids put in.
+        Return `seen`, updated with the newest ids.
         """
         ...
 
     def reconnect(self) -> None:
-        """Make `wait` use a new connection: the server became a replica, and keeps the old one."""
+        """Make `wait` use a new connection, after the server became a replica."""
         ...
 
     def clock_step(self, domain: str) -> ClockStep | None:
-        """The last time that the server's clock stepped back, as the workers of the domain saw
-        it; None if it never did."""
+        """Return the last backward step of the server's clock that workers observed, if any."""
         ...
 
     def evictions(self) -> list[Eviction]:
-        """What each server does when it is full; nothing where this user may not ask."""
+        """Return the eviction policy of each server; empty if the ACL forbids reading it."""
         ...

@@ -1,4 +1,4 @@
-"""An open chunk, as it is stored: an interval of the event log that one worker holds."""
+"""An open chunk: an interval of the event log that one worker has leased."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _OWNERS = ("queued:", "running:")
 
 
 class OpenChunk(msgspec.Struct, frozen=True):
-    """The entries after `after`, up to and with `upto`, `count` of them when they were fetched.
+    """The entries after `after` up to and including `upto`; `count` is their number when fetched.
+
+    A sparse chunk has only the entries in `entries`.
 
     `owner` is `queued:<worker>` or `running:<worker>`; its lease began at `renewed_ms` by the
     server's clock.
@@ -25,10 +27,12 @@ class OpenChunk(msgspec.Struct, frozen=True):
     count: int
     owner: str
     renewed_ms: int
+    entries: tuple[str, ...] = ()
 
     def has(self, entry: str) -> bool:
-        """Whether the entry is left in the chunk."""
-        return entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+        """Return whether the entry is in the chunk."""
+        is_within = entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+        return is_within and (not self.entries or entry in self.entries)
 
     @property
     def worker(self) -> str:
@@ -36,32 +40,36 @@ class OpenChunk(msgspec.Struct, frozen=True):
 
     @property
     def is_running(self) -> bool:
-        """Whether a process began it. Which of its entries runs is not recorded."""
+        """Whether a process runs it. Which of its entries runs is not recorded."""
         return self.owner.startswith("running:")
 
 
 def parse_chunk(id: str, stored: bytes) -> OpenChunk:
-    """From `after upto count owner renewed`. Raises ValueError for anything else."""
-    after, upto, count, owner, renewed = stored.decode().split(" ")
-    if not (is_entry(after) and is_entry(upto) and owner.startswith(_OWNERS)):
-        raise ValueError("is no open chunk")
-    return OpenChunk(id, after, upto, int(count), owner, int(renewed))
+    """Return the chunk of `after upto count owner renewed entry…`. Raises ValueError."""
+    after, upto, count, owner, renewed, *entries = stored.decode().split(" ")
+    if not (all(map(is_entry, (after, upto, *entries))) and owner.startswith(_OWNERS)):
+        raise ValueError("is not an open chunk")
+    return OpenChunk(id, after, upto, int(count), owner, int(renewed), tuple(entries))
 
 
 def chunks_by_id(stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
-    """Return the fields of the hash without that of the id '', which a script leaves for the next
-    one of its transaction, and for longer where the server did not know that one."""
+    """Return the fields of the hash without the id ''.
+
+    A script leaves that field for the next script of its transaction. It remains if the server did
+    not have that script.
+    """
     return {id: value for id, value in stored.items() if id}
 
 
 def in_log_order(chunks: Iterable[OpenChunk]) -> list[OpenChunk]:
+    """Return the chunks in the order of the event log."""
     return sorted(chunks, key=lambda chunk: entry_key(chunk.after))
 
 
 def parse_chunks(stored: Mapping[bytes, bytes]) -> list[OpenChunk]:
-    """From the hash of open chunks, in the order of the log; without what is none."""
-    found = []
+    """Return the valid chunks of the hash, in the order of the event log."""
+    chunks = []
     for id, value in stored.items():
         with suppress(ValueError):
-            found.append(parse_chunk(id.decode(), value))
-    return in_log_order(found)
+            chunks.append(parse_chunk(id.decode(), value))
+    return in_log_order(chunks)

@@ -30,7 +30,7 @@ class Admission:
         """
         if handler.signed and self.verified.get(entry) != (event.source, event.type):
             self.guard.verify(body, event, self.domain)
-        return self.guard.open(event) if is_encrypted(event) else event
+        return self.guard.decrypt(event) if is_encrypted(event) else event
 
     def shown(self, error: BaseException, bodies: Iterable[bytes | None]) -> BaseException:
         """The error without the sensitive values of these events. Of an event that came encrypted
@@ -38,4 +38,4 @@ class Admission:
         if isinstance(error, (UntrustedEvent, EncryptionError)):
             # they tell nothing of the data, and nothing is opened for them
             return error
-        return masked_error(error, bodies, self.sensitive, self.guard.open)
+        return masked_error(error, bodies, self.sensitive, self.guard.decrypt)

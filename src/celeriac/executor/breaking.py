@@ -43,7 +43,7 @@ class Breaking:
         """Tells what is to be told; False where the rest of the chunk must not run."""
         if self._failures or time.monotonic() - self._told_at >= TELL_AFTER:
             self.flush()
-        return self.circuit.flows
+        return self.circuit.allows_runs
 
     def flush(self) -> None:
         """Tells the rest. A trial that came to nothing is told as well, so that another follows."""

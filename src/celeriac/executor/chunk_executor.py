@@ -11,7 +11,7 @@ import redis
 
 from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import ChunkRequest, new_chunk_id
-from celeriac.delivery.fetch_size import DRAIN, FetchSize
+from celeriac.delivery.fetch_size import DRAIN, UNMEASURED, FetchSize
 from celeriac.event_log import Entry
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
@@ -24,6 +24,8 @@ LONE_DRAIN = 0.5
 # A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
 # handler that has become slow: the rest is given back, and runs one by one.
 LONGEST_CHUNK = 1.0
+# The same for a chunk that may be the first one of its handler: see fetch_size.UNMEASURED.
+FIRST_CHUNK = 0.1
 STILL_SLOW = 1.0  # seconds after that in which dispatchers see the new run time
 
 
@@ -128,14 +130,17 @@ class ChunkExecutor:
         if slow_for < STILL_SLOW and running.wants_several():
             running.give_back()
             return False
+        is_measured, began = self.process.run_time_us(handler) > 0, time.monotonic()
+        is_first = not is_measured and len(running.entries) <= UNMEASURED
         try:
-            ended = running.run(LONGEST_CHUNK)
+            ended = running.run(min(FIRST_CHUNK, LONGEST_CHUNK) if is_first else LONGEST_CHUNK)
         except BaseException:
             # The process is told to end: what is done must not run again, the rest runs elsewhere.
             running.give_back()
             raise
         if not ended and not running.lost:
-            self._slow_at[handler.id] = time.monotonic()
+            if time.monotonic() - began >= LONGEST_CHUNK:
+                self._slow_at[handler.id] = time.monotonic()
             running.give_back()
         return ended
 

@@ -52,7 +52,7 @@ class Executor:
         """
         group = handler.group(domain)
         breaking = self._breaking(handler)
-        if breaking is not None and not breaking.circuit.flows:
+        if breaking is not None and not breaking.circuit.allows_runs:
             # Its events stay queued as they are; the dispatcher that holds them gives them back.
             return Report(pairs=len(pairs))
         sure_at = time.monotonic()

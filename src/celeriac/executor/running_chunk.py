@@ -61,7 +61,7 @@ class RunningChunk:
         self.process, self.handler, self.group, self.id = process, handler, group, chunk
         self.lost = False
         self.wanted = 0
-        self._entries, self._sure_at, self._report = entries, sure_at, report
+        self.entries, self._sure_at, self._report = entries, sure_at, report
         # Places of the first entry that was not decided upon, and of the first not reported.
         self._next = self._reported = 0
         self._unreported, self._uncounted = Unreported(), Uncounted()
@@ -91,7 +91,7 @@ class RunningChunk:
 
     def wants_several(self) -> bool:
         """Whether more than one entry is to be run."""
-        return sum(isinstance(self._filter.look(one), EventHeader) for one in self._entries) > 1
+        return sum(isinstance(self._filter.look(one), EventHeader) for one in self.entries) > 1
 
     def run(self, longest: float) -> bool:
         """Run the entries in their order. False where the chunk was lost, and where it took so many
@@ -106,7 +106,7 @@ class RunningChunk:
             self.process.sources.add(self.group.domain, self._sources)
 
     def _run_events(self, ends_at: float) -> bool:
-        entries, count = self._entries, len(self._entries)
+        entries, count = self.entries, len(self.entries)
         call, enter, look_at = self._work.call, self.process.at_hand.enter, -math.inf
         while self._next < count:
             entry = entries[self._next]
@@ -134,14 +134,14 @@ class RunningChunk:
         return not self.lost
 
     def _run_batches(self, size: int, ends_at: float) -> bool:
-        count = len(self._entries)
+        count = len(self.entries)
         while self._next < count:
             read: list[tuple[Entry, Read]] = []
             events: list[Event[Any]] = []
             first = last = self._next
             for place in range(self._next, count):
-                found = self._read(self._entries[place])
-                read.append((self._entries[place], found))
+                found = self._read(self.entries[place])
+                read.append((self.entries[place], found))
                 if type(found) is Event:
                     first = first if events else place
                     last = place
@@ -231,7 +231,7 @@ class RunningChunk:
     def _renew(self, now: float) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         if self.process.persist(lambda: chunks.renew(worker, self.group, [self.id])):
-            self._lose(len(self._entries) - self._reported)
+            self._lose(len(self.entries) - self._reported)
         self._sure_at = now
 
     def complete(self, request: ChunkRequest | None) -> Fetched | None:
@@ -247,7 +247,7 @@ class RunningChunk:
     def give_back(self) -> None:
         """Report what was decided upon; the rest becomes pending and due at once."""
         self._report_all()
-        left = len(self._entries) - self._next
+        left = len(self.entries) - self._next
         self._report.pairs += left
         if left and not self.lost:
             self._requeue(self.id)
@@ -263,7 +263,7 @@ class RunningChunk:
         done, worker = self._next - self._reported, self.process.worker
         if done and not self.lost:
             unreported, now_ms = self._take_unreported()
-            until = self._entries[self._next - 1].id
+            until = self.entries[self._next - 1].id
             self._begin_progress(unreported.progress(until, done, worker, now_ms))
 
     def _begin_progress(self, progress: ChunkProgress) -> None:
@@ -297,7 +297,7 @@ class RunningChunk:
         unreported, now_ms = self._take_unreported()
         uncounted, self._uncounted = self._uncounted, Uncounted()
         self._count_at = time.monotonic() + COUNT_AFTER
-        until = self._entries[self._next - 1].id
+        until = self.entries[self._next - 1].id
         mean_us, self._mean_us = self._mean_us, 0
         return unreported.completion(until, done, worker, now_ms, mean_us, uncounted)
 
@@ -350,7 +350,7 @@ class RunningChunk:
 
     def _lose(self, entries: int) -> None:
         self.lost = True
-        last = self._entries[max(self._reported - 1, 0)].id
+        last = self.entries[max(self._reported - 1, 0)].id
         self._report.lost.append(last)
         logger.warning(
             "%s: chunk %s was no longer held when %d of its entries up to %s were reported; "

@@ -1,4 +1,4 @@
-"""What `explain` answers with. Every value is frozen, and `msgspec.json.encode` takes it."""
+"""The answers of `explain`: frozen values that `msgspec.json.encode` accepts."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import msgspec
 from celeriac.tracking import DeliveryState
 
 
-class Verdict(StrEnum):
+class CheckResult(StrEnum):
     PASSED = "passed"
-    FAILED = "failed"  # it stops here until someone acts
-    WAITING = "waiting"  # it goes on by itself
-    UNKNOWN = "unknown"  # what would decide is no longer stored, or is not readable from here
+    FAILED = "failed"  # the event stops here until someone acts
+    WAITING = "waiting"  # the event continues without an action
+    UNKNOWN = "unknown"  # the deciding fact is no longer stored, or cannot be read from here
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `remedy` is the command, or the change of code, that changes the verdict."""
+    """One check. `remedy` is the command, or the change of code, that changes the result."""
 
     name: str
-    verdict: Verdict
+    result: CheckResult
     text: str
     remedy: str = ""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The checks of one event and one handler, in order. `deciding` is the index of the one that
-    decides; `state` is None where the handler has no part in the event."""
+    """The checks of one event and one handler, in order.
+
+    `deciding` is the index of the deciding check. `state` is None if the handler is not expected to
+    get the event.
+    """
 
     id: str
     handler: str
@@ -47,16 +50,16 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def passed(name: str, text: str) -> Check:
-    return Check(name=name, verdict=Verdict.PASSED, text=text)
+    return Check(name=name, result=CheckResult.PASSED, text=text)
 
 
 def failed(name: str, text: str, remedy: str = "") -> Check:
-    return Check(name=name, verdict=Verdict.FAILED, text=text, remedy=remedy)
+    return Check(name=name, result=CheckResult.FAILED, text=text, remedy=remedy)
 
 
 def waiting(name: str, text: str, remedy: str = "") -> Check:
-    return Check(name=name, verdict=Verdict.WAITING, text=text, remedy=remedy)
+    return Check(name=name, result=CheckResult.WAITING, text=text, remedy=remedy)
 
 
 def unknown(name: str, text: str, remedy: str = "") -> Check:
-    return Check(name=name, verdict=Verdict.UNKNOWN, text=text, remedy=remedy)
+    return Check(name=name, result=CheckResult.UNKNOWN, text=text, remedy=remedy)

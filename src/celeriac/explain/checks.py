@@ -1,10 +1,10 @@
-"""The ordered checks from "was it emitted" to "processed". Pure."""
+"""The ordered checks, from "was it emitted" to "processed"."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celeriac.explain.answer import Check, Explanation, Verdict
+from celeriac.explain.answer import Check, CheckResult, Explanation
 from celeriac.explain.fact import Facts
 from celeriac.explain.outcome import outcome_checks
 from celeriac.explain.progress import progress_checks, readiness_checks
@@ -13,11 +13,13 @@ from celeriac.tracking import UNFINISHED, DeliveryState
 
 
 def explain(facts: Facts) -> Explanation:
-    """Return the checks in their order, with the deciding one: the first that is not passed, or the
-    last. Nothing is checked after one that failed because the event does not reach the handler."""
+    """Return the checks in order, and the deciding one: the first that did not pass, or the last.
+
+    After a failed check that keeps the event from reaching the handler, there are no more checks.
+    """
     checks = tuple(_checks(facts))
     deciding = next(
-        (n for n, check in enumerate(checks) if check.verdict is not Verdict.PASSED),
+        (n for n, check in enumerate(checks) if check.result is not CheckResult.PASSED),
         len(checks) - 1,
     )
     event = facts.event
@@ -39,7 +41,7 @@ def explain(facts: Facts) -> Explanation:
 def _checks(facts: Facts) -> Iterator[Check]:
     for check in reach_checks(facts):
         yield check
-        if check.verdict is Verdict.FAILED:
+        if check.result is CheckResult.FAILED:
             return
     if facts.event is None and facts.state is None:
         return

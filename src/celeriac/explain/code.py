@@ -1,4 +1,4 @@
-"""What the code of a handler makes of an event, before it runs: `when=`, signature and key."""
+"""The checks that a handler's code makes before it runs: `when=`, signature and key."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from celeriac.security import EventSecurity
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """Each is True, a text that says why not, or None where it does not apply."""
+class CodeResults:
+    """The results of these checks: True, the reason for a rejection, or None if not applicable."""
 
     when: bool | str | None = None
     signature: bool | str | None = None
@@ -25,54 +25,56 @@ class Judgement:
     contract: bool | str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """The same as fields of Facts."""
+        """Return the results as fields of Facts."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A handler as the code has it, with the keys of its service."""
+    """The code of a handler, with the keys of its service."""
 
     handler: Handler
     guard: EventSecurity
 
     def record(self) -> HandlerRecord:
-        """The handler as its worker would register it, without the domains it takes part in."""
-        one = self.handler
+        """Return the record that a worker would register, without subscribed domains."""
+        handler = self.handler
         return HandlerRecord(
-            id=one.id,
-            service=one.service,
-            patterns=one.patterns,
-            queue=one.queue,
-            ordered=one.ordered,
-            when=one.when is not None,
-            options=one.options(),
-            doc=one.doc,
+            id=handler.id,
+            service=handler.service,
+            patterns=handler.patterns,
+            queue=handler.queue,
+            ordered=handler.ordered,
+            when=handler.when is not None,
+            options=handler.describe_options(),
+            doc=handler.doc,
         )
 
-    def judge(self, body: bytes, event: RawEvent) -> Judgement:
-        """Run the checks that the executor makes before the handler. Runs `when=`, not the
-        handler."""
+    def judge(self, body: bytes, event: RawEvent) -> CodeResults:
+        """Run the checks that the executor makes before the handler.
+
+        Runs `when=`, but not the handler.
+        """
         signature: bool | str | None = None
         if self.handler.signed:
             signature = _reason(lambda: self.guard.verify(body, event, event.domain))
         key: bool | str | None = None
         if is_encrypted(event):
             try:
-                event, key = self.guard.open(event), True
+                event, key = self.guard.decrypt(event), True
             except CeleriacError as error:
-                return Judgement(signature=signature, key=str(error))
+                return CodeResults(signature=signature, key=str(error))
         try:
             read_data(event, self.handler.data_type)
         except ContractTooNew as error:
-            return Judgement(signature=signature, key=key, contract=str(error))
+            return CodeResults(signature=signature, key=key, contract=str(error))
         except InvalidData as error:
-            return Judgement(signature=signature, key=key, data=str(error))
-        return Judgement(self._when(event), signature, key, data=True)
+            return CodeResults(signature=signature, key=key, data=str(error))
+        return CodeResults(self._when(event), signature, key, data=True)
 
     def _when(self, event: RawEvent) -> bool | str | None:
         when = self.handler.when
-        if isinstance(when, ShareFilter):  # the share is a check of its own
+        if isinstance(when, ShareFilter):  # the share is a separate check
             when = when.when
         if when is None:
             return None
@@ -81,7 +83,7 @@ class Code:
         except CeleriacError as error:
             return str(error)
         except Exception as error:
-            # Its message may hold data.
+            # The message can hold data.
             return f"when= raised {type(error).__name__}"
 
 

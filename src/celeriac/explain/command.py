@@ -1,4 +1,4 @@
-"""Commands that change a verdict. Pure."""
+"""Commands that change the result of a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celeriac.explain.fact import Facts
 
 
 def replay(facts: Facts) -> str:
-    """Runs the event through the handler again, with the others of its type in its millisecond."""
+    """Return the command that replays the event, and others of its type in the same millisecond."""
     if facts.time_ms is None:
         return ""
     first, last = _iso(facts.time_ms), _iso(facts.time_ms + 1)
@@ -21,8 +21,8 @@ def resume(handler: str) -> str:
     return f"celeriac handlers resume {handler}"
 
 
-def redrive(domain: str, letter: str) -> str:
-    return f"celeriac dead redrive {domain}/{letter}"
+def redrive(domain: str, id: str) -> str:
+    return f"celeriac dead redrive {domain}/{id}"
 
 
 def emit_for(handler: str, type_: str) -> str:

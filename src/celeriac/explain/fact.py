@@ -1,4 +1,4 @@
-"""The facts that the checks judge: what is stored about one event and one handler."""
+"""The facts that the checks read: the stored state of one event and one handler."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from celeriac.tracking import DeliveryState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Another delivery of the same handler. `subject` is that of its event; `state` is None where
-    it is no longer stored."""
+    """Another delivery of the same handler.
+
+    `subject` is that of its event. `state` is None if it is no longer stored.
+    """
 
     entry: str
     event_id: str = ""
@@ -31,20 +33,19 @@ class Other:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything about one event and one handler, as it was read. Times are ms by the server's
-    clock.
+    """The stored state of one event and one handler. Times are ms by the server's clock.
 
-    `event` is None where the logs do not have it; then `row` may be what the handler's records
-    have of it. `emitted` is False for an event that was only described. `entry` is None for one
-    that is postponed to `time_ms`. `record` is None for a handler that is not registered, `removed`
-    says that an operator removed it, `from_code` that the record was made of code.
+    `event` is None if it is not in the logs; `row` can still be the handler's record of it.
+    `emitted` is False for a described event. `entry` is None for an event that is postponed to
+    `time_ms`. `record` is None for a handler that is not registered. `removed`: an operator removed
+    the handler. `from_code`: the record was made from code.
 
     `info`, `row`, `pending`, `chunk`, `run`, `repeats` and `state` are those of the matrix.
-    `original` is the entry that this one repeats. `subscribed`: the handler took part when the
-    entry was appended. `earlier` are the deliveries before it in its sequence, `holding` those that
-    use up the concurrency limit, of which `held` are in flight. `workers` are the living ones of
-    the service. What `when=`, signature, key, data and contract make of the event is known with
-    code only: True, or a text that says why not.
+    `original` is the entry that this one repeats. `subscribed`: the handler was subscribed when the
+    entry was appended. `earlier` are the preceding deliveries of its sequence. `in_flight` counts
+    the deliveries that use the concurrency limit; `occupying` are the first of them. `workers` are
+    the running workers of the service. The results of `when=`, signature, key, data and contract
+    are known only with code: True, or the reason for a rejection.
     """
 
     handler: str
@@ -76,15 +77,15 @@ class Facts:
     repeats: bool = False
     original: str = ""
     history: History = field(default_factory=History)
-    letter: DeadLetter | None = None
+    dead_letter: DeadLetter | None = None
 
     circuit: Circuit | None = None
     workers: tuple[WorkerRecord, ...] = ()
     earlier: tuple[Other, ...] = ()
     earlier_count: int = 0
     concurrency: int | None = None
-    held: int = 0
-    holding: tuple[Other, ...] = ()
+    in_flight: int = 0
+    occupying: tuple[Other, ...] = ()
     rate_wait_ms: int = 0
 
     when: bool | str | None = None
@@ -95,7 +96,7 @@ class Facts:
 
     @property
     def attempts(self) -> int:
-        """Attempts begun in the present life."""
+        """The number of attempts since the last redrive or replay."""
         if self.pending is not None:
             return self.pending.attempts
         return self.row.attempt if self.row is not None else int(self.run is not None)

@@ -1,4 +1,4 @@
-"""Reading the facts about one event and one handler. Moves nothing."""
+"""Read the facts about one event and one handler, without changing anything."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from celeriac.circuit_breaker import Circuit
 from celeriac.delivery import IN_FLIGHT, DeadLetter, Group, Pending, Row, refused_field
 from celeriac.errors import InvalidEvent
 from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, read_header
-from celeriac.explain.code import Code, Judgement
+from celeriac.explain.code import Code, CodeResults
 from celeriac.explain.fact import Facts, Other
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.store.factory import Backend
 from celeriac.tracking import DeliveryState, Located, state_of
-from celeriac.tracking.page import Found, Item, page_cells
-from celeriac.tracking.position import GroupPosition, stands
+from celeriac.tracking.page import PageItem, StoredCell, page_cells
+from celeriac.tracking.position import GroupPosition, group_positions
 
 MAX_OTHERS = 3
 LETTERS_READ = 100
 
 
-class Reading:
-    """One look at the bus: what all handlers share is read once, when it is first needed.
+class BusReader:
+    """Read the facts that all handlers share, once, when they are first needed.
 
-    `code` maps handlers to their code, as far as that is at hand: their `when=` runs.
+    `code` maps handlers to their code, if it is available: their `when=` is run.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Reading:
 
     @property
     def names(self) -> list[str]:
-        """Every handler that is registered, or whose code is at hand."""
+        """The names of all handlers that are registered or have code."""
         return sorted({*self.records, *self.code})
 
     @cached_property
@@ -49,8 +49,10 @@ class Reading:
 
     @cached_property
     def workers(self) -> list[WorkerRecord]:
-        """The living ones."""
-        return [one for one in self.backend.registry.workers() if is_alive(one, self.now_ms)]
+        """The running workers."""
+        return [
+            worker for worker in self.backend.registry.workers() if is_alive(worker, self.now_ms)
+        ]
 
     @cached_property
     def domains(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class Reading:
         return self.backend.circuits.all()
 
     def common(self, handler: str, event_id: str) -> Facts:
-        """The facts about the handler and the bus."""
+        """Return the facts about the handler and the bus."""
         bus, record = self.backend.bus.current, self.records.get(handler)
         removed = record is None and self.backend.registry.was_removed(handler)
         from_code = record is None and handler in self.code
@@ -81,19 +83,19 @@ class Reading:
             removed=removed,
             registered=tuple(sorted(self.records)),
             circuit=self.circuits.get(handler, Circuit(handler=handler)),
-            workers=tuple(one for one in self.workers if one.service == service),
+            workers=tuple(worker for worker in self.workers if worker.service == service),
         )
 
 
-def gather(reading: Reading, located: Located, names: Sequence[str]) -> list[Facts]:
-    """Return the facts about an event that was found, for each of the handlers.
+def gather(reading: BusReader, located: Located, names: Sequence[str]) -> list[Facts]:
+    """Return the facts about an event in the log or postponed, for each handler.
 
-    Blocks for about 15 round trips, and up to 8 more for each handler, however long the log is.
-    Raises redis.RedisError.
+    Blocks for about 15 round trips, and up to 8 more per handler, independent of the size of the
+    log. Raises redis.RedisError.
     """
     backend, event, domain = reading.backend, located.event, located.domain
     body = _body(reading, located)
-    every = [
+    all_facts = [
         replace(
             reading.common(name, event.id),
             event=event,
@@ -108,16 +110,19 @@ def gather(reading: Reading, located: Located, names: Sequence[str]) -> list[Fac
         )
         for name in names
     ]
-    records = [facts.record for facts in every if facts.record is not None]
-    there = {stand.record.id: stand for stand in stands(backend.event_log, records, domain)}
-    found: dict[str, Found] = {}
+    records = [facts.record for facts in all_facts if facts.record is not None]
+    positions = {
+        position.record.id: position
+        for position in group_positions(backend.event_log, records, domain)
+    }
+    stored: dict[str, StoredCell] = {}
     if located.entry is not None and records:
-        item = Item.of(located.entry, event, located.kind)
+        item = PageItem.of(located.entry, event, located.kind)
         cells = page_cells(backend, records, domain, [item], ignored=True)[0]
-        found = {stand.record.id: one for stand, one in cells}
+        stored = {position.record.id: cell for position, cell in cells}
     return [
-        _of_event(backend, facts, located, there.get(facts.handler), found.get(facts.handler))
-        for facts in every
+        _of_event(backend, facts, located, positions.get(facts.handler), stored.get(facts.handler))
+        for facts in all_facts
     ]
 
 
@@ -125,8 +130,8 @@ def _of_event(
     backend: Backend,
     facts: Facts,
     located: Located,
-    stand: GroupPosition | None,
-    found: Found | None,
+    position: GroupPosition | None,
+    stored: StoredCell | None,
 ) -> Facts:
     record, event = facts.record, located.event
     if record is None:
@@ -136,25 +141,25 @@ def _of_event(
     )
     if located.entry is None:
         return replace(facts, state=DeliveryState.WAITING if wanted else None)
-    if stand is not None:
-        subscribed = stand.was_subscribed(located.entry, event)
-        facts = replace(facts, info=stand.info, subscribed=subscribed)
-    if found is None:
+    if position is not None:
+        subscribed = position.was_subscribed(located.entry, event)
+        facts = replace(facts, info=position.info, subscribed=subscribed)
+    if stored is None:
         return facts
     facts = replace(
         facts,
-        state=found.state,
-        row=found.row,
-        pending=found.pending,
-        chunk=found.chunk,
-        run=found.run,
-        repeats=found.repeats,
+        state=stored.state,
+        row=stored.row,
+        pending=stored.pending,
+        chunk=stored.chunk,
+        run=stored.run,
+        repeats=stored.repeats,
     )
-    return _with_state(backend, facts, located, refused=found.refused)
+    return _with_state(backend, facts, located, refused=stored.refused)
 
 
 def _with_state(backend: Backend, facts: Facts, located: Located, *, refused: bool) -> Facts:
-    """With what explains the state: failures, the dead letter, other deliveries in the way."""
+    """Add the facts that explain the state: failures, the dead letter, blocking deliveries."""
     assert facts.record is not None
     assert located.entry is not None
     group = Group(facts.domain, facts.handler, facts.record.flow_control)
@@ -166,8 +171,8 @@ def _with_state(backend: Backend, facts: Facts, located: Located, *, refused: bo
         field = refused_field(located.entry) if refused else key
         facts = replace(facts, history=backend.deliveries.history(group, field))
     if facts.state is DeliveryState.DEAD:
-        letter = find_letter(backend, group, key, facts.row, refused_entry=located.entry)
-        return replace(facts, letter=letter)
+        dead_letter = dead_letter_of(backend, group, key, facts.row, refused_entry=located.entry)
+        return replace(facts, dead_letter=dead_letter)
     if facts.state is DeliveryState.BLOCKED:
         earlier = backend.deliveries.earlier_in_sequence(group, located.entry)
         others = tuple(_other(backend, group, entry) for entry in earlier[:MAX_OTHERS])
@@ -177,18 +182,18 @@ def _with_state(backend: Backend, facts: Facts, located: Located, *, refused: bo
     return facts
 
 
-def find_letter(
+def dead_letter_of(
     backend: Backend, group: Group, key: str, row: Row | None, *, refused_entry: str = ""
 ) -> DeadLetter | None:
-    """The dead letter of a delivery. It was written when its row was."""
+    """Return the dead letter of a delivery. It was written together with the row."""
     if row is None:
         return None
-    for letter in backend.deliveries.dead(
+    for dead_letter in backend.deliveries.dead(
         group.domain, after=f"{row.at_ms - 1}-0", count=LETTERS_READ
     ):
-        is_own = letter.event_key == key or letter.entry == refused_entry
-        if letter.handler == group.handler and is_own:
-            return letter
+        is_own = dead_letter.event_key == key or dead_letter.entry == refused_entry
+        if dead_letter.handler == group.handler and is_own:
+            return dead_letter
     return None
 
 
@@ -197,8 +202,8 @@ def _with_limits(backend: Backend, facts: Facts, group: Group) -> Facts:
     options = facts.record.options
     limit, rate = _number(options.get("concurrency")), _number(options.get("rate", "")[:-2])
     if limit is not None:
-        held, holding = _holding(backend, facts.record)
-        facts = replace(facts, concurrency=int(limit), held=held, holding=holding)
+        in_flight, occupying = _holding(backend, facts.record)
+        facts = replace(facts, concurrency=int(limit), in_flight=in_flight, occupying=occupying)
     if rate:
         wait_ms = backend.deliveries.rate_wait_ms(group.handler, rate)
         facts = replace(facts, rate_wait_ms=wait_ms)
@@ -206,20 +211,20 @@ def _with_limits(backend: Backend, facts: Facts, group: Group) -> Facts:
 
 
 def _holding(backend: Backend, record: HandlerRecord) -> tuple[int, tuple[Other, ...]]:
-    """How many deliveries of the handler are queued or running, in all domains, and the first."""
-    held, found = 0, list[Other]()
+    """Count the queued and running deliveries in all domains; return also the first ones."""
+    in_flight, others = 0, list[Other]()
     for domain in sorted(record.since):
         group = Group(domain, record.id, record.flow_control)
         info = next((g for g in backend.event_log.groups(domain) if g.handler == record.id), None)
         for owner, count in (info.holders if info is not None else {}).items():
             if not owner.startswith(("queued:", "running:")):
                 continue
-            held += count
-            if len(found) < MAX_OTHERS:
-                most = MAX_OTHERS - len(found)
-                pending = backend.deliveries.pending_between(group, "-", "+", most, owner=owner)
-                found += [_other(backend, group, one.entry, one) for one in pending]
-    return held, tuple(found)
+            in_flight += count
+            if len(others) < MAX_OTHERS:
+                maximum = MAX_OTHERS - len(others)
+                pending = backend.deliveries.pending_between(group, "-", "+", maximum, owner=owner)
+                others += [_other(backend, group, delivery.entry, delivery) for delivery in pending]
+    return in_flight, tuple(others)
 
 
 def _other(backend: Backend, group: Group, entry: str, pending: Pending | None = None) -> Other:
@@ -250,35 +255,37 @@ def _other(backend: Backend, group: Group, entry: str, pending: Pending | None =
     )
 
 
-def gather_unemitted(reading: Reading, event: RawEvent, names: Sequence[str]) -> list[Facts]:
-    """Return the facts about an event that was described, not emitted, for each handler."""
-    found = []
+def gather_unemitted(reading: BusReader, event: RawEvent, names: Sequence[str]) -> list[Facts]:
+    """Return the facts about a described event that is not emitted, for each handler."""
+    all_facts = []
     for name in names:
-        judged = Judgement()
+        judged = CodeResults()
         if name in reading.code:
             judged = reading.code[name].judge(encode(event), event)
-        # A producer signs as it emits.
+        # The producer signs when it emits.
         given = {**judged.facts(), "signature": None}
         facts = reading.common(name, event.id)
-        found.append(replace(facts, event=event, emitted=False, domain=event.domain, **given))
-    return found
+        all_facts.append(replace(facts, event=event, emitted=False, domain=event.domain, **given))
+    return all_facts
 
 
 def gather_unfound(
-    reading: Reading,
+    reading: BusReader,
     event_id: str,
     names: Sequence[str],
     *,
     source: str | None = None,
     is_partial: bool = False,
 ) -> list[Facts]:
-    """Return the facts about an event that the logs do not have: what the handlers' records have
-    of it. `is_partial` says that the logs were not read in full."""
+    """Return the facts about an event that is not in the logs, from the handlers' records.
+
+    `is_partial`: the logs were not read completely.
+    """
     return [_unfound(reading, event_id, name, source, is_partial) for name in names]
 
 
 def _unfound(
-    reading: Reading, event_id: str, handler: str, source: str | None, is_partial: bool
+    reading: BusReader, event_id: str, handler: str, source: str | None, is_partial: bool
 ) -> Facts:
     backend = reading.backend
     facts = replace(reading.common(handler, event_id), is_partial=is_partial)
@@ -286,7 +293,7 @@ def _unfound(
     for domain in sorted(record.since) if record is not None else ():
         group = Group(domain, handler)
         sources = [source] if source is not None else backend.deliveries.sources(domain)
-        keys = [event_key(event_id, one) for one in sources]
+        keys = [event_key(event_id, name) for name in sources]
         for key, row in zip(keys, backend.deliveries.rows(group, keys), strict=True):
             if row is None:
                 continue
@@ -301,13 +308,13 @@ def _unfound(
                 entry=row.entry,
                 state=state_of(pending.owner if pending is not None else row.state),
                 history=backend.deliveries.history(group, key),
-                letter=find_letter(backend, group, key, row),
+                dead_letter=dead_letter_of(backend, group, key, row),
             )
     return facts
 
 
-def _body(reading: Reading, located: Located) -> bytes:
-    """The event as it is in the log, where code is to judge it."""
+def _body(reading: BusReader, located: Located) -> bytes:
+    """Return the event as in the log, if code checks it."""
     if not reading.code or located.entry is None:
         return b""
     entry = located.entry

@@ -1,4 +1,4 @@
-"""Where a pattern differs from an event type. Pure."""
+"""Find where a pattern differs from an event type."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ WILD = ("*", "#")
 
 
 def mismatch(pattern: str, type_: str) -> str:
-    """Return why the pattern does not match the type, by its segment: `segment 2 is "placed", the
-    pattern wants "paid"`. Empty for a pattern that matches by its fixed segments."""
+    """Return why the pattern does not match the type, by its segments.
+
+    For example `segment 2 is "placed", the pattern wants "paid"`. Empty if all fixed segments
+    match.
+    """
     return _difference(pattern, type_)[1]
 
 
 def nearest(patterns: Sequence[str], type_: str) -> tuple[str, str]:
-    """Return the pattern that comes closest to the type, and why it does not match."""
+    """Return the pattern that is closest to the type, and why it does not match."""
     closest = max(patterns, key=lambda pattern: _difference(pattern, type_)[0])
     return closest, mismatch(closest, type_)
 
 
 def _difference(pattern: str, type_: str) -> tuple[int, str]:
-    """How many segments match, and the first that does not."""
+    """Return the number of matching segments, and the first mismatch."""
     wanted, there = pattern.split("."), type_.split(".")
     head = wanted[: wanted.index("#")] if "#" in wanted else wanted
     for at, segment in enumerate(head):
@@ -45,11 +48,11 @@ def _after_hash(wanted: Sequence[str], there: Sequence[str]) -> str:
     last = tail[-1]
     if last not in ("*", there[-1]) and wanted[-1] != "#":
         return f'the last segment is "{there[-1]}", the pattern wants "{last}"'
-    missing = next((one for one in tail if one not in WILD and one not in there), "")
+    missing = next((word for word in tail if word not in WILD and word not in there), "")
     if missing:
         return f'no segment is "{missing}", which the pattern wants after "#"'
     return 'its segments do not have the order that the pattern wants after "#"'
 
 
 def _shown(segment: str) -> str:
-    return "one more" if segment == "*" else f'"{segment}"'
+    return "another segment" if segment == "*" else f'"{segment}"'

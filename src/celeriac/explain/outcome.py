@@ -1,4 +1,4 @@
-"""What became of a finished delivery, and of one that should be there. Pure."""
+"""Checks of a finished delivery, and of a missing one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import msgspec
 
 from celeriac.delivery import exception_of
-from celeriac.explain.answer import Check, Verdict, failed, passed, unknown
+from celeriac.explain.answer import Check, CheckResult, failed, passed, unknown
 from celeriac.explain.command import redrive, replay
 from celeriac.explain.fact import Facts
 from celeriac.explain.progress import share_checks
 from celeriac.time_text import age, took, when
 from celeriac.tracking import DeliveryState
 
-# The checks that ended a delivery before the handler ran, by the type of their error.
+# The checks that end a delivery before the handler runs, by the type of their error.
 _REFUSED = {
     "UntrustedEvent": "signature",
     "EncryptionError": "key",
@@ -27,7 +27,7 @@ _REFUSED = {
 def outcome_checks(facts: Facts) -> Iterator[Check]:
     state = facts.state
     if state is DeliveryState.SKIPPED:
-        outside = [one for one in share_checks(facts) if one.verdict is Verdict.FAILED]
+        outside = [check for check in share_checks(facts) if check.result is CheckResult.FAILED]
         yield from outside or [_skipped(facts)]
         return
     if state is DeliveryState.COALESCED:
@@ -41,7 +41,7 @@ def outcome_checks(facts: Facts) -> Iterator[Check]:
         yield failed("ignored", text, replay(facts))
         return
     if state is DeliveryState.FORGOTTEN:
-        text = f"older than the records, which are kept for {age(facts.dedup_window_s)}"
+        text = f"the record has expired; records are kept for {age(facts.dedup_window_s)}"
         remedy = "celeriac config set dedup_window SECONDS, for later events"
         yield unknown("forgotten", text, remedy)
         return
@@ -59,10 +59,10 @@ def outcome_checks(facts: Facts) -> Iterator[Check]:
 def _skipped(facts: Facts) -> Check:
     options = facts.record.options if facts.record is not None else {}
     if options.get("share") and not options.get("when"):
-        text = "it was outside of the share= of that time"
+        text = "it was outside the share= at that time"
         return failed("share", _at(text, facts), replay(facts))
     if facts.record is not None and not facts.record.when:
-        text = "skipped: its pattern went out of force before a worker with that code ran it"
+        text = "skipped: its pattern was removed before a worker with that code ran it"
         return failed("skipped", _at(text, facts), replay(facts))
     remedy = _again("change when=", facts)
     return failed("when", _at("when= rejected it", facts), remedy)
@@ -70,7 +70,7 @@ def _skipped(facts: Facts) -> Check:
 
 def _coalesced(facts: Facts) -> str:
     into = facts.row.into if facts.row is not None else ""
-    return f"debounced: entry {into} of the same key was handled in its place"
+    return f"debounced: entry {into} of the same key was handled instead"
 
 
 def _processed(facts: Facts) -> Check:
@@ -79,7 +79,7 @@ def _processed(facts: Facts) -> Check:
     if last is not None and last.at_ms:
         parts.append(when(last.at_ms, now_ms=facts.now_ms))
     elif facts.run is None and facts.row is None:
-        parts.append("and trimmed; its record was trimmed with it")
+        parts.append("and trimmed together with its record")
     if facts.attempts:
         parts.append(f"in attempt {facts.attempts}")
     if last is not None and last.took_us:
@@ -91,30 +91,34 @@ def _processed(facts: Facts) -> Check:
 
 
 def _dead(facts: Facts) -> Iterator[Check]:
-    letter, error = facts.letter, facts.last_error
-    error = letter.error if letter is not None else error
+    dead_letter, error = facts.dead_letter, facts.last_error
+    error = dead_letter.error if dead_letter is not None else error
     name = _REFUSED.get(exception_of(error), "dead")
     edit = facts.history.restarts[-1] if facts.history.restarts else None
-    if letter is None and edit is not None and edit.edited:
+    if dead_letter is None and edit is not None and edit.edited:
         at = when(edit.at, now_ms=facts.now_ms)
-        text = f"died, and was edited {at}: the event {edit.edited} stands for it"
+        text = f"dead, and edited {at}: the event {edit.edited} replaces it"
         yield failed("edited", text, f"celeriac explain {edit.edited} {facts.handler}")
         return
-    if letter is None:
+    if dead_letter is None:
         text = _at(f"dead after {_attempts(facts.attempts)}: {error}", facts)
         yield failed(name, f"{text}; its dead letter was redriven, discarded or trimmed")
         return
-    at = when(letter.last_failed_ms, now_ms=facts.now_ms)
-    tried = _attempts(letter.attempts)
-    text = f"dead letter {letter.domain}/{letter.id} since {at}, after {tried}: {error}"
-    yield failed(name, text, redrive(letter.domain, letter.id))
+    at = when(dead_letter.last_failed_ms, now_ms=facts.now_ms)
+    attempts = _attempts(dead_letter.attempts)
+    text = (
+        f"dead letter {dead_letter.domain}/{dead_letter.id} since {at}, after {attempts}: {error}"
+    )
+    yield failed(name, text, redrive(dead_letter.domain, dead_letter.id))
 
 
 def _missing(facts: Facts) -> Check:
     if facts.info is None:
-        text = f"lost its consumer group in {facts.domain}, and has no record of the event"
-        return failed("missing", text, f"restart a worker of {_service(facts)}: it joins again")
-    text = "should have had it, and has no record of it: Redis lost data, or a key was deleted"
+        text = f"the consumer group in {facts.domain} was lost, and there is no record of the event"
+        return failed(
+            "missing", text, f"restart a worker of {_service(facts)}: it creates the group"
+        )
+    text = "there is no record of the delivery: Redis lost data, or a key was deleted"
     return failed("missing", text, replay(facts))
 
 

@@ -1,5 +1,4 @@
-"""What an unfinished delivery waits for, and what an event that was not emitted yet would meet.
-Pure."""
+"""Checks of an unfinished delivery, and of an event that is not emitted yet."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ from celeriac.visible import listed
 
 
 def readiness_checks(facts: Facts) -> Iterator[Check]:
-    """Of an event that was only described."""
+    """Return the checks of a described event."""
     yield from _admission(facts)
     yield from _circuit(facts)
     yield from _worker(facts)
     queue = facts.record.queue if facts.record is not None else ""
-    yield passed("delivered", f"would be delivered, through the queue {queue}")
+    yield passed("delivered", f"would be delivered through the queue {queue}")
 
 
 def progress_checks(facts: Facts, state: DeliveryState) -> Iterator[Check]:
@@ -61,15 +60,15 @@ def _admission(facts: Facts) -> Iterator[Check]:
         return
     if record.options.get("signed"):
         if facts.signature not in (None, True):
-            yield failed("signature", str(facts.signature), "sign it: CELERIAC_SIGNING_KEY")
+            yield failed("signature", str(facts.signature), "sign it: set CELERIAC_SIGNING_KEY")
         elif event.signature is None and facts.signature is None and facts.emitted:
-            text = "it is not signed, and the handler demands a signature (signed=True)"
-            yield failed("signature", text, "sign it: CELERIAC_SIGNING_KEY of the producer")
+            text = "it is not signed, and the handler requires a signature (signed=True)"
+            yield failed("signature", text, "sign it: set CELERIAC_SIGNING_KEY of the producer")
         else:
-            yield passed("signature", "the handler demands a signature; a worker verifies it")
+            yield passed("signature", "the handler requires a signature; its worker verifies it")
     if is_encrypted(event):
         if facts.key not in (None, True):
-            yield failed("key", str(facts.key), "give the service its key: CELERIAC_ENCRYPTION_KEY")
+            yield failed("key", str(facts.key), "set CELERIAC_ENCRYPTION_KEY of the service")
         else:
             yield passed("key", encrypted_for(event))
     yield from _data(facts, record.id)
@@ -82,21 +81,21 @@ def _admission(facts: Facts) -> Iterator[Check]:
         elif facts.when is not None:
             yield failed("when", facts.when, f"change when= of {record.id}")
         else:
-            yield passed("when", "has a when=, which runs in its worker; -A APP runs it here")
+            yield passed("when", "has a when=, which its worker runs; -A APP runs it here")
 
 
 def _data(facts: Facts, handler: str) -> Iterator[Check]:
-    """Whether the handler can read the data, where its code was asked."""
+    """Check whether the handler can read the data, if its code is known."""
     if facts.contract is not None:
         yield failed("contract", str(facts.contract), "deploy a worker that reads that version")
     elif facts.data is True:
-        yield passed("data", "its data fits what the handler declares")
+        yield passed("data", "its data matches the handler's type")
     elif facts.data is not None:
-        yield failed("data", str(facts.data), f"change the data, or what {handler} declares")
+        yield failed("data", str(facts.data), f"change the data, or the type of {handler}")
 
 
 def share_checks(facts: Facts) -> Iterator[Check]:
-    """Whether the subject is in the part of the subjects that the handler gets."""
+    """Check whether the subject is in the handler's share of subjects."""
     text = facts.record.options.get("share") if facts.record is not None else None
     if not text or facts.event is None:
         return
@@ -119,7 +118,7 @@ def _circuit(facts: Facts) -> Iterator[Check]:
 def _circuit_text(circuit: Circuit, now_ms: int) -> str:
     if circuit.state is CircuitState.HALF_OPEN:
         by = f" by {circuit.trial}" if circuit.trial else ""
-        text = f"its circuit breaker is half-open: one event is on trial{by}"
+        text = f"its circuit breaker is half-open and runs one trial event{by}"
     elif circuit.state is CircuitState.OPEN:
         text = "paused by its circuit breaker (open)"
     else:
@@ -132,11 +131,11 @@ def _circuit_text(circuit: Circuit, now_ms: int) -> str:
 
 
 def _sequence(facts: Facts) -> Check:
-    flow = facts.record.flow_control if facts.record is not None else None
-    if flow is not None and not flow.ordered:
-        return _key(facts, flow)
+    flow_control = facts.record.flow_control if facts.record is not None else None
+    if flow_control is not None and not flow_control.ordered:
+        return _key(facts, flow_control)
     if not facts.earlier:
-        return waiting("sequence", "blocked by an event of its sequence that has just finished")
+        return waiting("sequence", "blocked by an event of its sequence that has just completed")
     first = facts.earlier[0]
     of = f" of {first.subject}" if first.subject else ""
     text = f"waits for {_named(first)}{of} in its sequence (ordered=True), {_state(first, facts)}"
@@ -146,15 +145,15 @@ def _sequence(facts: Facts) -> Check:
     return waiting("sequence", text, remedy)
 
 
-def _key(facts: Facts, flow: FlowControl) -> Check:
+def _key(facts: Facts, flow_control: FlowControl) -> Check:
     limits = {
-        f"concurrency=PerKey({flow.concurrency})": flow.concurrency,
-        f"rate_limit=PerKey('{flow.per_second}/s')": flow.per_second,
-        "fair=True": flow.fair,
-        "debounce=": flow.quiet_ms,
+        f"concurrency=PerKey({flow_control.concurrency})": flow_control.concurrency,
+        f"rate_limit=PerKey('{flow_control.per_second}/s')": flow_control.per_second,
+        "fair=True": flow_control.fair,
+        "debounce=": flow_control.quiet_ms,
     }
     named = ", ".join(option for option, given in limits.items() if given)
-    text = f"waits for its key, {flow.key} ({named})"
+    text = f"waits for its key, {flow_control.key} ({named})"
     remedy = ""
     if facts.earlier:
         first = facts.earlier[0]
@@ -167,15 +166,15 @@ def _concurrency(facts: Facts) -> Iterator[Check]:
     limit = facts.concurrency
     if limit is None:
         return
-    text = f"{facts.held} of concurrency={limit} in flight"
-    if facts.held < limit:
+    text = f"{facts.in_flight} of concurrency={limit} in flight"
+    if facts.in_flight < limit:
         yield passed("concurrency", text)
         return
-    if facts.holding:
-        first = facts.holding[0]
+    if facts.occupying:
+        first = facts.occupying[0]
         text += f": {_named(first)}, {_state(first, facts)}"
-        if len(facts.holding) > 1:
-            text += f", and {len(facts.holding) - 1} more"
+        if len(facts.occupying) > 1:
+            text += f", and {len(facts.occupying) - 1} more"
     yield waiting("concurrency", text, f"raise concurrency= of {facts.handler}")
 
 
@@ -186,7 +185,7 @@ def _rate(facts: Facts) -> Iterator[Check]:
     if facts.rate_wait_ms <= 0:
         yield passed("rate", f"within rate_limit={rate}")
         return
-    text = f"rate_limit={rate} is used up; the next one in {age(facts.rate_wait_ms / 1000)}"
+    text = f"rate_limit={rate} is reached; the next delivery in {age(facts.rate_wait_ms / 1000)}"
     yield waiting("rate", text, f"raise rate_limit= of {facts.handler}")
 
 
@@ -202,41 +201,42 @@ def _worker(facts: Facts) -> Iterator[Check]:
         yield passed("worker", f"served by {named}, on the queue {record.queue}")
         return
     if not living:
-        text = f"no living worker of {record.service}"
-        yield waiting("worker", text, "start one: celery -A MODULE worker")
+        text = f"no running worker of {record.service}"
+        yield waiting("worker", text, "start a worker: celery -A MODULE worker")
         return
     consumed = sorted({queue for worker in living for queue in worker.queues})
     if record.queue in consumed:
-        text = f"no living worker of {record.service} has {record.id} in its code"
+        text = f"no running worker of {record.service} has {record.id} in its code"
         remedy = f"deploy it again, or: celeriac handlers remove {record.id}"
         yield waiting("worker", text, remedy)
         return
-    text = f"no worker on the queue {record.queue}; consumed: {listed(consumed) or 'none'}"
+    text = f"no worker consumes the queue {record.queue}; consumed: {listed(consumed) or 'none'}"
     yield waiting("worker", text, start_worker(record.queue))
 
 
 def _queued(facts: Facts) -> Check:
     worker, until = _holder(facts)
-    living = any(one.name == worker for one in facts.workers)
+    living = any(known.name == worker for known in facts.workers)
     if worker and not living:
-        text = f"queued by {worker}, which is gone; another worker takes it over {until}"
+        text = f"queued by {worker}, which has stopped; another worker reclaims it {until}"
         return waiting("lease", text)
     return waiting("lease", f"queued by {worker}, lease until {until}")
 
 
 def _running(facts: Facts) -> Check:
     worker, until = _holder(facts)
-    if any(one.name == worker for one in facts.workers):
+    if any(known.name == worker for known in facts.workers):
         text = f"attempt {max(1, facts.attempts)} runs on {worker}, lease until {until}"
     else:
         text = (
-            f"attempt {max(1, facts.attempts)} ran on {worker}, which is gone; runs again {until}"
+            f"attempt {max(1, facts.attempts)} ran on {worker}, which has stopped; runs again "
+            f"{until}"
         )
     return waiting("lease", text)
 
 
 def _holder(facts: Facts) -> tuple[str, str]:
-    """The worker that holds the delivery, and when its lease ends."""
+    """Return the worker that has the delivery, and when its lease ends."""
     if facts.pending is not None:
         worker = facts.pending.owner.partition(":")[2]
         since_ms = facts.now_ms - facts.pending.held_ms
@@ -264,19 +264,19 @@ def _scheduled(facts: Facts) -> Check:
     else:
         why = "requeued"
     if _is_due(facts):
-        return waiting("scheduled", f"due since {at}, {why}; the next free process gets it")
+        return waiting("scheduled", f"due since {at}, {why}; the next free process runs it")
     return waiting("scheduled", f"scheduled at {at}, {why}")
 
 
 def _postponed(facts: Facts) -> Check:
     at = when(facts.time_ms, now_ms=facts.now_ms)
-    return waiting("postponed", f"enters the log at {at} (delay= or at=)")
+    return waiting("postponed", f"is appended to the log at {at} (delay= or at=)")
 
 
 def _behind(facts: Facts) -> Check:
     group = facts.info
     if group is None:
-        text = f"no worker has joined {facts.domain} for it yet"
+        text = f"no worker has created its group in {facts.domain} yet"
         return waiting("fetched", text)
     lag = f"; {group.lag:,} not fetched yet" if group.lag is not None else ""
     if group.last_delivered == "0-0":
@@ -291,7 +291,7 @@ def _named(other: Other) -> str:
 
 def _state(other: Other, facts: Facts) -> str:
     if other.state is None:
-        return "which has just finished"
+        return "which has just completed"
     text = f"which is {other.state}"
     if other.worker:
         text += f" on {other.worker}"

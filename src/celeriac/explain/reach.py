@@ -1,5 +1,4 @@
-"""Does the event reach the handler: emitted, kept, registered, pattern, `handlers=`, subscription,
-duplicate. Pure."""
+"""Checks whether the event reaches the handler, from emit to duplicate detection."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def _emitted(facts: Facts) -> Iterator[Check]:
     if facts.row is not None:
         at = when(entry_time_ms(facts.row.entry), now_ms=facts.now_ms)
         yield passed("emitted", f"{at}, entry {facts.row.entry} of {facts.domain}")
-        yield passed("retention", f"trimmed from the log since; finished events are {kept}")
+        yield passed("retention", f"trimmed from the log; finished events are {kept}")
         return
     where = listed(facts.domains) or "any domain"
     if facts.is_partial:
@@ -58,13 +57,13 @@ def _registered(facts: Facts) -> Check:
     record = facts.record
     if record is None:
         if facts.removed:
-            text = f"{facts.handler} was removed by an operator, and gets nothing"
+            text = f"{facts.handler} was removed by an operator, and gets no events"
             return failed("removed", text, "restart a worker that has it in its code")
         there = listed(facts.registered) or "none"
         text = f"no handler {facts.handler} is registered; registered: {there}"
         return failed("registered", text, "start a worker that has it: celery -A MODULE worker")
     if facts.from_code:
-        text = f"{facts.handler} is in the code, and no worker has started with it yet"
+        text = f"{facts.handler} is in the code, but no worker has started with it yet"
         return passed("registered", text)
     at = when(record.registered_ms, now_ms=facts.now_ms) if record.registered_ms else ""
     return passed("registered", f"{at} by the service {record.service}".strip())
@@ -77,12 +76,12 @@ def _pattern(facts: Facts) -> Check:
     matching = next((text for text in record.patterns if Pattern(text).matches(type_)), None)
     if matching is not None:
         leaving = record.leaving.get(matching)
-        old = ", which no living worker's code has any more" if leaving else ""
+        old = ", which no running worker has in its code" if leaving else ""
         return passed("pattern", f"pattern {matching} matches {type_}{old}")
     retired = next((text for text in record.retired if Pattern(text).matches(type_)), None)
     if retired is not None:
         at = when(record.retired[retired], now_ms=facts.now_ms)
-        text = f"pattern {retired} matched {type_} until its code left, {at}"
+        text = f"pattern {retired} matched {type_} until it was removed {at}"
     else:
         closest, why = nearest(record.patterns, type_)
         text = f"pattern {closest} does not match {type_}: {why}"
@@ -105,17 +104,17 @@ def _addressed(facts: Facts) -> Check:
 
 
 def _subscribed(facts: Facts) -> Check:
-    """Whether the handler took part when the entry was appended."""
+    """Check whether the handler was subscribed when the entry was appended."""
     assert facts.record is not None
     since = facts.record.since.get(facts.domain)
     if facts.subscribed or facts.row is not None:
         if since is None:
-            text = f"has not joined {facts.domain} yet, and will begin with its first event"
+            text = f"is not subscribed to {facts.domain} yet, and will begin with its first event"
         elif entry_time_ms(since) == 0:
-            text = f"takes part in {facts.domain} since its first event"
+            text = f"subscribed to {facts.domain} since its first event"
         else:
             joined = when(entry_time_ms(since), now_ms=facts.now_ms)
-            text = f"takes part in {facts.domain} since {joined}"
+            text = f"subscribed to {facts.domain} since {joined}"
         if not facts.subscribed:
             text += "; the event is older, and was replayed"
         return passed("subscribed", text)
@@ -125,11 +124,14 @@ def _subscribed(facts: Facts) -> Check:
         if facts.event and Pattern(text).matches(facts.event.type)
     }
     if added and facts.time_ms is not None and facts.time_ms < min(added.values()):
-        pattern = min(added, key=lambda one: added[one])
-        text = f"pattern {pattern} was added {when(added[pattern], now_ms=facts.now_ms)}, after it"
+        pattern = min(added, key=lambda text: added[text])
+        text = (
+            f"pattern {pattern} was added {when(added[pattern], now_ms=facts.now_ms)}, after "
+            "the event"
+        )
     else:
         joined = when(entry_time_ms(since or "0-0"), now_ms=facts.now_ms)
-        text = f"takes part in {facts.domain} since {joined}, after the event (start=)"
+        text = f"subscribed to {facts.domain} since {joined}, after the event (start=)"
     return failed("subscribed", text, replay(facts))
 
 

@@ -1,5 +1,5 @@
-"""Flower shows the bus: events, matrix, services, dead letters, in its own look and behind its own
-authentication.
+"""Pages of the bus in Flower: events, matrix, services, dead letters.
 
-`celery -A app flower` finds this by itself, where celeriac is installed: see `plugin`.
+They use Flower's look and its authentication. `celery -A app flower` finds this package if celeriac
+is installed: see `plugin`.
 """

@@ -1,4 +1,4 @@
-"""What browsers load: one style sheet, one script. No build step, and nothing from elsewhere."""
+"""The files that browsers load: one style sheet, one script, no build step, no other hosts."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def _version(name: str) -> str:
 
 
 def asset(handler: Any, name: str) -> str:
-    """The address of one of them, which changes with what is in it."""
+    """Return the URL of a file; it changes with the content."""
     return f"{handler.reverse_url('celeriac-static', name)}?v={_version(name)}"

@@ -1,6 +1,7 @@
-"""Where Flower listens: on this machine only, unless it asks who is there.
+"""The address on which Flower listens: this machine only, unless it authenticates users.
 
-Stock Flower binds to every interface, without a password, and whoever reaches it may stop workers.
+Stock Flower binds to every interface without a password, and anyone who reaches it can stop
+workers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ SWITCH = "CELERIAC_FLOWER_OPEN"
 
 
 def choose_address(options: Any) -> None:
-    """Loopback where no address is given. Raises SystemExit for one that reaches others while
-    Flower would ask nobody who they are."""
+    """Set the loopback address if no address is given.
+
+    Raises SystemExit for a public address without authentication.
+    """
     if options.unix_socket:
         return
     if not options.address:
@@ -23,14 +26,14 @@ def choose_address(options: Any) -> None:
     if is_loopback(options.address) or is_authenticated(options) or is_open():
         return
     raise SystemExit(
-        f"Flower would listen on {options.address} and ask nobody for a password: whoever reaches "
-        "it could read events and stop workers. Give it --basic-auth=USER:PASSWORD or --auth, or "
-        f"leave --address out, or set {SWITCH}=1 if something else asks before it"
+        f"Flower has no authentication on a public address: {options.address}. Anyone who reaches "
+        "it could read events and stop workers. Set --basic-auth=USER:PASSWORD or --auth, remove "
+        f"--address, or set {SWITCH}=1 if a proxy authenticates users."
     )
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches it."""
+    """Return whether only this machine can reach the address."""
     if address == "localhost":
         return True
     try:
@@ -40,10 +43,10 @@ def is_loopback(address: str) -> bool:
 
 
 def is_authenticated(options: Any) -> bool:
-    """Whether Flower asks who is there: basic authentication, or OAuth."""
+    """Return whether Flower authenticates users, by basic authentication or OAuth."""
     return bool(options.basic_auth or options.auth)
 
 
 def is_open() -> bool:
-    """Whether somebody said that Flower need not ask."""
+    """Return whether the operator allows Flower without authentication."""
     return os.environ.get(SWITCH, "").lower() in ("1", "true", "yes", "on")

@@ -1,8 +1,8 @@
-"""Puts our pages into Flower. It has no seam for that, so this file uses what it has.
+"""Add our pages to Flower, which has no extension point for pages.
 
-Read and run on Flower 2.2.0; the names used are the same in 2.0.1 and 2.1.0:
-`flower.urls.handlers` and `.settings` (which the command passes to the application that it makes
-afterwards), `flower.views.BaseHandler`, the templates base.html, navbar.html and workers.html, and
+Verified on Flower 2.2.0; the names used are the same in 2.0.1 and 2.1.0: `flower.urls.handlers` and
+`.settings` (which the command passes to the application that it creates later),
+`flower.views.BaseHandler`, the templates base.html, navbar.html and workers.html, and
 `flower.app.Flower.start_http_server`.
 """
 
@@ -20,10 +20,10 @@ LEAST, BELOW = (2, 2), (3, 0)
 
 
 def install() -> None:
-    """Call it before Flower's application is made. Idempotent.
+    """Add the pages. Call it before Flower's application is created. Idempotent.
 
-    Raises ConfigurationError for a Flower that this was not made for: before 2.2 cross-site
-    requests reach its control API (CVE-2022-51020).
+    Raises ConfigurationError for an unsupported version of Flower: before 2.2, cross-site requests
+    reach its control API (CVE-2022-51020).
     """
     import flower
     from flower import urls
@@ -31,23 +31,25 @@ def install() -> None:
     version = tuple(int(part) for part in flower.__version__.split(".")[:2])
     if not LEAST <= version < BELOW:
         raise ConfigurationError(
-            f"Flower {flower.__version__} is installed; celeriac needs one from 2.2 up to 3: "
-            "pip install 'celeriac[flower]', or CELERIAC_FLOWER=off to do without our pages"
+            f"Flower is not supported: {flower.__version__}. Install a version from 2.2 up to "
+            "3 with "
+            "pip install 'celeriac[flower]', or set CELERIAC_FLOWER=off to disable celeriac's "
+            "pages."
         )
     if "celeriac" in urls.settings:
         return
-    # Where its handlers may ask whether we are there.
+    # Flower's handlers read this to detect that celeriac is installed.
     urls.settings["celeriac"] = True
     urls.settings["template_loader"] = loader(urls.settings["template_path"])
-    # Before the last one, which answers 404 to all that no other matches.
+    # Before the last route, which answers 404 to every other address.
     urls.handlers[-1:-1] = routes()
-    # Before Flower's own, which would read the ledger on its loop.
+    # Before Flower's own route, which would read the delivery store on its event loop.
     urls.handlers.insert(0, (r"/metrics", Metrics))
     _before_listening()
 
 
 def _before_listening() -> None:
-    """Only then all options of Flower are known, and the app has its bus."""
+    """Choose the address when all options of Flower are known and the app has its bus."""
     from flower.app import Flower
 
     listen = Flower.start_http_server

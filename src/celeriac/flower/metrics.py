@@ -1,4 +1,4 @@
-"""Flower's `/metrics` with those of the bus, read beside its loop and not on it."""
+"""Flower's `/metrics` with the metrics of the bus, read in a thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celeriac.worker.installed import services_of
 
 
 class Metrics(BaseHandler):  # type: ignore[misc]
-    """As Flower's own, which is without authentication as well, but for the thread."""
+    """Like Flower's own page, without authentication, but served from a thread."""
 
     application: Any
 
@@ -25,6 +25,6 @@ class Metrics(BaseHandler):  # type: ignore[misc]
 
 
 def add_metrics(app: Any) -> None:
-    """Puts the metrics of the app's bus to those that this process has."""
+    """Return the metrics of this process and of the app's bus."""
     for service in services_of(app)[:1]:
         prometheus_client.REGISTRY.register(collector(service.backend))

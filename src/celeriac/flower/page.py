@@ -1,4 +1,4 @@
-"""What all our pages share: the bus of the app, the guard, threads, and how errors are told."""
+"""The base of all our pages: the bus of the app, access control, threads and error pages."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ MAX_SUGGESTED = 500  # names to choose from in one field
 
 
 class NoBus(CeleriacError):
-    """The app that Flower watches has no event bus."""
+    """The app that Flower monitors has no event bus."""
 
 
-class Unreachable(HTTPError):
-    """Redis does not take part; the reason is for people."""
+class RedisUnreachable(HTTPError):
+    """Redis is unreachable or full. The reason is shown on the page."""
 
 
-class Page(BaseHandler):  # type: ignore[misc]
-    """A page, or with `?live=1` the part of it that changes.
+class FlowerPage(BaseHandler):  # type: ignore[misc]
+    """A page, or with `?live=1` the part of it that updates.
 
-    `name` is that of its template: `celeriac-NAME.html` extends Flower's own page and includes
+    `name` is the name of its template: `celeriac-NAME.html` extends Flower's own page and includes
     `celeriac-NAME_live.html`.
     """
 
     name = ""
-    application: Any  # Flower's own, with its options, its events and the workers it knows
+    application: Any  # Flower's own, with its options, its events and its workers
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
-        # Flower opens itself to every site where it runs without authentication.
+        # Flower allows cross-origin requests from every site if it runs without authentication.
         for header in ("Origin", "Headers", "Methods"):
             self.clear_header(f"Access-Control-Allow-{header}")
         for header, value in guard.HEADERS.items():
@@ -65,7 +65,7 @@ class Page(BaseHandler):  # type: ignore[misc]
     def service(self) -> Service:
         services = services_of(self.capp)
         if not services:
-            raise NoBus("this app has no event bus; make one with EventBus(app)")
+            raise NoBus("This app has no event bus. Create one with EventBus(app).")
         return services[0]
 
     @property
@@ -78,7 +78,7 @@ class Page(BaseHandler):  # type: ignore[misc]
 
     @property
     def may_act(self) -> str:
-        """Why nobody may act here; '' if somebody may."""
+        """The reason why no user may act here, or ''."""
         try:
             guard.check_ability(self.application.options)
         except HTTPError as error:
@@ -87,7 +87,7 @@ class Page(BaseHandler):  # type: ignore[misc]
 
     @property
     def may_edit(self) -> str:
-        """Why this user may not edit dead letters; '' if they may."""
+        """The reason why this user may not edit dead letters, or ''."""
         if refused := self.may_act:
             return refused
         try:
@@ -96,47 +96,56 @@ class Page(BaseHandler):  # type: ignore[misc]
             return error.log_message or ""
         return ""
 
-    def asked(self, name: str) -> str | None:
-        """A parameter of the address as it was given, without blanks around; None if it is empty.
+    def parameter(self, name: str) -> str | None:
+        """Return a query parameter without surrounding blanks; None if it is empty.
 
-        Not Flower's `get_argument`, which escapes it as if it went into markup."""
+        Flower's `get_argument` escapes the value for markup, so it is not used.
+        """
         return self.get_query_argument(name, "").strip() or None
 
     def cursor(self) -> str:
-        """Where a page begins, `domain/entry`; '' for the newest. Raises HTTPError for nonsense."""
-        asked = self.asked("before") or ""
-        domain, _, entry = asked.rpartition("/")
-        if asked and not (domain and is_entry(entry)):
-            raise HTTPError(400, "before: no place in the log")
-        return asked
+        """Return the position where a page begins, `domain/entry`; '' for the newest.
+
+        Raises HTTPError if it is invalid.
+        """
+        cursor = self.parameter("before") or ""
+        domain, _, entry = cursor.rpartition("/")
+        if cursor and not (domain and is_entry(entry)):
+            raise HTTPError(400, "before is not a position in the log. Write DOMAIN/ENTRY.")
+        return cursor
 
     async def call(self, work: Callable[..., T], *args: Any) -> T:
-        """The result of what blocks. Raises Unreachable where Redis is away."""
+        """Run a blocking call in a thread. Raises Unreachable if Redis does not respond."""
         try:
             return await in_thread(work, *args)
         except redis.RedisError as error:
             settings = self.service.settings
-            said = explain(error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout)
-            raise Unreachable(503, str(said).replace("%", "%%")) from error
+            explained = explain(
+                error, url=settings.redis_url, tries=1, seconds=settings.emit_timeout
+            )
+            raise RedisUnreachable(503, str(explained).replace("%", "%%")) from error
 
     def event_url(self, id: str, domain: str = "", entry: str | None = None) -> str:
-        """The address of an event's page, with where it lies, as far as that is known.
+        """Return the URL of an event's page, with the entry if it is known.
 
-        Not `reverse_url`, which leaves the slashes of an id as they are: browsers take dots between
-        them for a way up."""
+        `reverse_url` leaves the slashes of an id as they are, and browsers read dots between them
+        as a parent folder.
+        """
         page = f"{self.reverse_url('celeriac-event', 'x')[:-1]}{quote(id, safe='')}"
         return f"{page}?at={quote(f'{domain}/{entry}')}" if domain and entry else page
 
-    def explain_url(self, handler: str, **asked: str | None) -> str:
-        """The address of why the handler did, or did not, get an event (`event`, `at`) or would get
-        one of a `type`."""
-        given = {**asked, "handler": handler}
+    def explain_url(self, handler: str, **event: str | None) -> str:
+        """Return the URL that explains why the handler did or did not get an event.
+
+        Pass `event` and `at`, or the `type` of an event that is not emitted yet.
+        """
+        given = {**event, "handler": handler}
         query = urlencode({name: value for name, value in given.items() if value})
         return f"{self.reverse_url('celeriac-explain')}?{query}"
 
     def show(self, **values: Any) -> None:
-        """Renders the page, or the part that changes."""
-        live = self.asked("live") is not None
+        """Render the page, or the part that updates."""
+        live = self.parameter("live") is not None
         self.render(
             f"celeriac-{self.name}_live.html" if live else f"celeriac-{self.name}.html",
             show=show,
@@ -149,35 +158,35 @@ class Page(BaseHandler):  # type: ignore[misc]
         )
 
     def get_live_url(self) -> str:
-        """The address of the part that changes."""
+        """Return the URL of the part that updates."""
         joint = "&" if self.request.query else "?"
         return f"{self.request.uri}{joint}live=1"
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, NotFound):
-            status_code, said = 404, str(error)
+            status_code, message = 404, str(error)
         elif isinstance(error, CeleriacError):
-            status_code, said = 400, str(error)
+            status_code, message = 400, str(error)
         elif isinstance(error, HTTPError) and status_code not in (401, 500):
-            said = error.get_message() or error.reason or ""
+            message = error.get_message() or error.reason or ""
         else:
             super().write_error(status_code, **kwargs)
             return
         if not hasattr(self, "_current_user"):
-            # Flower's way to render a page for somebody that was not let in.
+            # Flower renders pages for users that are not authenticated like this.
             self.current_user = None
         self.set_status(status_code)
         self.render(
             "celeriac-error.html",
-            said=said,
+            message=message,
             status=status_code,
             asset=lambda name: asset(self, name),
             name="",
         )
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        # What a person got wrong, or Redis being away, is no fault of the program.
+        # A user's mistake, or an unreachable Redis, is no fault of the program.
         if isinstance(value, (CeleriacError, MissingArgumentError)):
             logger.info("%s: %s", self.request.path, value)
         else:
@@ -185,5 +194,5 @@ class Page(BaseHandler):  # type: ignore[misc]
 
 
 def now_ms() -> int:
-    """By this machine's clock, for pages: the browser counts on from there."""
+    """Return the time by this machine's clock; the browser counts from it."""
     return int(time.time() * 1000)

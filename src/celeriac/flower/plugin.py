@@ -1,4 +1,4 @@
-"""Called in the process of `celery … flower`, before Flower is made: see cli/plugin.py."""
+"""Runs in the process of `celery … flower`, before Flower is created: see cli/plugin.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ SWITCH = "CELERIAC_FLOWER"
 
 
 def put_into_flower() -> None:
-    """Installs our pages. `CELERIAC_FLOWER=off` leaves Flower as it is, its choice of address
-    included. Where they cannot be installed Flower goes on without them, and the log says why.
+    """Install our pages, unless `CELERIAC_FLOWER=off`.
+
+    `off` leaves Flower unchanged, including its choice of address. If the pages cannot be
+    installed, Flower runs without them and the log has the reason.
     """
     if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
         return
@@ -23,4 +25,4 @@ def put_into_flower() -> None:
 
         install()
     except ConfigurationError as error:
-        logging.getLogger(__name__).warning("no pages of events in Flower: %s", error)
+        logging.getLogger(__name__).warning("celeriac: no pages added to Flower: %s", error)

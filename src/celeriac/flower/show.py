@@ -1,4 +1,4 @@
-"""Numbers, times and states as pages show them: short, and of one width in columns."""
+"""Format numbers, times and states for pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from celeriac.tracking import MEANINGS, Cell, DeliveryState
 from celeriac.visible import listed as listed
 
-# The worst first: what an event is as a whole is the first of these that one of its cells is.
+# The most severe first: the state of an event is the first of these that one of its cells has.
 SEVERITY = (
     DeliveryState.DEAD,
     DeliveryState.MISSING,
@@ -36,30 +36,30 @@ def meaning(state: DeliveryState) -> str:
     return MEANINGS[state]
 
 
-def whole(cells: Iterable[Cell]) -> DeliveryState | None:
-    """What an event is as a whole; None where no handler takes part."""
+def overall(cells: Iterable[Cell]) -> DeliveryState | None:
+    """Return the most severe state of the cells; None without a handler."""
     there = {cell.state for cell in cells}
     return next((state for state in SEVERITY if state in there), None)
 
 
 def first_dead(cells: Iterable[Cell]) -> Cell | None:
-    """The first handler that gave up the event with a known error, if any."""
+    """Return the first dead cell with a known error, if any."""
     return next((cell for cell in cells if cell.state is DeliveryState.DEAD and cell.error), None)
 
 
 def done(cells: Iterable[Cell]) -> int:
-    """How many handlers have dealt with the event."""
+    """Return how many handlers are done with the event."""
     return sum(cell.state in DONE for cell in cells)
 
 
 def summary(cells: Iterable[Cell]) -> str:
-    """`2 processed, 1 dead`."""
+    """Return, for example, `2 processed, 1 dead`."""
     counts = Counter(cell.state for cell in cells)
     return ", ".join(f"{counts[s]} {s}" for s in SEVERITY if s in counts)
 
 
 def count(number: float) -> str:
-    """`1,234`, and from a hundred thousand on `123 k`, `1.2 M`."""
+    """Return, for example, `1,234`; from 100,000 `123 k` or `1.2 M`."""
     if number < 100_000:
         return f"{int(number):,}"
     if number < 1_000_000:
@@ -68,7 +68,7 @@ def count(number: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.4 ms`, `12 ms`, `1.3 s`, `4 min`, `2.5 h`, `3 d`; a dash for None."""
+    """Return, for example, `0.4 ms`, `1.3 s`, `4 min` or `3 d`; a dash for None."""
     if seconds is None:
         return "–"
     if 0 < seconds < 0.00005:
@@ -87,7 +87,7 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(per_second: float) -> str:
-    """`120/s`, `1.4/s`, and below one in ten seconds `4/min`; a dash for none at all."""
+    """Return, for example, `120/s` or `1.4/s`, below 0.1/s `4/min`; a dash for zero."""
     if per_second <= 0:
         return "–"
     if per_second < 0.1:
@@ -96,7 +96,7 @@ def rate(per_second: float) -> str:
 
 
 def share(part: float | None) -> str:
-    """A share in percent: `0 %`, `0.4 %`, `12 %`; a dash for None."""
+    """Return a share in percent: `0 %`, `0.4 %`, `12 %`; a dash for None."""
     if part is None:
         return "–"
     if 0 < part < 0.01:
@@ -105,23 +105,23 @@ def share(part: float | None) -> str:
 
 
 def utc(time_ms: int) -> str:
-    """An exact time, for machines and for those whose browser runs no scripts."""
+    """Return an exact time, for programs and for browsers without scripts."""
     moment = datetime.fromtimestamp(time_ms / 1000, UTC)
     return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ms % 1000:03}Z"
 
 
 def plural(number: int, thing: str) -> str:
-    """`1 event`, `2 events`, `2 processes`."""
+    """Return, for example, `1 event`, `2 events` or `2 processes`."""
     ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
     return f"{count(number)} {thing}{ending}"
 
 
 def json(value: Any) -> str:
-    """A value as indented JSON."""
+    """Return a value as indented JSON."""
     encoded = msgspec.json.encode(value)
     return msgspec.json.format(encoded, indent=2).decode()
 
 
 def attribute(value: Any) -> str:
-    """A value as JSON for an attribute of an element; templates escape it."""
+    """Return a value as JSON for an attribute of an element; templates escape it."""
     return msgspec.json.encode(value).decode()

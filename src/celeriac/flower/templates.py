@@ -1,7 +1,7 @@
-"""Flower's templates and ours, and in Flower's navigation and first page the way to ours.
+"""Flower's templates and ours, with links to our pages in Flower's navigation and home page.
 
-Flower's own files are changed in memory only, at places that are looked for. A Flower where they
-are not found keeps its page as it is; ours are then reached by their address.
+Flower's files are changed in memory only, at markers. If a marker is missing, Flower's page stays
+as it is and our pages are reached by their URLs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tornado.template import DictLoader
 
 logger = logging.getLogger(__name__)
 
-# File of Flower → what is looked for, and what is put before it. Only its first place counts.
+# Flower's file → a marker, and the text inserted before its first occurrence.
 PATCHES = {
     "navbar.html": (
         "</ul>",
@@ -23,19 +23,24 @@ PATCHES = {
     "base.html": ("</head>", '{% module Template("celeriac-head.html") %}'),
     "workers.html": (
         '<section class="workers-table-card"',
-        '{% module Template("celeriac-front.html") %}\n  ',
+        '{% module Template("celeriac-home.html") %}\n  ',
     ),
 }
 
 
 def loader(flower_templates: str) -> DictLoader:
-    """A loader of both. Ours are called `celeriac-…`."""
-    found = {path.name: path.read_text("utf-8") for path in Path(flower_templates).glob("*.html")}
-    for name, (place, text) in PATCHES.items():
-        if place in found.get(name, ""):
-            found[name] = found[name].replace(place, text + place, 1)
+    """Return a loader of both. Our templates are named `celeriac-…`."""
+    templates = {
+        path.name: path.read_text("utf-8") for path in Path(flower_templates).glob("*.html")
+    }
+    for name, (marker, text) in PATCHES.items():
+        if marker in templates.get(name, ""):
+            templates[name] = templates[name].replace(marker, text + marker, 1)
         else:
-            logger.warning("this Flower's %s looks different: it does not lead to our pages", name)
+            logger.warning(
+                "celeriac: %s of this Flower is not as expected, so it does not link to our pages",
+                name,
+            )
     ours = files("celeriac.flower") / "template"
-    found |= {f"celeriac-{one.name}": one.read_text("utf-8") for one in ours.iterdir()}
-    return DictLoader(found)
+    templates |= {f"celeriac-{file.name}": file.read_text("utf-8") for file in ours.iterdir()}
+    return DictLoader(templates)

@@ -1,6 +1,6 @@
-"""Where calls that block run, so that Flower's loop never does.
+"""Threads for blocking calls, so that Flower's event loop never blocks.
 
-Its own few threads and not Flower's: a Redis that hangs must not take those that Flower needs.
+They are separate from Flower's threads: a Redis that hangs must not use up Flower's.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ def _pool() -> ThreadPoolExecutor:
 
 
 async def in_thread(call: Callable[..., T], *args: Any) -> T:
-    """The call's result, from a thread."""
+    """Run the call in a thread and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_pool(), call, *args)

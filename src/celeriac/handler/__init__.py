@@ -1,4 +1,7 @@
-from celeriac.handler.handler import Handler, Start, make_handler
+"""Handlers: their options, signature, failure policy and limits."""
+
+from celeriac.handler.handler import Handler, make_handler
+from celeriac.handler.options import HandlerOptions, Start
 from celeriac.handler.per_key import Debounce, PerKey
 from celeriac.handler.policy import Decision, FailurePolicy, RetryPolicy, decide
 from celeriac.handler.share import Predicate, ShareFilter, in_share
@@ -8,6 +11,7 @@ __all__ = [
     "Decision",
     "FailurePolicy",
     "Handler",
+    "HandlerOptions",
     "PerKey",
     "Predicate",
     "RetryPolicy",

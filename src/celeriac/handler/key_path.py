@@ -1,4 +1,4 @@
-"""Where the key of an event is found: the checks of `key=`."""
+"""Checks of the option `key=`: an attribute of the event, or a path into its data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from celeriac.errors import SubscriptionError
 from celeriac.event.attributes import CORE
 
 # Attributes of CloudEvents and celeriac that group events. The others differ from event to event,
-# or say how the event is read.
+# or describe its encoding.
 _GROUPING = ("subject", "partitionkey", "source", "type", "correlationid")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _SEGMENT = re.compile(r"[\w$-]+")
 
 
 def check_key(key: object, data_type: Any = Any) -> None:
-    """Check the name of an attribute or a path into data; where the handler's data has a type with
-    known fields, the path must lead to one. Raises SubscriptionError."""
+    """Raise SubscriptionError unless `key` is an attribute that groups events, or a path into data.
+
+    If the handler's data type has known fields, the path must lead to a field of it.
+    """
     if not isinstance(key, str) or not key:
         raise SubscriptionError(
             f"key={key!r}: name an attribute such as 'subject', or a path such as 'data.tenant'"
@@ -37,7 +39,9 @@ def check_key(key: object, data_type: Any = Any) -> None:
         _check_fields(key, path, data_type)
         return
     if key == "data":
-        raise SubscriptionError("key='data' is no single value; name a field, as in 'data.tenant'")
+        raise SubscriptionError(
+            "key='data' is not a single value; name a field, as in 'data.tenant'"
+        )
     if path:
         raise SubscriptionError(
             f"key={key!r} begins with {first!r}; a path leads into data, as in 'data.{key}'"
@@ -51,8 +55,8 @@ def check_key(key: object, data_type: Any = Any) -> None:
         )
     if not _EXTENSION.fullmatch(key):
         raise SubscriptionError(
-            f"key={key!r} is no name of an attribute: lower-case letters and digits. For a field "
-            f"of the data write 'data.{key}'"
+            f"key={key!r} is not the name of an attribute: use lower-case letters and digits. For "
+            f"a field of the data, write 'data.{key}'"
         )
 
 
@@ -71,17 +75,21 @@ def _check_fields(key: str, path: list[str], data_type: Any) -> None:
 
 
 def _fields(data_type: Any) -> dict[str, Any] | None:
-    """Name in JSON → type, where the type says which fields there are."""
+    """Return name in JSON → type; None for a type without known fields."""
     if not isinstance(data_type, type):
         return None
     if issubclass(data_type, msgspec.Struct):
-        return {one.encode_name: one.type for one in msgspec.structs.fields(data_type)}
+        return {field.encode_name: field.type for field in msgspec.structs.fields(data_type)}
     pydantic = getattr(data_type, "model_fields", None)
     if isinstance(pydantic, dict):
         return {
             name: field.annotation
-            for own, field in pydantic.items()
-            for name in {own, field.alias or own, field.serialization_alias or own}
+            for attribute, field in pydantic.items()
+            for name in {
+                attribute,
+                field.alias or attribute,
+                field.serialization_alias or attribute,
+            }
         }
     if dataclasses.is_dataclass(data_type) or is_typeddict(data_type):
         try:
@@ -92,10 +100,10 @@ def _fields(data_type: Any) -> dict[str, Any] | None:
 
 
 def _bare(annotation: Any) -> Any:
-    """Without Annotated and without None."""
+    """Return the annotation without Annotated and without None."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        some = [one for one in get_args(annotation) if one is not type(None)]
-        return _bare(some[0]) if len(some) == 1 else None
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return _bare(members[0]) if len(members) == 1 else None
     return annotation

@@ -1,10 +1,9 @@
-"""What happens after a failed attempt: again, when, or dead.
+"""What happens after a failed attempt: a retry after a delay, or a dead letter.
 
-The life of a failure. A handler raises. `decide` looks the exception up in the handler's policy:
-run again after a backoff that doubles and is jittered, or give up. Again means that the delivery
-lies in *due* until its time, with the attempt counted; giving up means that it lies in dead
-letters with the traceback, until someone redrives or discards it. `Retry` and `Reject` are how a
-handler says itself what it wants.
+When a handler raises, `decide` looks up the exception in the handler's policy. A retry follows
+after a backoff that doubles and is jittered: the delivery is *scheduled*, and the attempt counts.
+Otherwise the delivery is dead-lettered with the traceback, until an operator redrives or discards
+it. A handler raises `Retry` or `Reject` to decide by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from celeriac.delivery.state import Outcome
 from celeriac.errors import InvalidData, InvalidEvent, Reject, Retry, SubscriptionError
 
-LONGEST = 10 * 365 * 24 * 3600.0  # seconds; a Retry(after=inf) still has a time
+MAX_DELAY = 10 * 365 * 24 * 3600.0  # seconds; gives Retry(after=inf) a time, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class RetryPolicy:
         for name in ("retries", "backoff", "max_backoff", "jitter"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SubscriptionError(
-                    f"{name}={getattr(self, name)!r} must be a number from 0 up"
+                    f"{name}={getattr(self, name)!r}: must be a finite number of at least 0"
                 )
 
     def delay(self, attempt: int, chance: float) -> float:
@@ -54,7 +53,7 @@ class RetryPolicy:
 
         `chance` is a random number in [0, 1).
         """
-        # 2.0**1024 overflows, and nobody waits 2**63 backoffs
+        # 2.0**1024 overflows; no deployment waits 2**63 backoffs.
         wait = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 63))
         return wait * (1 + self.jitter * chance)
 
@@ -63,26 +62,26 @@ ErrorPolicies = Mapping[type[BaseException], RetryPolicy | None]
 
 
 def check_policies(policies: ErrorPolicies) -> None:
-    """Raises SubscriptionError for what only a failure would show to be wrong."""
+    """Raise SubscriptionError for an `on_error` that would fail only at the first exception."""
     for kind, policy in policies.items():
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise SubscriptionError(f"on_error has {kind!r}, which is no class of exceptions")
+            raise SubscriptionError(f"on_error has the key {kind!r}: must be an exception class")
         if not (policy is None or isinstance(policy, RetryPolicy)):
             raise SubscriptionError(
-                f"on_error has {policy!r} for {kind.__name__}; give a RetryPolicy(...), or None "
-                "for dead at once"
+                f"on_error has {policy!r} for {kind.__name__}: must be a RetryPolicy(...), or None "
+                "to dead-letter at once"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class FailurePolicy:
-    """The handler's policy, and its exceptions. In `on_error`, None means dead at once."""
+    """A handler's default policy, and one by exception class; None dead-letters at once."""
 
     default: RetryPolicy = field(default_factory=RetryPolicy)
     on_error: ErrorPolicies = field(default_factory=dict)
 
     def of(self, error: BaseException) -> RetryPolicy | None:
-        """The entry of the nearest class of the error, by its method resolution order."""
+        """Return the policy for the first class in the MRO of the error, else the default."""
         for kind in type(error).__mro__:
             if kind in self.on_error:
                 return self.on_error[kind]
@@ -90,9 +89,10 @@ class FailurePolicy:
 
     @property
     def max_attempts(self) -> int:
-        """Attempts after which a delivery that only ever crashed its process is given up.
+        """The attempts after which a delivery that only crashed its process is dead-lettered.
 
-        At least 2: the first may have been in company, and the culprit another event."""
+        At least 2: another event of the same chunk may have caused the first crash.
+        """
         policies = [self.default, *(p for p in self.on_error.values() if p is not None)]
         return max(1, *(policy.retries for policy in policies)) + 1
 
@@ -109,14 +109,14 @@ def decide(
     attempt: int,
     chance: Callable[[], float] = random.random,
 ) -> Decision:
-    """What follows from this error in attempt number `attempt`, counted from 1."""
+    """Return the outcome of attempt `attempt`, counted from 1, that raised this error."""
     if isinstance(error, (Reject, InvalidData, InvalidEvent)):
-        # The same bytes fail the same way every time.
+        # A retry would fail the same way: the event does not change.
         return Decision(Outcome.DEAD)
     chosen = policy.of(error)
     if chosen is None or attempt > chosen.retries:
         return Decision(Outcome.DEAD)
     seconds = chosen.delay(attempt, chance())
     if isinstance(error, Retry) and error.after is not None:
-        seconds = min(max(0.0, error.after), LONGEST)
+        seconds = min(max(0.0, error.after), MAX_DELAY)
     return Decision(Outcome.RETRY, int(seconds * 1000))

@@ -1,4 +1,4 @@
-"""`share=`: a handler that gets a part of the subjects, always the same ones."""
+"""`share=`: a handler that gets a fixed part of the subjects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Predicate = Callable[[Event[Any]], bool]
 
 
 def position(subject: str) -> float:
-    """Where a subject stands among all: a number from 0 up to 1, by its SHA-256.
+    """Return the position of a subject among all subjects: a number in [0, 1), from its SHA-256.
 
     It is the same in every process, version and language.
     """
@@ -31,12 +31,12 @@ def in_share(subject: str, share: float) -> bool:
 
 
 def sharing_subject(event: Any) -> str:
-    """What an event's share is decided by: its subject, else its partition key, else its id."""
+    """Return the text that decides an event's share: its subject, else partition key, else id."""
     return str(event.subject or event.partitionkey or event.id)
 
 
 class ShareFilter:
-    """A `when=` that rejects the events outside of the share first."""
+    """A `when=` predicate that first rejects the events outside the share."""
 
     __slots__ = ("share", "when")
 
@@ -50,10 +50,14 @@ class ShareFilter:
 
 
 def with_share(share: float | None, when: Predicate | None) -> Predicate | None:
-    """Return the filter of a handler. Raises SubscriptionError for what is no share."""
+    """Return a handler's filter for its options `share=` and `when=`."""
+    return when if share is None else ShareFilter(share, when)
+
+
+def check_share(share: Any) -> None:
+    """Raise SubscriptionError for a share outside (0, 1]."""
     if share is None:
-        return when
+        return
     is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
     if not is_number or not 0 < share <= 1:
-        raise SubscriptionError(f"share={share!r}: a part of the subjects, over 0 and up to 1")
-    return ShareFilter(share, when)
+        raise SubscriptionError(f"share={share!r}: must be a number over 0 and up to 1")

@@ -1,4 +1,4 @@
-"""What a handler's function takes: one event or a list of them, and of what data."""
+"""The signature of a handler's function: an event or a list of events, and their data type."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ class Signature:
 
 
 def read_signature(function: Callable[..., Any], *, batch: bool, session: str = "") -> Signature:
-    """Raises SubscriptionError, with the remedy, for a function that cannot take the events.
+    """Return what the function takes.
 
-    `session` names what it may take beside them, as a second parameter without a default.
+    `session` names what it may take in addition, as a second parameter without a default.
+
+    Raises SubscriptionError, with the remedy, for a function that cannot be called with events.
     """
     name = qualified_name(function)
-    wanted = "events: list[Event[...]]" if batch else "event: Event[...]"
+    expected = "events: list[Event[...]]" if batch else "event: Event[...]"
     if not callable(function):
-        raise SubscriptionError(f"{name} is no function; decorate `def {name}({wanted})`")
+        raise SubscriptionError(f"{name} is not a function; decorate `def {name}({expected})`")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise SubscriptionError(
-            f"{name} is a generator, and nothing would run it; remove `yield`, "
-            "and emit what follows with bus.emit(...)"
+            f"{name} is a generator, which celeriac does not iterate; remove `yield`, and emit "
+            "further events with bus.emit(...)"
         )
-    parameter, takes_session = _event_parameter(function, name, wanted, session)
+    parameter, takes_session = _event_parameter(function, name, expected, session)
     annotation = _annotation(function, parameter, name)
     if annotation is inspect.Parameter.empty:
         data_type: Any = Any
@@ -43,12 +45,13 @@ def read_signature(function: Callable[..., Any], *, batch: bool, session: str = 
         if data_type is None:
             raise SubscriptionError(
                 f"{name}({parameter.name}: {inspect.formatannotation(annotation)}) cannot take an "
-                f"event; write `{wanted}`"
+                f"event; write `{expected}`"
             )
         if is_batch(annotation) != batch:
             remedy = "remove batch=" if batch else "add batch=100, or take one event"
             raise SubscriptionError(
-                f"{name} takes {'one event' if batch else 'a list'}; write `{wanted}`, or {remedy}"
+                f"{name} takes {'one event' if batch else 'a list'}; write `{expected}`, or "
+                f"{remedy}"
             )
         check_annotation(data_type)
         check_readable(data_type)
@@ -59,30 +62,30 @@ def read_signature(function: Callable[..., Any], *, batch: bool, session: str = 
 
 
 def qualified_name(function: Callable[..., Any]) -> str:
-    """The name for messages; a partial or an object that can be called has only a repr."""
+    """Return the function's name for messages; a partial or a callable object has only a repr."""
     return str(getattr(function, "__qualname__", repr(function)))
 
 
 def _event_parameter(
-    function: Callable[..., Any], name: str, wanted: str, session: str
+    function: Callable[..., Any], name: str, expected: str, session: str
 ) -> tuple[inspect.Parameter, bool]:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:
         raise SubscriptionError(
-            f"{name} does not say what it takes; wrap it: `def handler({wanted})`"
+            f"{name} has no signature; wrap it: `def handler({expected})`"
         ) from None
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p for p in positional if p.default is p.empty]
-    also_needed = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if not positional or len(needed) > (2 if session else 1) or also_needed:
-        given = ", ".join(str(p) for p in parameters)
-        called = f"its event and the {session} of its inbox" if session else "one argument"
+    required = [p for p in positional if p.default is p.empty]
+    required_keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if not positional or len(required) > (2 if session else 1) or required_keywords:
+        signature = ", ".join(str(p) for p in parameters)
+        arguments = f"its event and the {session} of its inbox" if session else "one argument"
         raise SubscriptionError(
-            f"{name}({given}) cannot take an event: a handler is called with {called}; "
-            f"write `def {name}({wanted}{f', {session}' if session else ''})`"
+            f"{name}({signature}) cannot take an event: a handler is called with {arguments}; "
+            f"write `def {name}({expected}{f', {session}' if session else ''})`"
         )
-    return positional[0], len(needed) == 2
+    return positional[0], len(required) == 2
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The inbox: a handler's effects and the note that it has handled the event, in one transaction."""
+"""The inbox: a handler's effects and the record of its event, in one transaction."""
 
 from celeriac.inbox.django import DjangoInbox
 from celeriac.inbox.receiver import IdempotentReceiver, Inbox

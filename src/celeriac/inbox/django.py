@@ -27,13 +27,13 @@ class DjangoInbox:
     """
 
     is_async = False
-    gives = ""
+    session_kind = ""
 
     def __init__(self, using: str = "default") -> None:
         with needing("django", "DjangoInbox"):
             import django  # noqa: F401
         self.using = using
-        self._prune_times = statement.PruneSchedule()
+        self._prune_schedule = statement.PruneSchedule()
 
     def __repr__(self) -> str:
         return f"DjangoInbox(using={self.using!r})"
@@ -43,12 +43,12 @@ class DjangoInbox:
 
         with atomic(self.using):
             connection = connections[self.using]
-            noted = note(connection, receiver.handler, keys_of(argument))
-            left = unseen(argument, noted)
-            if left is not None:
+            new = mark_processed(connection, receiver.handler, keys_of(argument))
+            unprocessed = unseen(argument, new)
+            if unprocessed is not None:
                 with in_session(connection):
-                    receiver.run(left, connection)
-        if self._prune_times.due():
+                    receiver.run(unprocessed, connection)
+        if self._prune_schedule.due():
             self._prune(receiver.keep_ms())
 
     def _prune(self, keep_ms: int) -> None:
@@ -57,41 +57,41 @@ class DjangoInbox:
         try:
             with atomic(self.using):
                 if prune(connections[self.using], keep_ms):
-                    self._prune_times.again_soon()
+                    self._prune_schedule.expedite()
         except Exception as error:
-            statement.not_pruned(error)
+            statement.log_prune_failure(error)
 
 
-def note(connection: Any, handler: str, keys: Sequence[Key]) -> list[Key]:
-    """As the function of this name for SQLAlchemy, on a connection of Django."""
+def mark_processed(connection: Any, handler: str, keys: Sequence[Key]) -> list[Key]:
+    """Insert the keys as `sql.mark_processed` does, on a connection of Django."""
     from django.db import DatabaseError
 
     statement.check_dialect(connection.vendor)
     many = statement.returns_rows(connection.vendor)
-    noted: list[Key] = []
+    new: list[Key] = []
     try:
         with connection.cursor() as cursor:
-            for some in slices(keys, statement.MOST_ROWS if many else 1):
-                sql, parameters = statement.note(connection.vendor, handler, some)
+            for batch in slices(keys, statement.MAX_ROWS if many else 1):
+                sql, parameters = statement.insert(connection.vendor, handler, batch)
                 cursor.execute(for_django(sql), parameters)
                 if many:
-                    noted += [(str(key), str(domain)) for key, domain in cursor]
+                    new += [(str(key), str(domain)) for key, domain in cursor]
                 elif cursor.rowcount:
-                    noted += some
+                    new += batch
     except DatabaseError as error:
         explained = statement.explained(error)
         if explained is error:
             raise
         raise explained from error
-    return noted
+    return new
 
 
 def prune(connection: Any, keep_ms: int) -> bool:
-    """As the function of this name for SQLAlchemy, on a connection of Django."""
+    """Delete old rows as `sql.prune` does, on a connection of Django."""
     limits = statement.before(keep_ms)
     with connection.cursor() as cursor:
         cursor.execute(for_django(statement.PRUNE_UP_TO), limits)
-        found = cursor.fetchone()
-        up_to = found[0] if found else limits["before"] - 1
+        row = cursor.fetchone()
+        up_to = row[0] if row else limits["before"] - 1
         cursor.execute(for_django(statement.PRUNE), {"up_to": up_to})
-    return found is not None
+    return row is not None

@@ -8,29 +8,33 @@ from typing import Any, Protocol, TypeAlias
 
 from celeriac.event import Event, event_key
 
-# What an event is known by in an inbox: its key, and the domain that the key is one event within.
+# The identity of an event in an inbox: its event key, which is unique within the domain, and the
+# domain.
 Key: TypeAlias = tuple[str, str]
 Argument: TypeAlias = Event[Any] | list[Event[Any]]
 
 
 class Inbox(Protocol):
-    """Where the rows lie. `gives` names what a handler may take as its second parameter, if any."""
+    """A store of processed events.
+
+    `session_kind` names what a handler may take as its second parameter; empty if nothing.
+    """
 
     is_async: bool
-    gives: str
+    session_kind: str
 
     def receive(self, receiver: IdempotentReceiver, argument: Argument) -> Any:
-        """In one transaction: notes the events, and calls the function with those that were new.
+        """Record the events and call the function with the new ones, in one transaction.
 
-        Blocks, or returns a coroutine where `is_async`. Raises what the function raises, and then
-        neither its effects nor the notes stay.
+        Blocks, or returns a coroutine if `is_async`. Raises what the function raises; then the
+        transaction is rolled back.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotentReceiver:
-    """Calls the function with what its inbox does not know yet.
+    """Calls the function with the events that its inbox has not recorded.
 
     `keep_ms` returns how long a row is kept. It is called before each pruning, because the setting
     belongs to the bus and can change while the worker runs. It may block for a round trip.
@@ -46,29 +50,28 @@ class IdempotentReceiver:
         return self.inbox.receive(self, argument)
 
     def run(self, argument: Argument, session: Any) -> Any:
-        """The function's own answer; `session` is handed on if it asks for it."""
+        """Call the function, with the session if it takes one; return its result."""
         return self.function(argument, session) if self.takes_session else self.function(argument)
 
 
 def keys_of(argument: Argument) -> list[Key]:
-    """The keys of the events, each once; in one order everywhere, so that no two transactions
-    wait for each other in a circle."""
+    """Return the keys of the events, each once, sorted so that transactions cannot deadlock."""
     events = argument if isinstance(argument, list) else [argument]
     return sorted({_key_of(event) for event in events})
 
 
-def unseen(argument: Argument, noted: Iterable[Key]) -> Argument | None:
-    """What is left of the argument where only `noted` keys are new; None where nothing is."""
-    new = set(noted)
+def unseen(argument: Argument, new_keys: Iterable[Key]) -> Argument | None:
+    """Return the part of the argument whose keys are new; None if no key is."""
+    new = set(new_keys)
     if not isinstance(argument, list):
         return argument if _key_of(argument) in new else None
-    left: list[Event[Any]] = []
+    events: list[Event[Any]] = []
     for event in argument:
         key = _key_of(event)
         if key in new:
             new.remove(key)
-            left.append(event)
-    return left or None
+            events.append(event)
+    return events or None
 
 
 def _key_of(event: Event[Any]) -> Key:
@@ -76,4 +79,5 @@ def _key_of(event: Event[Any]) -> Key:
 
 
 def slices(keys: Sequence[Key], size: int) -> Iterable[Sequence[Key]]:
+    """Yield the keys in slices of at most `size`."""
     return (keys[i : i + size] for i in range(0, len(keys), size))

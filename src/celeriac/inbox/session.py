@@ -1,4 +1,4 @@
-"""The transaction that the handler runs in, for code that is not handed it."""
+"""The transaction of the current handler, for code that does not get it as a parameter."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def current_session() -> Any:
     session = _current.get()
     if session is None:
         raise RuntimeError(
-            "no inbox transaction is open here: current_session() is for what a handler with "
-            "@bus.on(..., inbox=...) calls"
+            "no inbox transaction is open. Call current_session() only within a handler with "
+            "@bus.on(..., inbox=...)"
         )
     return session
 
 
 @contextmanager
 def in_session(session: Any) -> Iterator[None]:
-    """Makes it the current one inside, in this thread or asyncio task."""
+    """Make the session current in the `with` block, for this thread or asyncio task."""
     token = _current.set(session)
     try:
         yield

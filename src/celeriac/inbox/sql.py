@@ -1,4 +1,4 @@
-"""The inbox through SQLAlchemy: what opens the transaction is a sessionmaker or an engine."""
+"""The inbox through SQLAlchemy, in transactions of a sessionmaker or an engine."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 
 def as_inbox(given: Any) -> Inbox:
-    """The inbox behind what `@bus.on(..., inbox=...)` was given. Connects to nothing yet.
+    """Return the inbox for the option `inbox=` of `bus.on`. Does not connect.
 
-    Raises SubscriptionError for what opens no transactions.
+    Raises SubscriptionError for an object of another kind.
     """
     if isinstance(given, DjangoInbox):
         return given
-    found = _through_sqlalchemy(given)
-    if found is None:
+    inbox = _sqlalchemy_inbox(given)
+    if inbox is None:
         raise SubscriptionError(
-            f"inbox={given!r}: give a sessionmaker or an Engine of SQLAlchemy (for coroutines an "
-            "async_sessionmaker or an AsyncEngine), or celeriac.inbox.DjangoInbox()"
+            f"inbox={given!r}: must be a sessionmaker or an Engine of SQLAlchemy (for coroutines "
+            "an async_sessionmaker or an AsyncEngine), or celeriac.inbox.DjangoInbox()"
         )
-    return found
+    return inbox
 
 
-def _through_sqlalchemy(given: Any) -> Inbox | None:
+def _sqlalchemy_inbox(given: Any) -> Inbox | None:
     try:
         from sqlalchemy import Engine
         from sqlalchemy.orm import sessionmaker
@@ -63,61 +63,63 @@ def _through_sqlalchemy(given: Any) -> Inbox | None:
 
 
 class SQLInbox:
-    """One transaction of `factory.begin()` for each call of the handler."""
+    """Runs each call of the handler in a transaction of `factory.begin()`."""
 
     is_async = False
-    gives = "session"
+    session_kind = "session"
 
     def __init__(self, factory: sessionmaker[Session] | Engine) -> None:
         self._factory = factory
-        self._prune_times = statement.PruneSchedule()
+        self._prune_schedule = statement.PruneSchedule()
 
     def receive(self, receiver: IdempotentReceiver, argument: Argument) -> None:
         with self._factory.begin() as session:
-            noted = note(session, receiver.handler, keys_of(argument))
-            left = unseen(argument, noted)
-            if left is not None:
+            new = mark_processed(session, receiver.handler, keys_of(argument))
+            unprocessed = unseen(argument, new)
+            if unprocessed is not None:
                 with in_session(session):
-                    receiver.run(left, session)
-        if self._prune_times.due():
+                    receiver.run(unprocessed, session)
+        if self._prune_schedule.due():
             self._prune(receiver.keep_ms())
 
     def _prune(self, keep_ms: int) -> None:
         try:
             with self._factory.begin() as session:
                 if prune(session, keep_ms):
-                    self._prune_times.again_soon()
+                    self._prune_schedule.expedite()
         except Exception as error:
-            statement.not_pruned(error)
+            statement.log_prune_failure(error)
 
 
-def note(session: Session | Connection, handler: str, keys: Sequence[Key]) -> list[Key]:
-    """Inserts the keys in the session's transaction; returns the new ones. Blocks while another
-    transaction is about to insert one of them."""
+def mark_processed(session: Session | Connection, handler: str, keys: Sequence[Key]) -> list[Key]:
+    """Insert the keys in the session's transaction; return the new ones.
+
+    Blocks while another transaction inserts one of them.
+    """
     from sqlalchemy import text
     from sqlalchemy.exc import DBAPIError
 
     dialect = dialect_of(session)
     many = statement.returns_rows(dialect)
-    noted: list[Key] = []
+    new: list[Key] = []
     try:
-        for some in slices(keys, statement.MOST_ROWS if many else 1):
-            sql, parameters = statement.note(dialect, handler, some)
+        for batch in slices(keys, statement.MAX_ROWS if many else 1):
+            sql, parameters = statement.insert(dialect, handler, batch)
             result: Any = session.execute(text(sql), parameters)
             if many:
-                noted += [(str(key), str(domain)) for key, domain in result]
+                new += [(str(key), str(domain)) for key, domain in result]
             elif result.rowcount:
-                noted += some
+                new += batch
     except DBAPIError as error:
         explained = statement.explained(error)
         if explained is error:
             raise
         raise explained from error
-    return noted
+    return new
 
 
 def prune(session: Session | Connection, keep_ms: int) -> bool:
-    """Removes a bounded number of rows that are too old; says whether there are more."""
+    """Delete a bounded number of old rows; return whether there are more. Blocks."""
     from sqlalchemy import text
 
     limits = statement.before(keep_ms)
@@ -129,11 +131,11 @@ def prune(session: Session | Connection, keep_ms: int) -> bool:
 
 
 def dialect_of(session: Any) -> str:
-    """The name of the database's kind. Raises ConfigurationError for one that is not supported."""
+    """Return the dialect of the session. Raises ConfigurationError for an unsupported one."""
     from sqlalchemy import Connection
 
     bind = session if isinstance(session, Connection) else session.get_bind()
-    # A sessionmaker whose sessions choose their engine themselves shows it here first.
+    # Sessions that choose their engine themselves reveal it only here.
     protect_from_forks(bind)
     statement.check_dialect(bind.dialect.name)
     return str(bind.dialect.name)

@@ -1,4 +1,4 @@
-"""The inbox for handlers that are coroutines, through SQLAlchemy's asyncio extension."""
+"""The inbox for coroutine handlers, through SQLAlchemy's asyncio extension."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from celeriac.inbox import statement
 from celeriac.inbox.receiver import Argument, IdempotentReceiver, keys_of, unseen
 from celeriac.inbox.session import in_session
-from celeriac.inbox.sql import note, prune
+from celeriac.inbox.sql import mark_processed, prune
 
 
 class AsyncSQLInbox:
-    """As SQLInbox; nothing blocks the event loop."""
+    """SQLInbox for coroutines: does not block the event loop."""
 
     is_async = True
-    gives = "session"
+    session_kind = "session"
 
     def __init__(self, factory: async_sessionmaker[AsyncSession] | AsyncEngine) -> None:
         self._factory = factory
-        self._prune_times = statement.PruneSchedule()
+        self._prune_schedule = statement.PruneSchedule()
 
     async def receive(self, receiver: IdempotentReceiver, argument: Argument) -> None:
         session: Any
         async with self._factory.begin() as session:
-            noted = await session.run_sync(note, receiver.handler, keys_of(argument))
-            left = unseen(argument, noted)
-            if left is not None:
+            new = await session.run_sync(mark_processed, receiver.handler, keys_of(argument))
+            unprocessed = unseen(argument, new)
+            if unprocessed is not None:
                 with in_session(session):
-                    await receiver.run(left, session)
-        if self._prune_times.due():
+                    await receiver.run(unprocessed, session)
+        if self._prune_schedule.due():
             await self._prune(await asyncio.to_thread(receiver.keep_ms))
 
     async def _prune(self, keep_ms: int) -> None:
@@ -39,6 +39,6 @@ class AsyncSQLInbox:
         try:
             async with self._factory.begin() as session:
                 if await session.run_sync(prune, keep_ms):
-                    self._prune_times.again_soon()
+                    self._prune_schedule.expedite()
         except Exception as error:
-            statement.not_pruned(error)
+            statement.log_prune_failure(error)

@@ -14,26 +14,30 @@ logger = logging.getLogger(__name__)
 
 TABLE = "celeriac_inbox"
 DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
-# Rows of one statement: SQLite takes 32,766 parameters, two of them go with each row.
-MOST_ROWS = 500
+# Rows of one statement: SQLite allows 32,766 parameters, and each row takes two.
+MAX_ROWS = 500
 PRUNE_EVERY, PRUNE_AGAIN, PRUNE_ROWS = 60.0, 1.0, 5000
 
-# What comes after the first `before` may go too, if it is of the same millisecond.
-PRUNE_UP_TO = f"SELECT at_ms FROM {TABLE} WHERE at_ms < :before ORDER BY at_ms LIMIT 1 OFFSET :most"
+# PRUNE may delete more than :max_rows rows, if they are of the same millisecond.
+PRUNE_UP_TO = (
+    f"SELECT at_ms FROM {TABLE} WHERE at_ms < :before ORDER BY at_ms LIMIT 1 OFFSET :max_rows"
+)
 PRUNE = f"DELETE FROM {TABLE} WHERE at_ms <= :up_to"
 
 Statement = tuple[str, dict[str, Any]]
 
 
 def returns_rows(dialect: str) -> bool:
-    """Whether one statement can note many events and say which of them were new."""
+    """Return whether one statement can insert many keys and return the new ones."""
     return dialect in ("postgresql", "sqlite")
 
 
-def note(dialect: str, handler: str, keys: Sequence[Key]) -> Statement:
-    """Inserts the keys that are not there. Where another transaction is about to insert one of
-    them, the database waits for its end. PostgreSQL and SQLite return (event_key, domain) of the
-    new ones; for others give one key, and look at the number of rows."""
+def insert(dialect: str, handler: str, keys: Sequence[Key]) -> Statement:
+    """Return the statement that inserts the missing keys.
+
+    The database waits while another transaction inserts one of them. PostgreSQL and SQLite return
+    (event_key, domain) of the new rows. For other databases, give one key and check the row count.
+    """
     parameters: dict[str, Any] = {"handler": handler, "at_ms": int(time.time() * 1000)}
     values = []
     for number, (event_key, domain) in enumerate(keys):
@@ -47,46 +51,48 @@ def note(dialect: str, handler: str, keys: Sequence[Key]) -> Statement:
 
 
 def check_dialect(dialect: str) -> None:
-    """Raises ConfigurationError for a database that the inbox cannot ask for what is new."""
+    """Raise ConfigurationError for an unsupported database."""
     if dialect not in DIALECTS:
         raise ConfigurationError(
-            f"inbox: {dialect} is not supported; there are {', '.join(DIALECTS)}"
+            f"the inbox does not support {dialect}. Use one of {', '.join(DIALECTS)}"
         )
 
 
 def explained(error: Exception) -> Exception:
-    """Where the table is missing, what to do about it; else the error as it is."""
-    said = str(error).lower()
-    if TABLE in said and any(word in said for word in ("no such table", "exist")):
+    """Return a ConfigurationError with the remedy if the table is missing, else the error."""
+    message = str(error).lower()
+    if TABLE in message and any(word in message for word in ("no such table", "exist")):
         return ConfigurationError(
-            f"the inbox has no table {TABLE}: call celeriac.inbox.create_inbox(engine) once, or "
-            "let a migration make it (docs/how-to/inbox.md)"
+            f"the table {TABLE} is missing. Create it: call celeriac.inbox.create_inbox(engine) "
+            "once, or add it to a migration (docs/how-to/inbox.md)"
         )
     return error
 
 
 class PruneSchedule:
-    """When it is time to prune again: now and then, and soon where there was more than a step."""
+    """When to prune next: every PRUNE_EVERY seconds, or sooner while old rows remain."""
 
     def __init__(self) -> None:
         self._at = 0.0
 
     def due(self) -> bool:
+        """Return whether to prune now; then the next time is PRUNE_EVERY seconds later."""
         now = time.monotonic()
         if now < self._at:
             return False
         self._at = now + PRUNE_EVERY
         return True
 
-    def again_soon(self) -> None:
+    def expedite(self) -> None:
+        """Prune again after PRUNE_AGAIN seconds."""
         self._at = time.monotonic() + PRUNE_AGAIN
 
 
 def before(keep_ms: int) -> dict[str, int]:
-    """The parameters of PRUNE_UP_TO for rows that are older than `keep_ms`."""
-    return {"before": int(time.time() * 1000) - keep_ms, "most": PRUNE_ROWS}
+    """Return the parameters of PRUNE_UP_TO for rows older than `keep_ms`."""
+    return {"before": int(time.time() * 1000) - keep_ms, "max_rows": PRUNE_ROWS}
 
 
-def not_pruned(error: Exception) -> None:
-    """A row that stays longer does no harm."""
-    logger.warning("celeriac: old rows of %s were not removed: %s", TABLE, error)
+def log_prune_failure(error: Exception) -> None:
+    """Log that old rows were not deleted, which is harmless."""
+    logger.warning("celeriac: old rows of %s were not deleted: %s", TABLE, error)

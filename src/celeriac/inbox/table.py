@@ -1,4 +1,4 @@
-"""The inbox's table, for SQLAlchemy and so for Alembic."""
+"""The inbox's table, for SQLAlchemy and Alembic."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def inbox_table(metadata: MetaData) -> Table:
 
     if TABLE in metadata.tables:
         return metadata.tables[TABLE]
-    # Case and spaces at the end make two ids of one; MySQL's collations say otherwise. There the
-    # three columns of the primary key take 3,068 bytes, and InnoDB allows 3,072.
+    # Ids that differ in case or trailing spaces are different, but equal in MySQL's default
+    # collation. The three columns of the primary key take 3,068 bytes; InnoDB allows 3,072.
     key = String(MAX_KEY_LENGTH).with_variant(
         VARBINARY(4 * MAX_LENGTH + SOURCE_LENGTH), "mysql", "mariadb"
     )
@@ -52,8 +52,8 @@ def inbox_table(metadata: MetaData) -> Table:
 def create_inbox(bind: Engine | Connection) -> None:
     """Create the table if it is missing, for applications without migrations.
 
-    Blocks; idempotent. Call it at import if you like: processes that are forked later open
-    connections of their own. With an AsyncEngine: `await connection.run_sync(create_inbox)`.
+    Blocks; idempotent. You may call it at import: processes that are forked later open
+    their own connections. With an AsyncEngine: `await connection.run_sync(create_inbox)`.
     """
     with needing("sqlalchemy", "create_inbox"):
         from sqlalchemy import MetaData

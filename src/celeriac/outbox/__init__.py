@@ -1,5 +1,5 @@
-"""The outbox: events written in the caller's database transaction, and the relay that publishes
-them once it is committed."""
+"""The outbox: events written in the caller's database transaction, and published by the relay
+after its commit."""
 
 from celeriac.outbox.table import create_outbox, outbox_table
 

@@ -1,4 +1,4 @@
-"""What a relay needs of a database; which kind of it a URL names."""
+"""The database of a relay: its protocol, and how a URL selects it."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from celeriac.extra import needing
 DJANGO = "django:"
 POLL, POLL_WOKEN = 0.25, 1.0
 
-# Runs one statement; returns its rows, none where it has none.
+# Runs one statement and returns its rows, if any.
 Execute = Callable[[str, Mapping[str, Any]], Sequence[Sequence[Any]]]
 
 
 class Database(Protocol):
     """One connection of a relay. Used by one thread; every call blocks.
 
-    Faults of the database are raised as its driver raises them. After one, the next call connects
-    anew.
+    Database errors are raised as the driver raises them. The next call then opens a new connection.
     """
 
     @property
     def name(self) -> str:
-        """The address, without the password."""
+        """The address without the password, for messages."""
         ...
 
     @property
     def poll(self) -> float:
-        """How long to wait between turns, in seconds: longer where commits wake the relay."""
+        """Seconds to wait between passes: longer if commits wake the relay."""
         ...
 
-    def turn(self) -> AbstractContextManager[Execute | None]:
-        """The right to publish, or None while another relay has it. What runs inside is committed
-        when it is left without an exception."""
+    def as_leader(self) -> AbstractContextManager[Execute | None]:
+        """Hold the leader lock in a transaction; enters with None while another relay holds it.
+
+        The transaction is committed unless the `with` block raises.
+        """
         ...
 
-    def ask(self) -> AbstractContextManager[Execute]:
-        """A transaction without that right: for looking, and for what is failed."""
+    def transaction(self) -> AbstractContextManager[Execute]:
+        """Open a transaction without the leader lock, for status queries and failed rows."""
         ...
 
     def wait(self, seconds: float) -> None:
-        """Returns when a transaction with events was committed, or after so many seconds."""
+        """Wait until a transaction with events is committed, at most this many seconds."""
         ...
 
     def close(self) -> None:
-        """Lets the connection go. Idempotent."""
+        """Close the connection. Idempotent."""
         ...
 
 
 def open_database(url: str) -> Database:
-    """Connects to nothing yet. `django:ALIAS` is a database of Django, any other URL is for
-    SQLAlchemy. Raises ConfigurationError for a URL that is neither, or lacks a package."""
+    """Return the database of a URL: `django:ALIAS`, or a URL of SQLAlchemy. Does not connect.
+
+    Raises ConfigurationError for an invalid URL or a missing package.
+    """
     if url.startswith(DJANGO):
         with needing("django", f"CELERIAC_OUTBOX_URL={url}"):
             import django  # noqa: F401
@@ -60,7 +63,7 @@ def open_database(url: str) -> Database:
         from celeriac.outbox.django_database import DjangoDatabase
 
         return DjangoDatabase(url.removeprefix(DJANGO) or "default")
-    # A service that has Django alone names its database django:default.
+    # A service with Django only uses django:default.
     with needing("sqlalchemy", "CELERIAC_OUTBOX_URL other than django:ALIAS"):
         from celeriac.outbox.sql_database import SQLDatabase
     return SQLDatabase(url)

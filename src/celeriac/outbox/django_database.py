@@ -1,4 +1,4 @@
-"""The database of a relay, through Django; and writing in the transaction that is open there."""
+"""The database of a relay through Django, and writes in Django's open transaction."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from celeriac.django_sql import atomic, for_django
 from celeriac.outbox import statement
 from celeriac.outbox.database import DJANGO, Execute
 from celeriac.outbox.leader_lock import LeaderLock
-from celeriac.outbox.listener import Doorbell
+from celeriac.outbox.listener import PostgresListener
 from celeriac.transaction import Write
 
 REMEDY = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
 
 
 class DjangoDatabase(LeaderLock):
-    """See Database. The connection is that of Django for this thread."""
+    """See Database. Uses Django's connection of this thread."""
 
     def __init__(self, using: str = "default") -> None:
         self.using = using
@@ -35,13 +35,13 @@ class DjangoDatabase(LeaderLock):
         return str(self._connection.settings_dict["NAME"])
 
     @contextmanager
-    def ask(self) -> Iterator[Execute]:
+    def transaction(self) -> Iterator[Execute]:
         from django.db import DatabaseError, InterfaceError
 
         connection = self._connection
         try:
             if connection.vendor == "sqlite":
-                # Each statement for itself: see SQLDatabase.ask.
+                # Each statement is its own transaction: see SQLDatabase.transaction.
                 yield _executing(connection)
                 return
             self._listen(connection)
@@ -52,14 +52,14 @@ class DjangoDatabase(LeaderLock):
             raise
 
     def close(self) -> None:
-        self._doorbell = None
+        self._listener = None
         self._connection.close()
 
     def _listen(self, connection: Any) -> None:
-        if connection.vendor != "postgresql" or self._doorbell is not None:
+        if connection.vendor != "postgresql" or self._listener is not None:
             return
         connection.ensure_connection()
-        self._doorbell = Doorbell(connection.connection)
+        self._listener = PostgresListener(connection.connection)
         with connection.cursor() as cursor:
             cursor.execute(statement.LISTEN)
 
@@ -71,7 +71,7 @@ class DjangoDatabase(LeaderLock):
 
 
 def writer(connection: Any) -> Write:
-    """Writes rows into the outbox, in the transaction that is open on the connection."""
+    """Return a function that writes rows to the outbox in the connection's open transaction."""
 
     def write(rows: Sequence[Mapping[str, Any]]) -> None:
         from django.db import DatabaseError

@@ -1,10 +1,10 @@
-"""Logs that write into a transaction instead of Redis: the appending half, for an emitter."""
+"""Event logs that append to a database transaction instead of Redis, for emitters."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celeriac import transaction
 from celeriac.errors import ConfigurationError
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class OutboxEventLog:
-    """The appending half of EventLog. What it is given is published if the transaction commits."""
+    """The appending part of EventLog. Events are published if the transaction commits."""
 
     def __init__(self, write: Callable[[Sequence[Values]], None]) -> None:
         self._write = write
 
     def register_domains(self, domains: Iterable[str]) -> None:
-        """The relay's business."""
+        """Do nothing: the relay does this."""
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -44,22 +44,22 @@ class OutboxEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
-        one = row(read_header(body).id, domain, body, delay_ms, at_ms)
-        self._write([one])
-        return int(one["at_ms"])
+        values = row(read_header(body).id, domain, body, delay_ms, at_ms)
+        self._write([values])
+        return int(values["at_ms"])
 
     def note_emitted(self, types: Iterable[str]) -> None:
-        """The relay's business."""
+        """Do nothing: the relay does this."""
 
 
 class AsyncOutboxEventLog:
-    """An AsyncLog. See OutboxLog."""
+    """The appending part of AsyncEventLog. See OutboxEventLog."""
 
     def __init__(self, write: Callable[[Sequence[Values]], Awaitable[None]]) -> None:
         self._write = write
 
     async def register_domains(self, domains: Iterable[str]) -> None:
-        """The relay's business."""
+        """Do nothing: the relay does this."""
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -81,32 +81,34 @@ class AsyncOutboxEventLog:
         await self._write([row(read_header(body).id, domain, body, delay_ms, at_ms)])
 
     def note_emitted(self, types: Iterable[str]) -> None:
-        """The relay's business."""
+        """Do nothing: the relay does this."""
 
     async def close(self) -> None:
-        """The caller's business."""
+        """Do nothing: the caller closes its session."""
 
 
-def log_in(session: AnySession | None, using: str | None) -> OutboxEventLog | None:
-    """The log in this session's transaction, or in the one that Django has open; None where there
-    is none, and what is emitted goes to Redis.
+def outbox_event_log(session: AnySession | None, using: str | None) -> OutboxEventLog | None:
+    """Return the event log in the transaction of this session, or in Django's open transaction.
 
-    Raises ConfigurationError for `using` without Django.
+    None without a transaction: then the emit appends to Redis. Raises ConfigurationError for
+    `using` without Django.
     """
     if session is not None:
         if using is not None:
-            raise ConfigurationError("give session= (SQLAlchemy) or using= (Django), not both")
+            raise ConfigurationError(
+                "session= and using= exclude each other. Give session= for SQLAlchemy or using= "
+                "for Django"
+            )
         return OutboxEventLog(partial(write, session))
     if transaction.find is None:
         raise ConfigurationError(
-            f"using={using!r} names a database of Django; put 'celeriac.contrib.django' into "
-            "INSTALLED_APPS. With SQLAlchemy give session="
+            f"using={using!r} names a database of Django, but celeriac's app is not installed. Add "
+            "'celeriac.contrib.django' to INSTALLED_APPS, or give session= for SQLAlchemy"
         )
-    found = transaction.find(using)
-    return None if found is None else OutboxEventLog(found)
+    write_rows = transaction.find(using)
+    return None if write_rows is None else OutboxEventLog(write_rows)
 
 
-def async_log_in(session: AnyAsyncSession) -> AsyncOutboxEventLog:
-    """The log in this session's transaction."""
-    wanted: Any = session
-    return AsyncOutboxEventLog(partial(awrite, wanted))
+def async_outbox_event_log(session: AnyAsyncSession) -> AsyncOutboxEventLog:
+    """Return the event log in this session's transaction."""
+    return AsyncOutboxEventLog(partial(awrite, session))

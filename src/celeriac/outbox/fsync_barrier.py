@@ -1,7 +1,7 @@
-"""Waiting until what was published is on Redis's disk: `outbox_fsync`.
+"""Wait until published events are on the disk of Redis: `outbox_fsync`.
 
-With appendfsync everysec a server forgets up to a second when its power fails. Rows that are
-removed only when they are on its disk bring that second back.
+With appendfsync everysec, Redis can lose up to a second of writes at a power failure. Rows that
+stay until their events are on disk are published again after such a loss.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ from celeriac.settings import Settings
 from celeriac.store.redis.connection import Client, address, open_client
 from celeriac.store.redis.keys import Keys
 
-LONGEST_MS = 3000
+TIMEOUT_MS = 3000
 
 
 class FsyncBarrier:
-    """Of one server. Blocks in each call; connects at the first."""
+    """The barrier of one server. Each call blocks; the first call connects."""
 
     def __init__(self, settings: Settings) -> None:
         if is_cluster(settings.redis_url):
             raise ConfigurationError(
-                "CELERIAC_OUTBOX_FSYNC: a cluster cannot be asked; set it to false"
+                "CELERIAC_OUTBOX_FSYNC=true is not supported with a Redis Cluster. Set it to false"
             )
-        self._where = address(settings.redis_url)
+        self._address = address(settings.redis_url)
         self._key = Keys(settings.namespace).relayed
-        self._client: Client = open_client(settings.redis_url, answer_within=LONGEST_MS / 1000 + 2)
+        self._client: Client = open_client(settings.redis_url, answer_within=TIMEOUT_MS / 1000 + 2)
         self._works = False
 
     def begin(self) -> str:
-        """Which server it is now: call it before publishing. Makes sure first that the server can
-        say what is on its disk, so that nothing is published in vain again and again.
+        """Return the run id of the server. Call it before publishing.
+
+        The first call checks that the server can report its disk state, so that a relay does not
+        publish the same rows repeatedly without success.
 
         Raises redis.RedisError, or BusUnavailable with the remedy.
         """
@@ -42,39 +44,39 @@ class FsyncBarrier:
         return self._run()
 
     def end(self, run: str) -> None:
-        """Returns when all that was written to the server `run` before is on its disk.
+        """Wait until all writes to the server `run` are on its disk.
 
-        Raises redis.RedisError or BusUnavailable where that is not known: publish it again.
+        Raises redis.RedisError or BusUnavailable if this is unknown: then publish again.
         """
         try:
             self._flush()
-            now = self._run()
+            current_run = self._run()
         except (redis.RedisError, CeleriacError):
             self._works = False
             raise
-        if now != run:
+        if current_run != run:
             raise BusUnavailable(
-                f"Redis at {self._where} was restarted, or another one took over, before what was "
-                "published was on its disk; it is published again"
+                f"Redis at {self._address} was restarted or failed over before the published "
+                "events were on its disk; they are published again"
             )
 
     def _flush(self) -> None:
-        # WAITAOF is about what was written on this very connection, so something must be.
-        commands = (("SET", self._key, "1"), ("WAITAOF", 1, 0, LONGEST_MS))
+        # WAITAOF covers the writes of its connection, so this connection must write.
+        commands = (("SET", self._key, "1"), ("WAITAOF", 1, 0, TIMEOUT_MS))
         try:
-            written, answer = self._client.execute_many(commands)
-            for one in (written, answer):
-                if isinstance(one, Exception):
-                    raise one
+            written, reply = self._client.execute_many(commands)
+            for result in (written, reply):
+                if isinstance(result, Exception):
+                    raise result
         except redis.ResponseError as error:
             raise BusUnavailable(
-                f"Redis at {self._where} cannot say what is on its disk ({error}): it needs "
-                "Redis or Valkey from 7.2 with appendonly yes; or set CELERIAC_OUTBOX_FSYNC=false"
+                f"Redis at {self._address} cannot report its disk state ({error}). Use Redis or "
+                "Valkey 7.2 or later with appendonly yes, or set CELERIAC_OUTBOX_FSYNC=false"
             ) from error
-        if int(answer[0]) < 1:
+        if int(reply[0]) < 1:
             raise BusUnavailable(
-                f"Redis at {self._where} had not written to its disk for {LONGEST_MS / 1000:g} s: "
-                "is the disk slow, or appendfsync no?"
+                f"Redis at {self._address} has not written to its disk for {TIMEOUT_MS / 1000:g} "
+                "s. Check the speed of the disk, and that appendfsync is not no"
             )
 
     def _run(self) -> str:

@@ -1,4 +1,4 @@
-"""What both kinds of Database do alike: taking turns, and waiting."""
+"""The leader lock and the waiting that both kinds of Database share."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from contextlib import AbstractContextManager, contextmanager
 from celeriac.errors import ConfigurationError
 from celeriac.outbox import statement
 from celeriac.outbox.database import POLL, POLL_WOKEN, Execute
-from celeriac.outbox.listener import Doorbell
+from celeriac.outbox.listener import PostgresListener
 from celeriac.outbox.lock import file_lock
 
 
 class LeaderLock(ABC):
-    """See Database. `_doorbell` is there while a connection to PostgreSQL is open."""
+    """See Database. `_listener` is set while a connection to PostgreSQL is open."""
 
-    _doorbell: Doorbell | None = None
+    _listener: PostgresListener | None = None
 
     @property
     @abstractmethod
     def kind(self) -> str:
-        """postgresql, mysql (MariaDB too), sqlite, or what is not supported."""
+        """postgresql, mysql (also for MariaDB), sqlite, or an unsupported kind."""
 
     @property
     @abstractmethod
     def sqlite_name(self) -> str:
-        """What SQLite was told to open."""
+        """The name of the database as given to SQLite."""
 
     @abstractmethod
-    def ask(self) -> AbstractContextManager[Execute]: ...
+    def transaction(self) -> AbstractContextManager[Execute]: ...
 
     @abstractmethod
     def close(self) -> None: ...
 
     @contextmanager
-    def turn(self) -> Iterator[Execute | None]:
+    def as_leader(self) -> Iterator[Execute | None]:
         if self.kind == "sqlite":
-            with file_lock(self.sqlite_name) as free:
-                if not free:
+            with file_lock(self.sqlite_name) as acquired:
+                if not acquired:
                     yield None
                     return
-                with self.ask() as execute:
+                with self.transaction() as execute:
                     yield execute
             return
         lock = statement.LOCKS.get(self.kind)
         if lock is None:
             raise ConfigurationError(
-                f"the outbox is not made for {self.kind}: use PostgreSQL, MySQL, MariaDB or SQLite"
+                f"the outbox does not support {self.kind}. Use PostgreSQL, MySQL, MariaDB or SQLite"
             )
         try:
-            with self.ask() as execute:
+            with self.transaction() as execute:
                 yield execute if execute(lock, {})[0][0] else None
         finally:
             if self.kind == "mysql":
-                # It ends with the connection, which pool processes forked meanwhile would keep
-                # open after this process has died.
+                # The lock ends with the connection. Pool processes that were forked during the pass
+                # would keep it open after the death of this process.
                 self.close()
 
     @property
     def poll(self) -> float:
-        return POLL_WOKEN if self._doorbell is not None and self._doorbell.works else POLL
+        return POLL_WOKEN if self._listener is not None and self._listener.works else POLL
 
     def wait(self, seconds: float) -> None:
-        if self._doorbell is None:
+        if self._listener is None:
             time.sleep(seconds)
             return
         try:
-            self._doorbell.wait(seconds)
+            self._listener.wait(seconds)
         except Exception:
             self.close()
             raise

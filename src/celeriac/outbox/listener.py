@@ -1,4 +1,4 @@
-"""Being woken by PostgreSQL: LISTEN, and the end of waiting when a NOTIFY comes."""
+"""Notifications of PostgreSQL (LISTEN and NOTIFY), which wake the relay."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from weakref import WeakSet
 from celeriac.fork import after_fork_in_child
 
 
-class Doorbell:
-    """Waits on one connection of psycopg 3, which has to LISTEN. `works` is False for another
-    driver: then each wait is as long as it may be."""
+class PostgresListener:
+    """Waits for notifications on one psycopg 3 connection, which must LISTEN.
+
+    `works` is False for other drivers: then each wait takes its full time.
+    """
 
     def __init__(self, driver_connection: Any) -> None:
         self._connection = driver_connection
@@ -20,35 +22,39 @@ class Doorbell:
         _open.add(self)
 
     def wait(self, seconds: float) -> None:
-        """Returns at the next notification, at once if one came since the last wait.
+        """Wait for a notification; return at once if one arrived since the last wait.
 
-        With 0 it forgets what came, which would pile up in a relay that never has to wait.
+        0 seconds discards the notifications, which would accumulate in a relay that never waits.
         """
         if not self.works:
             time.sleep(seconds)
             return
-        # The driver keeps what comes while a statement runs (psycopg from 3.2.4 on).
+        # The driver keeps notifications that arrive while a statement runs (psycopg 3.2.4 or
+        # later).
         for _ in self._connection.notifies(timeout=seconds, stop_after=1 if seconds else None):
             pass
 
-    def let_go(self) -> None:
-        """In the child of a fork: the socket is the parent's. Held open here, the server would
-        not notice the parent's death, and keep its locks."""
+    def detach(self) -> None:
+        """Close the parent's socket in a forked child, without ending the parent's session.
+
+        If it stayed open here, the server would not detect the parent's death and release its
+        locks.
+        """
         try:
             socket = self._connection.fileno()
-            nothing = os.open(os.devnull, os.O_RDWR)
+            null = os.open(os.devnull, os.O_RDWR)
         except Exception:
             return
-        os.dup2(nothing, socket)
-        os.close(nothing)
+        os.dup2(null, socket)
+        os.close(null)
 
 
-_open: WeakSet[Doorbell] = WeakSet()
+_open: WeakSet[PostgresListener] = WeakSet()
 
 
 def _after_in_child() -> None:
-    for doorbell in list(_open):
-        doorbell.let_go()
+    for listener in list(_open):
+        listener.detach()
 
 
 after_fork_in_child(_after_in_child)

@@ -1,4 +1,4 @@
-"""One relay at a time where the database has no lock that ends with its holder: SQLite."""
+"""The leader lock for SQLite, which has no lock that ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ SUFFIX = "-celeriac-relay"
 
 @contextmanager
 def file_lock(database: str) -> Iterator[bool]:
-    """Whether the lock beside the database's file was free; held inside. The kernel frees it when
-    its holder dies. The name is what SQLite was told to open; a database in memory has one process,
-    and no file.
+    """Hold the lock file next to the database; enters with False if another process holds it.
+
+    The kernel releases the lock when its process dies. `database` is the name as given to SQLite. A
+    database in memory belongs to one process and needs no lock.
     """
     if database in ("", ":memory:") or "mode=memory" in database:
         yield True
         return
     path = database.removeprefix("file:").partition("?")[0]
-    # Not as it is spelled: a link to the file is the same database.
+    # Resolved, because a symbolic link leads to the same database.
     with open(os.path.realpath(path) + SUFFIX, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Publishing rows of the outbox: in their order, many at a time."""
+"""Publish rows of the outbox in order, in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from celeriac.store.redis.connection import answer_time, explain
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
+class WaitingRow:
+    """A committed row that is not published yet."""
+
     id: int
     event_id: str
     domain: str
@@ -28,16 +30,20 @@ class OutboxRow:
     at_ms: int | None
 
     @classmethod
-    def of(cls, values: Sequence[Any]) -> OutboxRow:
+    def of(cls, values: Sequence[Any]) -> WaitingRow:
+        """Return the row from the columns of the query."""
         id, event_id, domain, body, at_ms = values
         return cls(int(id), str(event_id), str(domain), bytes(body), at_ms and int(at_ms))
 
 
 @dataclass(slots=True)
 class Published:
-    """`done` are ids of rows that are in the log, `failed` of those that cannot be, with the
-    reason. `full` are domains whose logs take no more for now, with what the log said. `failure`
-    is why the rest was not tried, or None."""
+    """The result of a batch.
+
+    `done` are the ids of published rows, `failed` those of rows that cannot be published, with the
+    reason. `full` are the domains whose event logs are full, with their error. `failure` is the
+    error that ended the batch, if any.
+    """
 
     done: list[int] = field(default_factory=list)
     failed: list[tuple[int, str]] = field(default_factory=list)
@@ -46,74 +52,75 @@ class Published:
 
 
 class Publisher:
-    """Publishes into one log. Keeps which domains it has announced."""
+    """Publishes to one event log. Remembers the domains that it has registered."""
 
     def __init__(self, settings: Settings, event_log: EventLog) -> None:
         self.settings = settings
-        self._log = event_log
-        self._announced = KnownDomains()
+        self._event_log = event_log
+        self._known_domains = KnownDomains()
         self._types: dict[int, str] = {}
-        self._disk = FsyncBarrier(settings) if settings.outbox_fsync else None
+        self._fsync = FsyncBarrier(settings) if settings.outbox_fsync else None
 
-    def publish(self, rows: Sequence[OutboxRow]) -> Published:
-        """Appends the rows in their order, and holds those that are for later.
+    def publish(self, rows: Sequence[WaitingRow]) -> Published:
+        """Append the rows in order, and schedule the delayed ones.
 
-        Blocks for a round trip, at most half of `emit_timeout`; with `outbox_fsync` until it is on
-        the server's disk. Never raises for what a row is or
-        Redis says.
+        Blocks for a round trip, at most half of `emit_timeout`; with `outbox_fsync` until the
+        events are on the server's disk. The result has the errors of rows and of Redis.
         """
         published = Published()
         self._types.clear()
-        fit = [row for row in rows if self._fits(row, published)]
-        now: Sequence[OutboxRow] = [row for row in fit if row.at_ms is None]
+        valid = [row for row in rows if self._is_valid(row, published)]
+        immediate: Sequence[WaitingRow] = [row for row in valid if row.at_ms is None]
         try:
-            server = self._disk.begin() if self._disk else ""
-            self._announce(fit)
+            server = self._fsync.begin() if self._fsync else ""
+            self._register(valid)
             try:
-                while now:
-                    now = self._append(now, published)
-                for row in fit:
+                while immediate:
+                    immediate = self._append(immediate, published)
+                for row in valid:
                     if row.at_ms is not None and row.domain not in published.full:
-                        self._postpone(row, published)
+                        self._schedule(row, published)
             finally:
-                self._to_disk(server, published)
+                self._await_fsync(server, published)
         except redis.RedisError as error:
             published.failure = self._explained(error)
         except BusUnavailable as error:
             published.failure = error
-        self._log.note_emitted([self._types[id] for id in published.done])
+        self._event_log.note_emitted([self._types[id] for id in published.done])
         return published
 
-    def _to_disk(self, server: str, published: Published) -> None:
-        """Keeps as done what is on the disk; else nothing is, and it is published again."""
-        if self._disk is None or not published.done:
+    def _await_fsync(self, server: str, published: Published) -> None:
+        """Wait until the events are on disk; if that fails, no row is done."""
+        if self._fsync is None or not published.done:
             return
         done, published.done = published.done, []
-        self._disk.end(server)
+        self._fsync.end(server)
         published.done = done
 
-    def _fits(self, row: OutboxRow, published: Published) -> bool:
+    def _is_valid(self, row: WaitingRow, published: Published) -> bool:
         try:
             event = decode(row.body)
             self._types[row.id] = event.type
             if event.domain != row.domain:
-                raise InvalidEvent(f"the event is of {event.domain}, the row of {row.domain}")
-            most = self.settings.max_event_bytes
-            # As at the emit, before it was signed.
-            if (size := unsigned_size(row.body)) > most:
+                raise InvalidEvent(
+                    f"the event has the domain {event.domain}, but its row has {row.domain}"
+                )
+            max_bytes = self.settings.max_event_bytes
+            # The size before signing, as at the emit.
+            if (size := unsigned_size(row.body)) > max_bytes:
                 raise EventTooLarge(
-                    f"{event.type} {event.id} is {size} bytes, over the limit of {most}; "
-                    "raise CELERIAC_MAX_EVENT_BYTES of the relay"
+                    f"{event.type} {event.id} is {size} bytes, over the limit of {max_bytes}. "
+                    "Raise CELERIAC_MAX_EVENT_BYTES of the relay"
                 )
         except InvalidEvent as error:
             published.failed.append((row.id, _described(error)))
             return False
         return True
 
-    def _append(self, rows: Sequence[OutboxRow], published: Published) -> Sequence[OutboxRow]:
-        """Returns the rows that are left behind one that was refused for itself."""
+    def _append(self, rows: Sequence[WaitingRow], published: Published) -> Sequence[WaitingRow]:
+        """Append the rows; return those that follow a refused row and are not yet appended."""
         try:
-            self._log.append_many([(row.domain, row.body, _kind_of(row), 0) for row in rows])
+            self._event_log.append_many([(row.domain, row.body, _kind_of(row), 0) for row in rows])
         except LogFull as error:
             appended = int(getattr(error, "appended", 0))
             published.done += [row.id for row in rows[:appended]]
@@ -129,10 +136,10 @@ class Publisher:
         published.done += [row.id for row in rows]
         return ()
 
-    def _postpone(self, row: OutboxRow, published: Published) -> None:
+    def _schedule(self, row: WaitingRow, published: Published) -> None:
         try:
             kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
-            self._log.append_delayed(
+            self._event_log.append_delayed(
                 row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind
             )
         except LogFull as error:
@@ -144,24 +151,23 @@ class Publisher:
         else:
             published.done.append(row.id)
 
-    def _announce(self, rows: Sequence[OutboxRow]) -> None:
-        new = self._announced.missing(self._log, (row.domain for row in rows))
+    def _register(self, rows: Sequence[WaitingRow]) -> None:
+        new = self._known_domains.missing(self._event_log, (row.domain for row in rows))
         if new:
-            self._log.register_domains(new)
-            self._announced.add(new)
+            self._event_log.register_domains(new)
+            self._known_domains.add(new)
 
     def _explained(self, error: redis.RedisError) -> CeleriacError:
         settings = self.settings
         return explain(error, url=settings.redis_url, tries=1, seconds=answer_time(settings))
 
 
-def _kind_of(row: OutboxRow) -> EntryKind:
+def _kind_of(row: WaitingRow) -> EntryKind:
     return kind_of_id(row.event_id, signed=is_signed(row.body))[0]
 
 
 def of_one_key(error: redis.RedisError) -> bool:
-    """Whether Redis refused one row for what its key is, and will take others: the stream's name
-    is taken by something else, or the domain is not this user's to write."""
+    """Return whether Redis refused one row only: its stream has another type, or ACL forbids it."""
     return isinstance(error, NoPermissionError) or str(error).startswith("WRONGTYPE")
 
 

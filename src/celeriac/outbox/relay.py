@@ -1,11 +1,11 @@
-"""The relay: publishes what was committed into an outbox, and removes it.
+"""The relay: publishes the committed rows of an outbox and deletes them.
 
-Any number may run on one database. One of them at a time has the right to publish, and it ends
-with its transaction, or with its process: so the order of the rows is kept, and nobody waits for
-one that died. See docs/adr/0015.
+Any number of relays can run on one database. The relay that holds the leader lock publishes. The
+lock ends with its transaction or process, so rows keep their order, and no relay waits for a dead
+one. See docs/adr/0015.
 
-A relay that dies between publishing and the commit publishes the rows again, with the same ids: for
-handlers that is the same event.
+A relay that dies between publishing and the commit publishes its rows again with the same ids.
+Handlers get each event once.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from celeriac.errors import CeleriacError
 from celeriac.event_log import EventLog
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
-from celeriac.outbox.publish import OutboxRow, Published, Publisher
+from celeriac.outbox.publish import Published, Publisher, WaitingRow
 from celeriac.settings import Settings
 from celeriac.store.redis.event_log import redis_event_log
 
 logger = logging.getLogger(__name__)
 
-MOST_ROWS, MOST_BYTES = 500, 8_000_000
-PAUSE, PAUSE_MOST = 0.25, 5.0
-FULL_FOR = 1.0  # seconds before a full log is tried again
+MAX_ROWS, MAX_BYTES = 500, 8_000_000
+MIN_PAUSE, MAX_PAUSE = 0.25, 5.0  # seconds after a failure
+FULL_PAUSE = 1.0  # seconds before a full event log is tried again
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What came of one turn. `active` is False where another relay has the right to publish."""
+class RelayPass:
+    """The result of one pass. `active` is False if another relay holds the leader lock."""
 
     active: bool = True
     published: int = 0
@@ -44,9 +44,9 @@ class Turn:
 
 
 class Relay:
-    """One relay, for one thread. `gate` is held during a turn, not while it waits.
+    """One relay, for one thread. It holds `gate` during each pass.
 
-    It publishes into `log`, else into that of the settings.
+    It publishes to `event_log`, by default that of the settings.
     """
 
     def __init__(
@@ -59,20 +59,19 @@ class Relay:
     ) -> None:
         self.database = database
         self.published = 0
-        # A turn holds the right to publish: where a log is full, it must not wait there.
+        # A pass holds the leader lock, so it must not block while an event log is full.
         event_log = event_log or redis_event_log(replace(settings, log_full="raise"))
         self._publisher = Publisher(settings, event_log)
         self._full: dict[str, float] = {}
         self._gate = gate or nullcontext()
         self._stop = threading.Event()
         self._pause = 0.0
-        self._said = ""
+        self._last_failure = ""
 
     def run(self) -> None:
-        """Relays until `stop`. Blocks; raises nothing that may pass: database and Redis may come
-        and go."""
+        """Publish rows until `stop`. Blocks; logs failures and retries."""
         while not self._stop.is_set():
-            more = self._turn_safely()
+            more = self._run_pass_safely()
             if self._pause:
                 self._stop.wait(self._pause)
             else:
@@ -80,42 +79,44 @@ class Relay:
         self.database.close()
 
     def stop(self) -> None:
-        """Ends `run` after its turn, or within a second. From any thread or signal handler."""
+        """End `run` after its pass, or within a second. Safe in any thread or signal handler."""
         self._stop.set()
 
     def drain(self) -> int:
-        """Relays until nothing waits or another relay is at it; returns how many were published.
+        """Publish rows until none waits or another relay is the leader; return their number.
 
-        Raises what Redis or the database has against it.
+        Raises errors of Redis and of the database.
         """
         published = 0
         while True:
-            turn = self.turn()
-            published += turn.published
-            if turn.failure is not None:
-                raise turn.failure
-            if not turn.more:
+            result = self.run_pass()
+            published += result.published
+            if result.failure is not None:
+                raise result.failure
+            if not result.more:
                 return published
 
-    def turn(self) -> Turn:
-        """Publishes the oldest rows, and removes them. Raises faults of the database."""
-        with self.database.turn() as execute:
+    def run_pass(self) -> RelayPass:
+        """Publish the oldest rows and delete them. Raises errors of the database."""
+        with self.database.as_leader() as execute:
             if execute is None:
-                return Turn(active=False)
+                return RelayPass(active=False)
             full = self._still_full()
-            rows, more = _take(execute, full)
+            rows, more = _fetch_rows(execute, full)
             published = self._publisher.publish(rows) if rows else Published()
-            _settle(execute, published)
+            _complete_rows(execute, published)
         self.published += len(published.done)
         for domain, reason in published.full.items():
-            logger.warning("celeriac: events of %s wait in the outbox: %s", domain, reason)
-            self._full[domain] = time.monotonic() + FULL_FOR
+            logger.warning("celeriac: events of domain %s wait in the outbox: %s", domain, reason)
+            self._full[domain] = time.monotonic() + FULL_PAUSE
         for id, error in published.failed:
-            logger.error("celeriac: row %d of %s is failed: %s", id, statement.TABLE, error)
-        return Turn(
+            logger.error(
+                "celeriac: row %d of %s cannot be published: %s", id, statement.TABLE, error
+            )
+        return RelayPass(
             published=len(published.done),
             failed=len(published.failed),
-            # Where a log was full, there may be rows of other domains behind.
+            # If an event log is full, rows of other domains may follow.
             more=(more or bool(published.full)) and published.failure is None,
             failure=published.failure,
         )
@@ -125,29 +126,31 @@ class Relay:
         self._full = {domain: until for domain, until in self._full.items() if until > now}
         return list(self._full)
 
-    def _turn_safely(self) -> bool:
+    def _run_pass_safely(self) -> bool:
         try:
             with self._gate:
-                turn = self.turn()
+                result = self.run_pass()
         except Exception as error:
             self._failed(error)
             return False
-        if turn.failure is not None:
-            self._failed(turn.failure)
+        if result.failure is not None:
+            self._failed(result.failure)
             return False
-        if self._said and turn.active:
-            logger.info("celeriac: the relay goes on")
-            self._said = ""
+        if self._last_failure and result.active:
+            logger.info("celeriac: the relay of %s publishes again", self.database.name)
+            self._last_failure = ""
         self._pause = 0.0
-        return turn.more
+        return result.more
 
     def _failed(self, error: Exception) -> None:
-        # SQLAlchemy shows the statement in the lines below.
-        said = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if said != self._said:
-            logger.warning("celeriac: the relay of %s waits: %s", self.database.name, said)
-            self._said = said
-        self._pause = min(PAUSE_MOST, max(PAUSE, self._pause * 2))
+        # The first line only, because SQLAlchemy appends the statement.
+        failure = f"{type(error).__name__}: {error}".partition("\n")[0]
+        if failure != self._last_failure:
+            logger.warning(
+                "celeriac: the relay of %s cannot publish: %s", self.database.name, failure
+            )
+            self._last_failure = failure
+        self._pause = min(MAX_PAUSE, max(MIN_PAUSE, self._pause * 2))
 
     def _wait(self, seconds: float) -> None:
         try:
@@ -156,25 +159,27 @@ class Relay:
             self._failed(error)
 
 
-def _take(execute: Execute, full: Sequence[str]) -> tuple[list[OutboxRow], bool]:
-    """The oldest rows of domains that are not full, bounded in number and in bytes; and whether
-    there may be more."""
-    held = statement.held(full)
-    sizes = execute(statement.sizes(len(full)), {"most": MOST_ROWS, **held})
+def _fetch_rows(execute: Execute, full: Sequence[str]) -> tuple[list[WaitingRow], bool]:
+    """Return the oldest rows of domains that are not full, and whether there may be more.
+
+    Limited to MAX_ROWS rows and MAX_BYTES bytes.
+    """
+    parameters = {"max_rows": MAX_ROWS, **statement.excluded(full)}
+    sizes = execute(statement.sizes(len(full)), parameters)
     if not sizes:
         return [], False
     chosen, bytes_ = 0, 0
     for _, size in sizes:
         bytes_ += int(size)
-        if chosen and bytes_ > MOST_BYTES:
+        if chosen and bytes_ > MAX_BYTES:
             break
         chosen += 1
     ids = [int(id) for id, _ in sizes[:chosen]]
     rows = execute(statement.fetch(len(ids)), statement.numbered(ids))
-    return [OutboxRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MOST_ROWS
+    return [WaitingRow.of(row) for row in rows], chosen < len(sizes) or len(sizes) == MAX_ROWS
 
 
-def _settle(execute: Execute, published: Published) -> None:
+def _complete_rows(execute: Execute, published: Published) -> None:
     if published.done:
         execute(statement.delete(len(published.done)), statement.numbered(published.done))
     now = int(time.time() * 1000)

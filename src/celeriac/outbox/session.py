@@ -1,4 +1,4 @@
-"""What may be given as `session=`. For type checkers: nothing imports it when it runs."""
+"""The types of `session=`, for type checkers only: not imported at run time."""
 
 from typing import Any, TypeAlias
 

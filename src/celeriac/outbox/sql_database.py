@@ -17,20 +17,20 @@ from celeriac.extra import missing_extra
 from celeriac.outbox import statement
 from celeriac.outbox.database import Execute
 from celeriac.outbox.leader_lock import LeaderLock
-from celeriac.outbox.listener import Doorbell
+from celeriac.outbox.listener import PostgresListener
 from celeriac.outbox.write import REMEDY
 
-CONNECT_WITHIN = 5  # seconds
-BUSY_FOR = 30  # seconds that SQLite waits for other writers
+CONNECT_TIMEOUT = 5  # seconds
+BUSY_TIMEOUT = 30  # seconds that SQLite waits for other writers
 
 
 class SQLDatabase(LeaderLock):
-    """See Database. Keeps a connection to PostgreSQL open between its turns."""
+    """See Database. Keeps a connection to PostgreSQL open between passes."""
 
     def __init__(self, url: str) -> None:
         self.url = readable(url)
         self._engine = _engine(self.url)
-        self._kept: Connection | None = None
+        self._connection: Connection | None = None
 
     @property
     def name(self) -> str:
@@ -45,42 +45,42 @@ class SQLDatabase(LeaderLock):
         return self.url.database or ""
 
     @contextmanager
-    def ask(self) -> Iterator[Execute]:
+    def transaction(self) -> Iterator[Execute]:
         if self.kind == "sqlite":
-            # Each statement for itself: a transaction that read before it writes is refused as
-            # soon as anybody else has written.
+            # Each statement is its own transaction: SQLite refuses a transaction that reads before
+            # it writes if another process has written in between.
             with self._engine.connect() as connection:
                 yield partial(_execute, connection)
             return
-        with self._transaction() as connection:
+        with self._begin() as connection:
             yield partial(_execute, connection)
 
     def close(self) -> None:
-        kept, self._kept, self._doorbell = self._kept, None, None
-        if kept is not None:
-            # It may be broken, and is never used again.
-            kept.invalidate()
-            kept.close()
+        connection, self._connection, self._listener = self._connection, None, None
+        if connection is not None:
+            # Invalidated, because it may be broken.
+            connection.invalidate()
+            connection.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _begin(self) -> Iterator[Connection]:
         try:
             connection = self._connected()
             with connection.begin():
                 yield connection
         except Exception:
-            # Whatever it was: the next turn begins on a connection that is known to be good.
+            # After any exception, the next pass opens a new connection.
             self.close()
             raise
 
     def _connected(self) -> Connection:
-        if self._kept is None:
-            self._kept = self._engine.connect()
+        if self._connection is None:
+            self._connection = self._engine.connect()
             if self.kind == "postgresql":
-                self._doorbell = Doorbell(self._kept.connection.driver_connection)
-                self._kept.execute(text(statement.LISTEN))
-                self._kept.commit()
-        return self._kept
+                self._listener = PostgresListener(self._connection.connection.driver_connection)
+                self._connection.execute(text(statement.LISTEN))
+                self._connection.commit()
+        return self._connection
 
 
 def _execute(
@@ -97,36 +97,38 @@ def _execute(
 
 
 def readable(url: str) -> URL:
-    """The URL for a driver that blocks and is installed: an application's own may name one for
-    asyncio, or none. Raises ConfigurationError."""
+    """Return the URL with an installed blocking driver.
+
+    An application's URL may name a driver for asyncio, or none. Raises ConfigurationError.
+    """
     try:
-        found = make_url(url)
+        parsed = make_url(url)
     except ArgumentError:
-        # Not the URL itself: it may hold a password.
+        # Without the URL, which may contain a password.
         raise ConfigurationError(
-            "CELERIAC_OUTBOX_URL is no URL of SQLAlchemy; write postgresql://user@host/database, "
-            "sqlite:////path/to/file, or django:default"
+            "CELERIAC_OUTBOX_URL is not a URL of SQLAlchemy. Write "
+            "postgresql://user@host/database, sqlite:////path/to/file, or django:default"
         ) from None
-    kind, _, driver = found.drivername.partition("+")
+    kind, _, driver = parsed.drivername.partition("+")
     if kind in ("postgres", "postgresql") and driver in ("", "asyncpg", "psycopg_async"):
-        usual = "psycopg" if find_spec("psycopg") else "psycopg2"
-        return found.set(drivername=f"postgresql+{usual}")
+        default_driver = "psycopg" if find_spec("psycopg") else "psycopg2"
+        return parsed.set(drivername=f"postgresql+{default_driver}")
     if kind in ("mysql", "mariadb") and driver in ("", "aiomysql", "asyncmy"):
-        usual = "mysqldb" if find_spec("MySQLdb") else "pymysql"
-        return found.set(drivername=f"{kind}+{usual}")
+        default_driver = "mysqldb" if find_spec("MySQLdb") else "pymysql"
+        return parsed.set(drivername=f"{kind}+{default_driver}")
     if driver == "aiosqlite":
-        return found.set(drivername="sqlite")
-    return found
+        return parsed.set(drivername="sqlite")
+    return parsed
 
 
 def _engine(url: URL) -> Engine:
     kind = url.get_backend_name()
     if kind == "sqlite":
-        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_FOR}}
-        # Of two transactions, the second one's lock must come before what it sees.
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+        # Otherwise a transaction could read before it holds the lock.
         isolation = "AUTOCOMMIT"
     else:
-        options = {"connect_args": {"connect_timeout": CONNECT_WITHIN}}
+        options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
         isolation = "READ COMMITTED"
     try:
         return create_engine(url, poolclass=NullPool, isolation_level=isolation, **options)
@@ -135,5 +137,5 @@ def _engine(url: URL) -> Engine:
             what = f"CELERIAC_OUTBOX_URL={url.drivername}://…"
             raise missing_extra(what, "postgres", error) from None
         raise ConfigurationError(
-            f"CELERIAC_OUTBOX_URL begins with {url.drivername}: {error}"
+            f"CELERIAC_OUTBOX_URL has the unknown driver {url.drivername}: {error}"
         ) from None

@@ -1,4 +1,4 @@
-"""What lies in an outbox, and what is done about failed rows."""
+"""The status of an outbox, and the retry and removal of failed rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = 500  # rows of one statement: SQLite takes 999 parameters
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
-    """`oldest_s` is the age of the oldest event that waits, in seconds; None where none does."""
+    """`oldest_s` is the age of the oldest waiting event in seconds; None if none waits."""
 
     database: str
     waiting: int
@@ -25,7 +25,7 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class FailedRow:
-    """An event that could not be published, and why. `row` names it for `retry` and `discard`."""
+    """An event that could not be published. `row` is its id for `retry` and `discard`."""
 
     row: int
     event_id: str
@@ -36,18 +36,18 @@ class FailedRow:
 
 
 def status(database: Database) -> OutboxStatus:
-    """Blocks for two queries. Raises faults of the database."""
-    with database.ask() as execute:
+    """Return the status of the outbox. Blocks for two queries. Raises errors of the database."""
+    with database.transaction() as execute:
         ((waiting, oldest_ms),) = execute(statement.WAITING, {})
         ((failed, _),) = execute(statement.FAILED, {})
     age = None if oldest_ms is None else max(0.0, time.time() - int(oldest_ms) / 1000)
     return OutboxStatus(database.name, int(waiting), age, int(failed))
 
 
-def failed(database: Database, most: int = 100) -> list[FailedRow]:
-    """The failed rows, oldest first."""
-    with database.ask() as execute:
-        rows = execute(statement.LIST_FAILED, {"most": most})
+def failed(database: Database, max_rows: int = 100) -> list[FailedRow]:
+    """Return the failed rows, oldest first. Blocks for a query."""
+    with database.transaction() as execute:
+        rows = execute(statement.LIST_FAILED, {"max_rows": max_rows})
     return [
         FailedRow(int(id), str(event_id), str(domain), str(error or ""), int(at), int(created))
         for id, event_id, domain, error, at, created in rows
@@ -55,17 +55,17 @@ def failed(database: Database, most: int = 100) -> list[FailedRow]:
 
 
 def failed_events(database: Database, ids: Sequence[int]) -> dict[int, str]:
-    """Return row → event id for those of these rows that are failed."""
-    found: dict[int, str] = {}
+    """Return row → event id for the failed rows among these."""
+    event_ids: dict[int, str] = {}
     for page in _pages(ids):
-        with database.ask() as execute:
+        with database.transaction() as execute:
             rows = execute(statement.failed_among(page), statement.numbered(page))
-        found |= {int(id): str(event_id) for id, event_id in rows}
-    return found
+        event_ids |= {int(id): str(event_id) for id, event_id in rows}
+    return event_ids
 
 
 def retry(database: Database, ids: Iterable[int] | None = None) -> int:
-    """Give failed rows back to the relay, all by default; return how many. Idempotent.
+    """Make failed rows publishable again, by default all; return their number. Idempotent.
 
     Blocks for a transaction for each page of PAGE rows.
     """
@@ -73,7 +73,7 @@ def retry(database: Database, ids: Iterable[int] | None = None) -> int:
 
 
 def discard(database: Database, ids: Iterable[int] | None = None) -> int:
-    """Remove failed rows permanently, all by default; return how many. Idempotent.
+    """Delete failed rows permanently, by default all; return their number. Idempotent.
 
     Blocks for a transaction for each page of PAGE rows.
     """
@@ -85,7 +85,7 @@ def _change(
 ) -> int:
     changed = 0
     for page in _all_failed(database) if ids is None else _pages(ids):
-        with database.ask() as execute:
+        with database.transaction() as execute:
             numbered = statement.numbered(page)
             changed += len(list(execute(statement.failed_among(page), numbered)))
             execute(change(page), numbered)
@@ -93,17 +93,17 @@ def _change(
 
 
 def _pages(ids: Iterable[int]) -> Iterator[list[int]]:
-    rest = iter(ids)
-    while page := list(islice(rest, PAGE)):
+    remaining = iter(ids)
+    while page := list(islice(remaining, PAGE)):
         yield page
 
 
 def _all_failed(database: Database) -> Iterator[list[int]]:
-    """What the relay parks again is behind the last page, so this ends."""
+    """Yield the ids of failed rows in pages. Rows that fail again are not yielded again."""
     last = 0
     while True:
-        with database.ask() as execute:
-            rows = execute(statement.FAILED_IDS, {"after": last, "most": PAGE})
+        with database.transaction() as execute:
+            rows = execute(statement.FAILED_IDS, {"after": last, "max_rows": PAGE})
         page = [int(id) for (id,) in rows]
         if not page:
             return

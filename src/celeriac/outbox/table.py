@@ -1,4 +1,4 @@
-"""The outbox's table, for SQLAlchemy and so for Alembic."""
+"""The outbox's table, for SQLAlchemy and Alembic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac.sql_engine import create_all
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Table
 
-# Names the size of MySQL's type; the others have but one.
+# Selects MySQL's type by its size; other databases have one type.
 LONGBLOB = 2**32 - 1
 
 
@@ -30,7 +30,7 @@ def outbox_table(metadata: MetaData) -> Table:
     return Table(
         TABLE,
         metadata,
-        # In the order of the emits; never given twice, also after the newest row is gone.
+        # In the order of the emits; never reused, even after the newest row is deleted.
         Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
         Column("event_id", String(255), nullable=False),
         Column("domain", String(255), nullable=False),
@@ -51,8 +51,8 @@ def outbox_table(metadata: MetaData) -> Table:
 def create_outbox(bind: Engine | Connection) -> None:
     """Create the table if it is missing, for applications without migrations.
 
-    Blocks; idempotent. Call it at import if you like: processes that are forked later open
-    connections of their own. With an AsyncEngine: `await connection.run_sync(create_outbox)`.
+    Blocks; idempotent. You may call it at import: processes that are forked later open
+    their own connections. With an AsyncEngine: `await connection.run_sync(create_outbox)`.
     """
     with needing("sqlalchemy", "create_outbox"):
         from sqlalchemy import MetaData

@@ -1,4 +1,4 @@
-"""Writing events into the outbox, in a transaction that the caller began and ends."""
+"""Write events to the outbox, in a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from celeriac.outbox.session import AnySession
 
-REMEDY = "call celeriac.outbox.create_outbox(engine) once, or let a migration make it"
+REMEDY = "call celeriac.outbox.create_outbox(engine) once, or add it to a migration"
 
 Values = dict[str, Any]
 
@@ -29,7 +29,7 @@ def row(
     delay_ms: int | None = None,
     at_ms: int | None = None,
 ) -> Values:
-    """The row of an event. A delay begins now, by this host's clock."""
+    """Return the row of an event. A delay begins now, by this host's clock."""
     now = int(time.time() * 1000)
     return {
         "event_id": event_id,
@@ -41,8 +41,10 @@ def row(
 
 
 def write(session: AnySession, rows: Sequence[Values]) -> None:
-    """Inserts the rows in the session's transaction, and on PostgreSQL has its commit wake the
-    relays. Blocks. Raises ConfigurationError where there is no table."""
+    """Insert the rows in the session's transaction. On PostgreSQL, its commit wakes the relays.
+
+    Blocks. Raises ConfigurationError if the table is missing.
+    """
     from sqlalchemy import Connection, func, insert, select
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.orm import Session, scoped_session
@@ -71,7 +73,7 @@ def write(session: AnySession, rows: Sequence[Values]) -> None:
 
 
 async def awrite(session: Any, rows: Sequence[Values]) -> None:
-    """`write` for an AsyncSession or AsyncConnection."""
+    """Insert the rows as `write` does, in an AsyncSession or AsyncConnection."""
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
     if isinstance(session, async_scoped_session):
@@ -81,11 +83,11 @@ async def awrite(session: Any, rows: Sequence[Values]) -> None:
     await session.run_sync(write, rows)
 
 
-def _wrong(session: object, called: str, wanted: str) -> InvalidEvent:
+def _wrong(session: object, method: str, expected: str) -> InvalidEvent:
     kind = type(session).__name__
-    other = {"emit": "await bus.aemit(...)", "aemit": "bus.emit(...)"}[called]
-    hint = f"; {kind} is for {other}" if kind.startswith("Async") == (called == "emit") else ""
-    return InvalidEvent(f"{called} with session={kind}: give {wanted}{hint}")
+    other = {"emit": "await bus.aemit(...)", "aemit": "bus.emit(...)"}[method]
+    remedy = f". Use {other} with it" if kind.startswith("Async") == (method == "emit") else ""
+    return InvalidEvent(f"{method} got session={kind}: must be {expected}{remedy}")
 
 
 @cache

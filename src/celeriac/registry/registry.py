@@ -1,7 +1,6 @@
-"""Which handlers there are, and which workers serve them.
+"""The registered handlers, and the workers that serve them.
 
-The registry says which handlers an event *should* have had; without it the matrix could not show
-what is missing.
+From the registry the matrix derives which handlers an event *should* have, and so the missing ones.
 """
 
 from __future__ import annotations
@@ -14,28 +13,28 @@ import msgspec
 from celeriac.flow_control import ORDERED, FlowControl
 
 FORGET_WORKER_AFTER_MS = 3_600_000
-# A heartbeat from further ahead is of the time before the server's clock was set back.
+# A heartbeat that is further in the future was sent before the server's clock was set back.
 CLOCK_TOLERANCE_MS = 10_000
-# Three heartbeats: see dispatcher/janitor.py.
+# Three heartbeats: see dispatcher/maintenance.py.
 ALIVE_WITHIN_MS = 15_000
 
 
-def is_gone(beat_ms: int, now_ms: int) -> bool:
-    """Whether a worker with this last heartbeat is forgotten. The next one brings it back."""
-    return not -CLOCK_TOLERANCE_MS <= now_ms - beat_ms <= FORGET_WORKER_AFTER_MS
+def is_gone(heartbeat_ms: int, now_ms: int) -> bool:
+    """Return whether a worker with this last heartbeat is removed, until its next heartbeat."""
+    return not -CLOCK_TOLERANCE_MS <= now_ms - heartbeat_ms <= FORGET_WORKER_AFTER_MS
 
 
 class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler as every process may know it.
+    """A registered handler.
 
-    `since` holds, for each domain its patterns reach, the log entry after which it takes part
-    (`0-0`: from the first). `added` says when (ms) a pattern was added to a handler that was there
-    before: what came earlier, it ignored. `options` is for people. `flow` is what it allows the
-    events of one key; older code writes `ordered` alone.
+    `since` maps each domain that its patterns match to the entry after which it gets events (`0-0`:
+    from the first). `added` is when (ms) a pattern was added to an existing handler, which ignores
+    earlier events. `options` is for display. `flow` are its limits per key; older code writes
+    `ordered` only.
 
-    `patterns` are those in force: of every version of the handler's code that a worker has, or had
-    until lately. `leaving` says since when (ms) no worker has a pattern, `retired` when one that
-    left went out of force.
+    `patterns` are the active patterns: those of every version of the handler's code that a worker
+    has or recently had. `leaving` is since when (ms) no worker has a pattern, `retired` when a
+    pattern ceased to be active.
     """
 
     id: str
@@ -59,11 +58,11 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as it last said. `beat_ms` is by the server's clock, `clock_ms` by its own.
+    """A worker at its last heartbeat. `beat_ms` is by the server's clock, `clock_ms` by its own.
 
-    `queues` are the queues that it consumes at that time. `unserved` maps each handler that its
-    code has and that it does not run to the handler's queue. `patterns` maps each handler to what
-    this worker's code of it subscribes to, and `reads` to the digest of what it reads.
+    `queues` are the queues that it consumes. `unserved` maps each handler of its code that it does
+    not run to the handler's queue. `patterns` maps each handler to the patterns in this worker's
+    code, and `reads` to the digest of the data types that it reads.
     """
 
     name: str
@@ -83,62 +82,62 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_alive(worker: WorkerRecord, now_ms: int) -> bool:
-    """Whether the worker sent a heartbeat within ALIVE_WITHIN_MS."""
+    """Return whether the worker sent a heartbeat within ALIVE_WITHIN_MS."""
     return now_ms - worker.beat_ms <= ALIVE_WITHIN_MS
 
 
 class Registry(Protocol):
-    """Every method blocks for one or two round trips and is idempotent.
+    """The stored handlers and workers. Every method blocks for 1-2 round trips and is idempotent.
 
     A record that cannot be read is skipped and reported as an InvalidRecord.
     """
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
-        """Every registered handler by its id."""
+        """Return handler id → record for every registered handler."""
         ...
 
     def register(self, record: HandlerRecord) -> None:
-        """Adds the handler, or replaces its record, and forgets that it was ever removed.
+        """Add the handler or replace its record, even if an operator removed it.
 
-        For a worker that starts. One that registered the handler before calls `update`.
+        For the start of a worker. A running worker calls `update`.
         """
         ...
 
     def update(self, record: HandlerRecord) -> bool:
-        """Adds the handler, or replaces its record, unless it was removed on purpose.
+        """Add the handler or replace its record, unless an operator removed it.
 
-        False then, and nothing is written. The check and the write are atomic.
+        Return False if it was removed. The check and the write are atomic.
         """
         ...
 
     def unregister(self, handler: str) -> bool:
-        """Removes it and remembers that it was removed; False if it was not there."""
+        """Remove the handler and record that it was removed; return False if it was unknown."""
         ...
 
     def was_removed(self, handler: str) -> bool:
-        """Whether it was removed on purpose, and not registered since."""
+        """Return whether an operator removed the handler and no worker has registered it since."""
         ...
 
     def registered(self, handlers: Collection[str]) -> Mapping[str, HandlerRecord]:
-        """Those of the handlers that have a readable record, each with it."""
+        """Return handler → record for those of the handlers that have a valid record."""
         ...
 
     def unregistered(self, handlers: Collection[str]) -> list[str]:
-        """Those of the handlers that have no readable record, and that no operator removed."""
+        """Return those of the handlers without a valid record that no operator removed."""
         ...
 
     def workers(self) -> list[WorkerRecord]:
-        """Every worker that has beaten within the last hour, the living and the lately dead."""
+        """Return every worker that sent a heartbeat within the last hour, alive or not."""
         ...
 
-    def beat(self, worker: WorkerRecord) -> None:
-        """Says that the worker lives."""
+    def heartbeat(self, worker: WorkerRecord) -> None:
+        """Record a heartbeat of the worker."""
         ...
 
     def depart(self, name: str) -> None:
-        """Says that the worker has stopped."""
+        """Record that the worker has stopped."""
         ...
 
     def now_ms(self) -> int:
-        """The server's clock, ms since the epoch."""
+        """Return the server's time in ms since the epoch."""
         ...

@@ -1,4 +1,4 @@
-"""Who signed an event, and for whom it is encrypted. Needs the package cryptography, if used."""
+"""Signatures and encryption of events. Needs the optional package cryptography."""
 
 from celeriac.security.encrypter import Encrypter, make_encrypter
 from celeriac.security.event_security import EventSecurity

@@ -1,4 +1,4 @@
-"""Opening the data of what is handled."""
+"""Decryption of events for handlers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Decrypter = Callable[[RawEvent], RawEvent]
 
 
 def make_decrypter(settings: Settings) -> Decrypter:
-    """A function that returns an encrypted event with its data as it was before.
+    """Return a function that returns an encrypted event with its plain data.
 
-    It raises EncryptionError, an InvalidEvent, for whatever cannot be opened with the keys at
-    hand. Raises ConfigurationError for keys that cannot be used, or where cryptography is missing.
+    It raises EncryptionError, an InvalidEvent, for data that cannot be decrypted. Raises
+    ConfigurationError for invalid keys, or if cryptography is missing.
     """
     try:
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -32,19 +32,21 @@ def make_decrypter(settings: Settings) -> Decrypter:
     except ImportError:
         raise missing("an encrypted event") from None
     setting = "CELERIAC_ENCRYPTION_KEY"
-    found = secret_keys(settings.encryption_key, setting=setting, curve=ENCRYPTION)
-    keys = {key.id: X25519PrivateKey.from_private_bytes(key.secret) for key in found}
-    if len(keys) < len(found):
-        raise ConfigurationError(f"{setting}: two keys have one id; give one another")
+    secrets = secret_keys(settings.encryption_key, setting=setting, curve=ENCRYPTION)
+    keys = {key.id: X25519PrivateKey.from_private_bytes(key.secret) for key in secrets}
+    if len(keys) < len(secrets):
+        raise ConfigurationError(
+            f"{setting} has two keys with the same id. Give one of them another `kid`"
+        )
 
-    def opened(event: RawEvent) -> RawEvent:
+    def decrypted(event: RawEvent) -> RawEvent:
         plain, header = decrypt(read_jwe(event), keys, aad=binding(event))
         data: msgspec.Raw | bytes | None = plain
         if header.get("binary") is not True:
             data = None if plain == b"null" else msgspec.Raw(plain)
         return replace(event, data=data, datacontenttype=_content_type(header))
 
-    return opened
+    return decrypted
 
 
 def _content_type(header: Mapping[str, Any]) -> str | None:
@@ -52,8 +54,8 @@ def _content_type(header: Mapping[str, Any]) -> str | None:
     if given is None:
         return None
     if not isinstance(given, str):
-        raise EncryptionError("cannot be opened: `cty` in its protected header is no text")
-    # RFC 7516, 4.1.12: "application/" may be left out
+        raise EncryptionError("cannot be decrypted: `cty` in its protected header is not a string")
+    # RFC 7516, 4.1.12: "application/" may be omitted.
     given = given if "/" in given else f"application/{given}"
     check_content_type(given)
     return given

@@ -1,4 +1,4 @@
-"""Encrypting the data of what is emitted."""
+"""Encryption of the data of emitted events."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Encrypter = Callable[[Event[Any], Sequence[str]], Event[Any]]
 
 
 def make_encrypter(settings: Settings) -> Encrypter:
-    """A function that returns an event with its data encrypted for services, by their names.
+    """Return a function that returns an event with its data encrypted for the named services.
 
     It raises EncryptionError for a service without a key, InvalidData for data without a JSON
-    form. Raises ConfigurationError for keys that cannot be used, or where cryptography is missing.
+    form. Raises ConfigurationError for invalid keys, or if cryptography is missing.
     """
     try:
         from celeriac.security.jwe import encrypt
@@ -32,7 +32,7 @@ def make_encrypter(settings: Settings) -> Encrypter:
     keys = public_keys(settings.trusted_keys, setting="CELERIAC_TRUSTED_KEYS", curve=ENCRYPTION)
 
     def encrypted(event: Event[Any], services: Sequence[str]) -> Event[Any]:
-        chosen = [key for name in dict.fromkeys(services) for key in _of(name, keys)]
+        chosen = [key for name in dict.fromkeys(services) for key in _keys_of(name, keys)]
         header: dict[str, Any] = {}
         if event.datacontenttype is not None:
             header["cty"] = event.datacontenttype
@@ -47,13 +47,13 @@ def make_encrypter(settings: Settings) -> Encrypter:
     return encrypted
 
 
-def _of(name: str, keys: Mapping[str, PublicKey]) -> list[PublicKey]:
-    """All keys of a service: while it changes its key it has two."""
-    found = [key for key in keys.values() if key.service == name]
-    if not found:
+def _keys_of(name: str, keys: Mapping[str, PublicKey]) -> list[PublicKey]:
+    """Return all keys of a service: it has two during a key rotation."""
+    service_keys = [key for key in keys.values() if key.service == name]
+    if not service_keys:
         known = ", ".join(sorted({key.service for key in keys.values()})) or "none"
         raise EncryptionError(
-            f"encrypt_for={name!r}: CELERIAC_TRUSTED_KEYS has no X25519 key of that service, it "
-            f"has {known}; `celeriac keys generate {name} --encryption` makes one"
+            f"encrypt_for={name!r}: CELERIAC_TRUSTED_KEYS has no X25519 key of that service, only "
+            f"of {known}. Create a key with `celeriac keys generate {name} --encryption`"
         )
-    return found
+    return service_keys

@@ -1,4 +1,4 @@
-"""A service's keys, read from its settings when they are first needed."""
+"""The keys of a service, read from its settings at their first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac.settings import Settings
 
 
 class EventSecurity:
-    """Says whether an event is to be trusted, and opens what is encrypted for the service."""
+    """Verifies signatures and decrypts events with the keys of the service."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -25,9 +25,9 @@ class EventSecurity:
         return make_decrypter(self.settings)
 
     def check(self, *, signed: bool) -> None:
-        """Reads the keys now: those that are trusted if `signed`, and its own where it has one.
+        """Read the encryption key now, and with `signed` the trusted keys.
 
-        Raises ConfigurationError for keys that cannot be used.
+        Raises ConfigurationError for invalid keys.
         """
         if signed:
             _ = self._verifier
@@ -35,10 +35,10 @@ class EventSecurity:
             _ = self._decrypter
 
     def verify(self, raw: bytes, event: Addressed, domain: str) -> None:
-        """Raises UntrustedEvent unless the event in `raw`, from the log of `domain`, is signed by
-        a key that is trusted for its source and type."""
+        """Raise UntrustedEvent unless a key that is trusted for the event's source and type signed
+        `raw`, from the event log of `domain`."""
         self._verifier(raw, event, domain)
 
-    def open(self, event: RawEvent) -> RawEvent:
-        """An encrypted event with its data as it was. Raises EncryptionError."""
+    def decrypt(self, event: RawEvent) -> RawEvent:
+        """Return an encrypted event with its plain data. Raises EncryptionError."""
         return self._decrypter(event)

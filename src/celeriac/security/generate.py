@@ -1,4 +1,4 @@
-"""Making keys."""
+"""Generation of keys."""
 
 from __future__ import annotations
 
@@ -34,15 +34,19 @@ def generate(
     """
     if not KEY_ID.fullmatch(id):
         raise ConfigurationError(
-            f"key id {id!r}: up to 64 letters, digits and _ . : -, e.g. 'billing-2026'"
+            f"key id {id!r}: must have 1 to 64 letters, digits and _ . : -, e.g. 'billing-2026'"
         )
     if types:
         compile_patterns(*types)
     curve = ENCRYPTION if encryption else SIGNING
     secret, public = _pair(curve)
-    bound: dict[str, Any] = {"service": service} if service else {}
-    bound |= {name: [*names] for name, names in (("sources", sources), ("types", types)) if names}
-    return jwk(id, curve, public=public, secret=secret), jwk(id, curve, public=public) | bound
+    restrictions: dict[str, Any] = {"service": service} if service else {}
+    restrictions |= {
+        name: [*names] for name, names in (("sources", sources), ("types", types)) if names
+    }
+    return jwk(id, curve, public=public, secret=secret), jwk(
+        id, curve, public=public
+    ) | restrictions
 
 
 def _pair(curve: str) -> tuple[bytes, bytes]:
@@ -52,5 +56,5 @@ def _pair(curve: str) -> tuple[bytes, bytes]:
     except ImportError:
         raise missing("a key") from None
     kind: Any = Ed25519PrivateKey if curve == SIGNING else X25519PrivateKey
-    made = kind.generate()
-    return made.private_bytes_raw(), made.public_key().public_bytes_raw()
+    private = kind.generate()
+    return private.private_bytes_raw(), private.public_key().public_bytes_raw()

@@ -1,7 +1,7 @@
 """JWE of RFC 7516: ECDH-ES+A256KW over X25519 for each recipient, A256GCM for the content.
 
-RFC 7518, 4.6 and RFC 8037, 3.2. No other algorithm is read or written, so there is none to be
-talked down to. Needs the package cryptography, which its callers have imported.
+RFC 7518, 4.6 and RFC 8037, 3.2. No other algorithm is supported, which prevents downgrade
+attacks. Needs the package cryptography, which its callers have imported.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ KEY_BYTES, IV_BYTES, TAG_BYTES = 32, 12, 16
 def encrypt(
     plain: bytes, keys: Sequence[PublicKey], *, aad: bytes, header: Mapping[str, Any]
 ) -> Jwe:
-    """The JWE of `plain` for the owners of `keys`. `header` goes into its protected header."""
+    """Return the JWE of `plain` for the owners of `keys`, with `header` in its protected header."""
     protected = _text(msgspec.json.encode({"enc": ENC, **header}))
     content_key, iv = os.urandom(KEY_BYTES), os.urandom(IV_BYTES)
     bound = _text(aad)
-    sealed = AESGCM(content_key).encrypt(iv, plain, f"{protected}.{bound}".encode())
+    encrypted = AESGCM(content_key).encrypt(iv, plain, f"{protected}.{bound}".encode())
     return Jwe(
         protected=protected,
         iv=_text(iv),
-        ciphertext=_text(sealed[:-TAG_BYTES]),
-        tag=_text(sealed[-TAG_BYTES:]),
+        ciphertext=_text(encrypted[:-TAG_BYTES]),
+        tag=_text(encrypted[-TAG_BYTES:]),
         aad=bound,
         recipients=tuple(_wrapped(content_key, key) for key in keys),
     )
@@ -49,34 +49,36 @@ def encrypt(
 def decrypt(
     jwe: Jwe, keys: Mapping[str, X25519PrivateKey], *, aad: bytes
 ) -> tuple[bytes, Mapping[str, Any]]:
-    """(plaintext, protected header), opened with one of the keys by their ids.
+    """Return (plaintext, protected header), decrypted with one of the keys, given by id.
 
-    Raises EncryptionError where none of them fits, or anything was changed.
+    Raises EncryptionError if no key is a recipient's, or the JWE was modified.
     """
     if _bytes(jwe.aad) != aad:
-        raise EncryptionError("cannot be opened: it was encrypted for another event")
+        raise EncryptionError("cannot be decrypted: it was encrypted for another event")
     protected = _object(_bytes(jwe.protected))
-    recipient, key = _own(jwe, keys)
+    recipient, key = _recipient_key(jwe, keys)
     header = {**recipient.header, **jwe.unprotected, **protected}
     if (header.get("alg"), header.get("enc")) != (ALG, ENC) or header.keys() & {"crit", "zip"}:
-        raise EncryptionError(f"cannot be opened: only {ALG} with {ENC} is, without crit and zip")
+        raise EncryptionError(
+            f"cannot be decrypted: it must use {ALG} with {ENC}, without crit and zip"
+        )
     iv, tag = _bytes(jwe.iv), _bytes(jwe.tag)
     if (len(iv), len(tag)) != (IV_BYTES, TAG_BYTES):
         raise _changed()
     try:
         wrapping = _wrapping_key(_agreed(header, key), header)
         content_key = aes_key_unwrap(wrapping, _bytes(recipient.encrypted_key))
-        sealed, bound = _bytes(jwe.ciphertext) + tag, f"{jwe.protected}.{jwe.aad}"
-        return AESGCM(content_key).decrypt(iv, sealed, bound.encode()), protected
+        encrypted, bound = _bytes(jwe.ciphertext) + tag, f"{jwe.protected}.{jwe.aad}"
+        return AESGCM(content_key).decrypt(iv, encrypted, bound.encode()), protected
     except (InvalidUnwrap, InvalidTag, ValueError):
-        # an EncryptionError is a ValueError too, and says the same
+        # Also catches EncryptionError, a ValueError with the same message.
         raise _changed() from None
 
 
 def concat_kdf(agreed: bytes, *, alg: str, apu: bytes, apv: bytes, key_bytes: int) -> bytes:
-    """The Concat KDF of NIST SP 800-56A as RFC 7518, 4.6.2 has it; its appendix C has an example.
+    """Return the key of the Concat KDF (NIST SP 800-56A) as in RFC 7518, 4.6.2 and appendix C.
 
-    `alg` is what the key is for: where a key is wrapped with it the `alg` of the JWE.
+    `alg` is the algorithm that uses the key: for key wrapping, the `alg` of the JWE.
     """
     info = b"".join(len(x).to_bytes(4, "big") + x for x in (alg.encode(), apu, apv))
     info += (8 * key_bytes).to_bytes(4, "big")
@@ -84,7 +86,7 @@ def concat_kdf(agreed: bytes, *, alg: str, apu: bytes, apv: bytes, key_bytes: in
 
 
 def _wrapped(content_key: bytes, key: PublicKey) -> Recipient:
-    # RFC 7518, 4.6: a new ephemeral key for each agreement
+    # RFC 7518, 4.6 requires a new ephemeral key for each agreement.
     ephemeral = X25519PrivateKey.generate()
     agreed = ephemeral.exchange(X25519PublicKey.from_public_bytes(key.public))
     point = _text(ephemeral.public_key().public_bytes_raw())
@@ -94,16 +96,18 @@ def _wrapped(content_key: bytes, key: PublicKey) -> Recipient:
     )
 
 
-def _own(jwe: Jwe, keys: Mapping[str, X25519PrivateKey]) -> tuple[Recipient, X25519PrivateKey]:
-    for one in jwe.everyone:
-        id = one.header.get("kid")
+def _recipient_key(
+    jwe: Jwe, keys: Mapping[str, X25519PrivateKey]
+) -> tuple[Recipient, X25519PrivateKey]:
+    for recipient in jwe.all_recipients:
+        id = recipient.header.get("kid")
         if isinstance(id, str) and id in keys:
-            return one, keys[id]
-    meant = ", ".join(recipients(jwe)[:20]) or "nobody named"
+            return recipient, keys[id]
+    key_ids = ", ".join(recipients(jwe)[:20]) or "(without ids)"
     raise EncryptionError(
-        f"cannot be opened: it is encrypted for the keys {meant}, and this service has "
-        f"{', '.join(sorted(keys)) or 'none'}; CELERIAC_ENCRYPTION_KEY gives it one, or the "
-        "emitter names it in encrypt_for"
+        f"cannot be decrypted: it is encrypted for the keys {key_ids}, but this service has "
+        f"{', '.join(sorted(keys)) or 'none'}. Set CELERIAC_ENCRYPTION_KEY, or list the service "
+        "in encrypt_for of the emit"
     )
 
 
@@ -131,7 +135,7 @@ def _text(value: bytes) -> str:
 
 
 def _bytes(text: object) -> bytes:
-    """base64url without padding, in its one form."""
+    """Return the bytes of canonical base64url without padding."""
     try:
         raw = text.encode("ascii")  # type: ignore[attr-defined]
         value = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
@@ -144,6 +148,6 @@ def _bytes(text: object) -> bytes:
 
 def _changed() -> EncryptionError:
     return EncryptionError(
-        "cannot be opened: it was changed after it was encrypted, or for another key than the one "
-        "of that id"
+        "cannot be decrypted: it was modified after encryption, or encrypted for another "
+        "key with the same id"
     )

@@ -1,8 +1,8 @@
 """Keys as JSON Web Keys (RFC 7517, RFC 8037): Ed25519 to sign, X25519 to encrypt.
 
-A setting holds them as they are, or the path of a file or directory of them. Three members are our
-own: `sources` and `types` say for which events a public key counts, `service` whose key to encrypt
-for it is.
+A setting contains keys, or the path of a file or directory with keys. Three members are specific to
+celeriac: `sources` and `types` restrict the events that a public key may sign, `service` names the
+service that data can be encrypted for.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that others use. `sources` and `types` are those it may sign for; None means all.
+    """A public key. `sources` and `types` restrict the events it may sign; None means all.
 
-    `service` is whose key to encrypt for it is: by default the one that is called as the key is.
+    `service` is the service that data can be encrypted for, by default the key's id.
     """
 
     id: str
@@ -40,7 +40,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A key of one's own."""
+    """A private key of this service."""
 
     id: str
     curve: str
@@ -51,33 +51,37 @@ class SecretKey:
 
 
 def public_keys(given: str, *, setting: str, curve: str) -> dict[str, PublicKey]:
-    """The keys of a curve by their ids. Raises ConfigurationError, which names the setting."""
-    found: dict[str, PublicKey] = {}
-    for where, one in _read(given, setting):
-        key = _public(one, where)
+    """Return id → key for the keys of a curve. Raises ConfigurationError."""
+    keys: dict[str, PublicKey] = {}
+    for where, member in _read(given, setting):
+        key = _public(member, where)
         if key.curve != curve:
             continue
-        if key.id in found and found[key.id].public != key.public:
-            raise ConfigurationError(f"{where}: two keys have the id {key.id!r}; give one another")
-        found[key.id] = key
-    return found
+        if key.id in keys and keys[key.id].public != key.public:
+            raise ConfigurationError(
+                f"{where}: two keys have the id {key.id!r}. Give one of them another `kid`"
+            )
+        keys[key.id] = key
+    return keys
 
 
 def secret_keys(given: str, *, setting: str, curve: str) -> list[SecretKey]:
-    """The private keys of a curve. Raises ConfigurationError; no message holds a key."""
-    found = []
-    for where, one in _read(given, setting):
-        id, of = _identity(one, where)
-        if of != curve:
-            raise ConfigurationError(f"{where}: the key {id!r} is for {of}; this needs {curve}")
-        if "d" not in one:
+    """Return the private keys of a curve. Raises ConfigurationError without key material."""
+    keys = []
+    for where, member in _read(given, setting):
+        id, actual = _identity(member, where)
+        if actual != curve:
+            raise ConfigurationError(
+                f"{where}: the key {id!r} has the curve {actual}: must be {curve}"
+            )
+        if "d" not in member:
             raise ConfigurationError(f"{where}: the key {id!r} has no private part (`d`)")
-        found.append(SecretKey(id, of, _bytes(one, "d", where)))
-    return found
+        keys.append(SecretKey(id, actual, _bytes(member, "d", where)))
+    return keys
 
 
 def _read(given: str, setting: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(where, JWK) of each key in a setting; none where it is not set."""
+    """Yield (location for messages, JWK) for each key in a setting."""
     if not given:
         return
     if given.lstrip().startswith("{"):
@@ -86,7 +90,8 @@ def _read(given: str, setting: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     path = Path(given)
     if not path.exists():
         raise ConfigurationError(
-            f"{setting}={given}: no such file or directory; `celeriac keys generate` makes a key"
+            f"{setting}={given}: no such file or directory. Create a key with "
+            "`celeriac keys generate`"
         )
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
         try:
@@ -100,12 +105,12 @@ def _keys(text: str, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise ConfigurationError(f"{where} is not JSON; a key is a JSON Web Key") from None
+        raise ConfigurationError(f"{where} is not JSON: a key must be a JSON Web Key") from None
     keys = document.get("keys", [document]) if isinstance(document, dict) else [document]
-    for one in keys if isinstance(keys, list) else [keys]:
-        if not isinstance(one, dict):
-            raise ConfigurationError(f"{where} holds something that is no JSON Web Key")
-        yield where, one
+    for key in keys if isinstance(keys, list) else [keys]:
+        if not isinstance(key, dict):
+            raise ConfigurationError(f"{where} contains something other than JSON Web Keys")
+        yield where, key
 
 
 def _identity(key: Mapping[str, Any], where: str) -> tuple[str, str]:
@@ -131,7 +136,7 @@ def _public(key: Mapping[str, Any], where: str) -> PublicKey:
     allowed = None if sources is None else frozenset(sources)
     service = key.get("service", id)
     if not isinstance(service, str):
-        raise ConfigurationError(f"{where}: `service` of the key {id!r} must be a text")
+        raise ConfigurationError(f"{where}: `service` of the key {id!r} must be a string")
     return PublicKey(id, curve, _bytes(key, "x", where), allowed, matcher, service)
 
 
@@ -140,7 +145,7 @@ def _names(key: Mapping[str, Any], member: str, where: str) -> list[str] | None:
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(f"{where}: `{member}` of a key must be a list of texts")
+        raise ConfigurationError(f"{where}: `{member}` of a key must be a list of strings")
     return names
 
 
@@ -157,7 +162,7 @@ def _bytes(key: Mapping[str, Any], member: str, where: str) -> bytes:
 
 
 def jwk(id: str, curve: str, *, public: bytes, secret: bytes | None = None) -> dict[str, Any]:
-    """A key as a JSON Web Key."""
+    """Return a key as a JSON Web Key."""
     key = {"kty": "OKP", "crv": curve, "kid": id, "x": _text(public)}
     return key if secret is None else {**key, "d": _text(secret)}
 

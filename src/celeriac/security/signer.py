@@ -1,4 +1,4 @@
-"""Signing what is emitted."""
+"""Signing of emitted events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from celeriac.extra import missing_extra
 from celeriac.security.key import SIGNING, SecretKey, secret_keys
 from celeriac.settings import Settings
 
-# Events under one root. A tree twice as large costs each event 43 bytes and the verifier a hash
-# more, one half as large costs the verifier twice as many signatures: see docs/adr/0028.
-MAX_TOGETHER = 64
+# Events under one root. A tree of twice the size adds 43 bytes to each event and a hash to its
+# verification; one of half the size doubles the verified signatures: see docs/adr/0028.
+MAX_BATCH = 64
 
 
 class Signer:
@@ -24,21 +24,21 @@ class Signer:
         self._key_id, self._private = key.id, _private(key)
 
     def sign(self, raw: bytes) -> bytes:
-        """Return the event with its own signature."""
+        """Return the event with a signature."""
         message = signing_input(raw, self._key_id)
         return attach(message, self._private.sign(message))
 
     def sign_many(self, raws: Sequence[bytes]) -> list[bytes]:
-        """Return the events in their order, with one signature for each MAX_TOGETHER of them.
+        """Return the events in their order, with one signature for each MAX_BATCH of them.
 
         Each verifies without the others.
         """
         signed: list[bytes] = []
-        for start in range(0, len(raws), MAX_TOGETHER):
-            signed += self._sign_together(raws[start : start + MAX_TOGETHER])
+        for start in range(0, len(raws), MAX_BATCH):
+            signed += self._sign_batch(raws[start : start + MAX_BATCH])
         return signed
 
-    def _sign_together(self, raws: Sequence[bytes]) -> list[bytes]:
+    def _sign_batch(self, raws: Sequence[bytes]) -> list[bytes]:
         if len(raws) == 1:
             return [self.sign(raws[0])]
         messages = [signing_input(raw, self._key_id) for raw in raws]
@@ -47,16 +47,16 @@ class Signer:
 
 
 def make_signer(settings: Settings) -> Signer | None:
-    """Return what signs encoded events; None where no signing key is set.
+    """Return the signer of encoded events; None without a signing key.
 
-    Raises ConfigurationError for a key that cannot be used, or where cryptography is missing.
+    Raises ConfigurationError for an invalid key, or if cryptography is missing.
     """
     if not settings.signing_key:
         return None
     keys = secret_keys(settings.signing_key, setting="CELERIAC_SIGNING_KEY", curve=SIGNING)
     if len(keys) != 1:
         raise ConfigurationError(
-            f"CELERIAC_SIGNING_KEY has {len(keys)} keys; events are signed with one"
+            f"CELERIAC_SIGNING_KEY has {len(keys)} keys: must have exactly one"
         )
     return Signer(keys[0])
 
@@ -70,5 +70,5 @@ def _private(key: SecretKey) -> Any:
 
 
 def missing(setting: str) -> ConfigurationError:
-    """What to say where the optional package is not installed."""
+    """Return the error for the missing optional package."""
     return missing_extra(setting, "signing")

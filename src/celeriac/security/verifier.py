@@ -1,4 +1,4 @@
-"""Verifying who signed an event, before anything of it is run."""
+"""Verification of signatures, before a handler runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from celeriac.event.merkle import MAX_SIZE, leaf_hash, root_of, signed_root
 from celeriac.event.signature import Signed, split
 from celeriac.security.key import SIGNING, PublicKey, public_keys
 from celeriac.security.signer import missing
-from celeriac.security.verified import Verified
+from celeriac.security.verified import VerifiedCache
 from celeriac.settings import Settings
 
 
 class Addressed(Protocol):
-    """What of an event says who may sign it: an Event, or a Peek."""
+    """The attributes that decide which keys may sign an event: an Event or an EventHeader."""
 
     @property
     def source(self) -> str: ...
@@ -28,18 +28,18 @@ Verifier = Callable[[bytes, Addressed, str], None]
 
 
 def make_verifier(settings: Settings) -> Verifier:
-    """A function that raises UntrustedEvent unless an event may be run.
+    """Return a function that raises UntrustedEvent unless an event has a valid signature.
 
-    It takes the event's bytes, its addressing, and the domain of the log that held it.
-    Raises ConfigurationError for keys that cannot be used, or where cryptography is missing.
+    It takes the event's bytes, its addressing, and the domain of its event log. Raises
+    ConfigurationError for invalid keys, or if cryptography is missing.
     """
     keys = public_keys(settings.trusted_keys, setting="CELERIAC_TRUSTED_KEYS", curve=SIGNING)
     if not keys:
         raise ConfigurationError(
-            "signatures are demanded, and CELERIAC_TRUSTED_KEYS has no Ed25519 key: no event would "
-            "be trusted. `celeriac keys generate` makes one"
+            "CELERIAC_TRUSTED_KEYS has no Ed25519 key, but handlers require signatures. Create a "
+            "key with `celeriac keys generate`"
         )
-    is_genuine = _check_of(keys)
+    is_genuine = _make_signature_check(keys)
 
     def verify(raw: bytes, event: Addressed, domain: str) -> None:
         signed = split(raw)
@@ -56,30 +56,28 @@ def make_verifier(settings: Settings) -> Verifier:
             raise UntrustedEvent(_wrong_proof(signed))
         if not is_genuine(signed, message):
             raise UntrustedEvent(
-                f"untrusted: its signature is not one of the key {key.id!r}; the event was changed "
-                "after it was signed, or another key signed it"
+                f"untrusted: its signature is not valid for the key {key.id!r}; the event was "
+                "modified after it was signed, or another key signed it"
             )
         if event.type.partition(".")[0] != domain:
-            raise UntrustedEvent(
-                f"untrusted: {event.type} does not belong into the log of {domain}"
-            )
+            raise UntrustedEvent(f"untrusted: {event.type} does not belong to the domain {domain}")
         if not _may_sign(key, event):
             raise UntrustedEvent(
-                f"untrusted: the key {key.id!r} may not sign {event.type} of {event.source}"
+                f"untrusted: the key {key.id!r} is not trusted for {event.type} of {event.source}"
             )
 
     return verify
 
 
 def _signed_bytes(signed: Signed) -> bytes | None:
-    """What its signature must be of; None where its proof is one of no tree."""
+    """Return the bytes that the signature must cover; None for an invalid proof."""
     if signed.proof is None:
         return signed.message
     root = root_of(leaf_hash(signed.message), signed.proof)
     return None if root is None else signed_root(root, signed.proof.size)
 
 
-def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed, bytes], bool]:
+def _make_signature_check(keys: Mapping[str, PublicKey]) -> Callable[[Signed, bytes], bool]:
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -89,20 +87,20 @@ def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed, bytes], bool]:
         id: Ed25519PublicKey.from_public_bytes(key.public) for id, key in keys.items()
     }
 
-    verified = Verified()
+    verified = VerifiedCache()
 
     def is_genuine(signed: Signed, message: bytes) -> bool:
         is_batch = signed.proof is not None
-        # All that the answer depends on.
-        question = signed.key_id, signed.signature, message
-        if is_batch and question in verified:
+        # Everything that the result depends on.
+        signature_key = signed.key_id, signed.signature, message
+        if is_batch and signature_key in verified:
             return True
         try:
             known[signed.key_id].verify(signed.signature, message)
         except InvalidSignature:
             return False
         if is_batch:
-            verified.add(question)
+            verified.add(signature_key)
         return True
 
     return is_genuine
@@ -110,8 +108,8 @@ def _check_of(keys: Mapping[str, PublicKey]) -> Callable[[Signed, bytes], bool]:
 
 def _unsigned(raw: bytes) -> str:
     if decode(raw).signature is None:
-        return "untrusted: it is not signed, and the handler demands a signature"
-    return "untrusted: it does not end with its key id and a signature, as a signed event does"
+        return "untrusted: it is not signed, but the handler requires a signature"
+    return "untrusted: it does not end with a key id and a signature"
 
 
 def _wrong_proof(signed: Signed) -> str:
@@ -119,7 +117,7 @@ def _wrong_proof(signed: Signed) -> str:
     position, size, path = signed.proof
     return (
         f"untrusted: a path of {len(path)} bytes does not lead from event {position} of {size} "
-        f"that were signed together to their signature, which has at most {MAX_SIZE} events"
+        f"to the signature of their batch, which may have at most {MAX_SIZE} events"
     )
 
 

@@ -1,4 +1,4 @@
-"""The spool: events wait in a local file while Redis is away, and follow in their order."""
+"""The spool: a local file for events while Redis is unreachable. They are appended in order."""
 
 from celeriac.spool.async_event_log import AsyncSpooledEventLog
 from celeriac.spool.event_log import SpooledEventLog

@@ -1,4 +1,4 @@
-"""The spooling log for coroutines. The file is written in a thread; the loop is not blocked."""
+"""The spooling event log for coroutines. Threads write the file, so the event loop never blocks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from celeriac.store.redis.refusal import nothing_written
 
 
 class AsyncSpooledEventLog:
-    """An AsyncLog over the same spool. See SpooledLog for the promises."""
+    """The appending part of AsyncEventLog, over the same spool. See SpooledEventLog."""
 
     def __init__(self, inner: AsyncEventLog, spooled: SpooledEventLog) -> None:
         self.inner, self._spooled = inner, spooled
 
     async def register_domains(self, domains: Iterable[str]) -> None:
-        """Also done when events are drained: here it may fail."""
+        """Register the domains if Redis is reachable; draining registers them, too."""
         names = list(domains)
         if not await self._must_queue():
             await self._try(lambda: self.inner.register_domains(names))
@@ -76,13 +76,13 @@ class AsyncSpooledEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        due = time_ms() + delay_ms if delay_ms is not None else at_ms
+        due_ms = time_ms() + delay_ms if delay_ms is not None else at_ms
         if await self._must_queue() or not await self._try(
             lambda: self.inner.append_delayed(
                 domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind
             )
         ):
-            await self._spool([(domain, body, kind, 0)], due)
+            await self._spool([(domain, body, kind, 0)], due_ms)
 
     def note_emitted(self, types: Iterable[str]) -> None:
         self.inner.note_emitted(types)
@@ -91,8 +91,8 @@ class AsyncSpooledEventLog:
         await self.inner.close()
 
     async def _must_queue(self) -> bool:
-        # The look alone takes microseconds; what may drain goes to a thread.
-        if not self._spooled.file.waits():
+        # This check takes microseconds; only `must_queue`, which may drain, needs a thread.
+        if not self._spooled.file.has_events():
             return False
         return await asyncio.to_thread(self._spooled.must_queue)
 
@@ -100,7 +100,7 @@ class AsyncSpooledEventLog:
         await asyncio.to_thread(self._spooled.spool, items, at_ms)
 
     async def _try(self, call: Callable[[], Awaitable[None]]) -> bool:
-        deadline = time.monotonic() + self._spooled.patience()
+        deadline = time.monotonic() + self._spooled.retry_seconds()
         while True:
             try:
                 await call()
@@ -109,6 +109,6 @@ class AsyncSpooledEventLog:
                 if not is_transient(error):
                     raise
                 if time.monotonic() >= deadline:
-                    self._spooled.note_away(error)
+                    self._spooled.mark_offline(error)
                     return False
                 await asyncio.sleep(0.05)

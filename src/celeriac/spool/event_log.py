@@ -1,4 +1,4 @@
-"""A log that spools: what Redis does not take now waits in a file, and follows in its order."""
+"""An event log that spools events to a file while Redis is unreachable."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ from celeriac.store.redis.refusal import nothing_written
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PATIENCE = 0.5  # seconds for which Redis is tried before the spool is
+RETRY_BEFORE_SPOOLING = 0.5  # seconds
 BATCH = 500
-INLINE = 0.25  # seconds for which an emit drains what another process left
-RETRY_MOST = 1.0
+INLINE_DRAIN = 0.25  # seconds in which an emit drains events of another process
+MAX_RETRY_PAUSE = 1.0
 
-# Of its own: a thread must not disturb an application that seeds the generator of `random`.
+# A separate generator, so that the application can seed that of `random`.
 _jitter = random.Random()
 
 
 class SpooledEventLog:
-    """The appending half of EventLog, for an emitter.
+    """The appending part of EventLog, for emitters.
 
-    While anything is in the spool, newer events queue behind it, so the order is that of the emits
-    of all processes with this file. A daemon thread drains it as soon as Redis is back; so does an
-    emit that finds what another process left. Where a process dies in between, an event may be
-    appended twice: the same id is one event.
+    While the spool has events, newer events are spooled after them, so that the order is that of
+    the emits of all processes with this file. A daemon thread drains the spool when Redis is back,
+    as does an emit that detects events of another process. If a process dies while draining, an
+    event may be appended twice; with the same id it is one event.
     """
 
     def __init__(self, inner: EventLog, file: SpoolFile, settings: Settings) -> None:
         self.inner, self.file = inner, file
-        self._patience = min(PATIENCE, settings.emit_timeout)
-        self._away = False  # as far as this process has seen
-        self.begin_anew()
+        self._retry_seconds = min(RETRY_BEFORE_SPOOLING, settings.emit_timeout)
+        self._offline = False  # as this process last observed
+        self.reset_after_fork()
         _logs.add(self)
 
-    def begin_anew(self) -> None:
-        """In the child of a fork: without the thread of the parent."""
+    def reset_after_fork(self) -> None:
+        """Forget the parent's thread, in a forked child."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     # -- what an emitter calls
 
     def register_domains(self, domains: Iterable[str]) -> None:
-        """Also done when events are drained: here it may fail."""
+        """Register the domains if Redis is reachable; draining registers them, too."""
         names = list(domains)
-        if not self._away and not self.file.waits():
+        if not self._offline and not self.file.has_events():
             self._try(lambda: self.inner.register_domains(names))
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> str:
-        """Returns the entry id, or nothing where the event was spooled."""
+        """Append the event; return its entry id, or '' if it was spooled."""
         items = [(domain, body, kind, since_ms)]
 
         def append() -> str:
@@ -117,19 +117,19 @@ class SpooledEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
-        due = time_ms() + delay_ms if delay_ms is not None else at_ms
-        if due is None:
-            raise ValueError("postpone needs delay_ms or at_ms")
+        due_ms = time_ms() + delay_ms if delay_ms is not None else at_ms
+        if due_ms is None:
+            raise ValueError("append_delayed needs delay_ms or at_ms")
         if not self.must_queue():
-            done, at = self._try(
+            done, scheduled_ms = self._try(
                 lambda: self.inner.append_delayed(
                     domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind
                 )
             )
-            if done and at is not None:
-                return at
-        self.spool([(domain, body, kind, 0)], due)
-        return due
+            if done and scheduled_ms is not None:
+                return scheduled_ms
+        self.spool([(domain, body, kind, 0)], due_ms)
+        return due_ms
 
     def note_emitted(self, types: Iterable[str]) -> None:
         self.inner.note_emitted(types)
@@ -137,21 +137,21 @@ class SpooledEventLog:
     # -- the spool
 
     def must_queue(self) -> bool:
-        """Whether events go behind others into the spool. Drains first what another left."""
-        if not self.file.waits():
+        """Return whether new events must be spooled; first drain events of other processes."""
+        if not self.file.has_events():
             return False
-        if not self._away:
-            self.drain(INLINE)
-        return self.file.waits()
+        if not self._offline:
+            self.drain(INLINE_DRAIN)
+        return self.file.has_events()
 
     def spool(self, items: Sequence[Item], at_ms: int | None = None) -> None:
-        """Puts events into the spool, and sees to it that they leave it. Raises LogFull.
+        """Write events to the spool and start draining it. Raises LogFull.
 
-        They are registered when they leave it: a process may die when they are in the log and not
-        yet removed from the file.
+        Events in the spool count as events with given ids: a process may die after appending them
+        and before removing them from the file.
         """
         self.file.put([_registered(item) for item in items], at_ms)
-        # After the events are in: the thread looks for them before it ends, under the same lock.
+        # After the write: the thread checks for events under the same lock before it ends.
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -160,48 +160,52 @@ class SpooledEventLog:
                 self._thread.start()
 
     def drain(self, seconds: float) -> bool:
-        """Moves events into the log for about so long; True if the spool is empty then.
+        """Append spooled events to Redis for about this long; return whether the spool is empty.
 
-        False where another process drains, or Redis is away. Blocks.
+        False if another process drains the spool, or Redis is unreachable. Blocks.
         """
         deadline = time.monotonic() + seconds
-        with self.file.draining() as alone:
-            while alone and time.monotonic() < deadline:
-                some = self.file.oldest(BATCH)
-                if not some:
+        with self.file.draining() as is_only_drainer:
+            while is_only_drainer and time.monotonic() < deadline:
+                batch = self.file.oldest(BATCH)
+                if not batch:
                     return True
                 try:
-                    self._append(some)
+                    self._append(batch)
                 except (redis.RedisError, LogFull) as error:
-                    self.note_away(error)
+                    self.mark_offline(error)
                     return False
         return False
 
-    def patience(self) -> float:
-        """Seconds for which Redis is tried before the spool is."""
-        return 0.0 if self._away else self._patience
+    def retry_seconds(self) -> float:
+        """Return how long to retry Redis before spooling, in seconds."""
+        return 0.0 if self._offline else self._retry_seconds
 
-    def note_away(self, error: Exception) -> None:
-        """Redis took nothing: the next emits do not wait for it."""
-        if not self._away:
-            logger.warning("celeriac: events are spooled in %s (%s)", self.file.path, error)
-        self._away = True
+    def mark_offline(self, error: Exception) -> None:
+        """Record that Redis is unreachable, so that the next emits spool at once."""
+        if not self._offline:
+            logger.warning(
+                "celeriac: Redis is unreachable, events are spooled in %s (%s)",
+                self.file.path,
+                error,
+            )
+        self._offline = True
 
-    def _append(self, some: Sequence[Spooled]) -> None:
-        """Appends events and removes them, run by run; what was appended is removed in any case."""
-        self.inner.register_domains({one.domain for one in some})
-        for later, run in groupby(some, key=lambda one: one.at_ms is not None):
+    def _append(self, batch: Sequence[Spooled]) -> None:
+        """Append events in order and remove each from the file once it is appended."""
+        self.inner.register_domains({spooled.domain for spooled in batch})
+        for is_delayed, run in groupby(batch, key=lambda spooled: spooled.at_ms is not None):
             events = list(run)
-            if later:
-                for one in events:
+            if is_delayed:
+                for event in events:
                     self.inner.append_delayed(
-                        one.domain, one.body, delay_ms=None, at_ms=one.at_ms, kind=one.kind
+                        event.domain, event.body, delay_ms=None, at_ms=event.at_ms, kind=event.kind
                     )
-                    self.file.remove_until(one.id)
+                    self.file.remove_until(event.id)
                 continue
             try:
                 self.inner.append_many(
-                    [(one.domain, one.body, one.kind, one.since_ms) for one in events]
+                    [(event.domain, event.body, event.kind, event.since_ms) for event in events]
                 )
             except (redis.RedisError, LogFull) as error:
                 if done := getattr(error, "appended", 0):
@@ -213,42 +217,46 @@ class SpooledEventLog:
         pause = 0.05
         while True:
             try:
-                left = self.file.count()
-                if self.drain(RETRY_MOST) and self._away:
+                before = self.file.count()
+                if self.drain(MAX_RETRY_PAUSE) and self._offline:
                     logger.info("celeriac: the spool %s is empty again", self.file.path)
-                    self._away = False
+                    self._offline = False
                 with self._starting:
-                    if not self.file.waits():
+                    if not self.file.has_events():
                         self._thread = None
                         return
-                moved = self.file.count() < left
+                moved = self.file.count() < before
             except Exception:
-                # Whatever it is: without this thread the spool would be filled and never drained.
-                logger.exception("celeriac: draining the spool %s failed; going on", self.file.path)
+                # Continue after any exception: without this thread, nothing drains the spool.
+                logger.exception(
+                    "celeriac: draining the spool %s failed and is retried", self.file.path
+                )
                 moved = False
-            pause = 0.05 if moved else min(RETRY_MOST, pause * 2)
+            pause = 0.05 if moved else min(MAX_RETRY_PAUSE, pause * 2)
             time.sleep(pause * _jitter.uniform(0.5, 1))
 
     def _try(self, call: Callable[[], T]) -> tuple[bool, T | None]:
-        """(True, the answer), or (False, None) where Redis is away. Blocks for PATIENCE, and not
-        again where it was away before."""
-        deadline = time.monotonic() + self.patience()
+        """Return (True, the result), or (False, None) if Redis is unreachable.
+
+        Retries for RETRY_BEFORE_SPOOLING seconds, but not if Redis was unreachable before.
+        """
+        deadline = time.monotonic() + self.retry_seconds()
         while True:
             try:
-                answer = call()
-                self._away = False
-                return True, answer
+                result = call()
+                self._offline = False
+                return True, result
             except redis.RedisError as error:
                 if not is_transient(error):
                     raise
                 if time.monotonic() >= deadline:
-                    self.note_away(error)
+                    self.mark_offline(error)
                     return False, None
                 time.sleep(0.05)
 
 
 def _registered(item: Item) -> Item:
-    """An event of emit that was not tried, or not in vain, counts as one whose id was given."""
+    """Return the item as one with a given id, unless an append of it may have succeeded."""
     domain, body, kind, since = item
     return item if since or kind is not EntryKind.MADE else (domain, body, EntryKind.GIVEN, 0)
 
@@ -257,9 +265,9 @@ _logs: WeakSet[SpooledEventLog] = WeakSet()
 
 
 def _after_in_child() -> None:
-    for one in _logs:
-        one.file.begin_anew()
-        one.begin_anew()
+    for event_log in _logs:
+        event_log.file.reset_after_fork()
+        event_log.reset_after_fork()
 
 
 after_fork_in_child(_after_in_child)

@@ -1,7 +1,7 @@
-"""The file of a spool: events in SQLite, in the order in which they were emitted.
+"""The file of a spool: events in SQLite, in the order of their emits.
 
-Several processes may write to one file. What was written is there after a SIGKILL of the process;
-at a power failure the last moments may be lost (WAL, `synchronous=NORMAL`).
+Several processes may write to one file. Written events survive a SIGKILL of the process; a power
+failure may lose the most recent ones (WAL, `synchronous=NORMAL`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from celeriac.event_log import EntryKind, Item
 from celeriac.fork import leave_to_parent
 
 PAGE = 4096  # bytes
-BUSY_FOR = 10.0  # seconds that one process waits for another's write
+BUSY_TIMEOUT = 10.0  # seconds to wait for the write of another process
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spool (
@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS spool (
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """One event that waits. `at_ms` is the time to which it was put off; `kind` and `since_ms` are
-    those of EventLog.append."""
+    """A spooled event. `at_ms` is the time of a delayed event; `kind` and `since_ms` are those of
+    EventLog.append."""
 
     id: int
     domain: str
@@ -44,18 +44,18 @@ class Spooled:
 
 
 class SpoolFile:
-    """Thread-safe and fork-safe; opened, and made, at the first use. Methods block for the disk."""
+    """Thread-safe and fork-safe; created at the first use. Methods block for the disk."""
 
-    def __init__(self, path: str, most_bytes: int) -> None:
+    def __init__(self, path: str, max_bytes: int) -> None:
         self.path = path
-        self._most_pages = max(8, most_bytes // PAGE)
+        self._max_pages = max(8, max_bytes // PAGE)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        # One byte that all processes share: 1 while something may wait.
+        # One byte that all processes share: 1 while the spool may have events.
         self._flag: mmap.mmap | None = None
 
     def put(self, items: Sequence[Item], at_ms: int | None = None) -> None:
-        """Appends events in their order, put off until `at_ms`, all or none. Raises LogFull."""
+        """Append all events in order, delayed until `at_ms`, or none. Raises LogFull."""
         rows = [(domain, body, at_ms, kind.value, since) for domain, body, kind, since in items]
         with self._opened() as connection:
             try:
@@ -71,51 +71,52 @@ class SpoolFile:
                 if "full" not in str(error):
                     raise
                 raise LogFull(
-                    f"Redis is away, and the spool {self.path} is full "
-                    f"({self._most_pages * PAGE:,} bytes, or the disk); nothing was written. Bring "
-                    "Redis back, or raise CELERIAC_SPOOL_MAX_BYTES"
+                    f"Redis is unreachable, and the spool {self.path} is full "
+                    f"({self._max_pages * PAGE:,} bytes, or the disk); nothing was written. "
+                    "Restore Redis, or raise CELERIAC_SPOOL_MAX_BYTES"
                 ) from error
 
-    def waits(self) -> bool:
-        """Whether anything is in it. Without a system call where nothing is."""
+    def has_events(self) -> bool:
+        """Return whether the spool has events. An empty spool costs no system call."""
         if self._flag is not None and not self._flag[0]:
             return False
         with self._opened() as connection:
-            if _is_any(connection):
+            if _has_rows(connection):
                 return True
-            # In a transaction, as `put` sets it: the flag is never down where an event waits.
+            # In a transaction, like `put`, so that the flag is never 0 while there are events.
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
-                waits = _is_any(connection)
-                self._mark(waits)
-            return waits
+                has_events = _has_rows(connection)
+                self._mark(has_events)
+            return has_events
 
     def count(self) -> int:
-        """How many events wait."""
+        """Return the number of events."""
         with self._opened() as connection:
-            # rows go from the front only, so there is no gap
+            # Rows are removed from the front only, so there is no gap.
             first, last = connection.execute("SELECT min(id), max(id) FROM spool").fetchone()
             return 0 if first is None else int(last) - int(first) + 1
 
-    def oldest(self, most: int) -> list[Spooled]:
+    def oldest(self, max_events: int) -> list[Spooled]:
+        """Return the oldest events in order."""
         with self._opened() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT id, domain, body, at_ms, kind, since_ms FROM spool ORDER BY id LIMIT ?",
-                (most,),
+                (max_events,),
             )
             return [
                 Spooled(id, domain, body, at_ms, EntryKind(kind), since)
-                for id, domain, body, at_ms, kind, since in found.fetchall()
+                for id, domain, body, at_ms, kind, since in rows.fetchall()
             ]
 
     def remove_until(self, last: int) -> None:
-        """Removes events up to and with this one."""
+        """Remove the events up to and including this id."""
         with self._opened() as connection, connection:
             connection.execute("DELETE FROM spool WHERE id <= ?", (last,))
 
     @contextlib.contextmanager
     def draining(self) -> Iterator[bool]:
-        """True for one process at a time, which alone may take from the front."""
+        """Hold the lock for draining; enters with False if another process holds it."""
         with open(f"{self.path}.lock", "ab", opener=_private) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,14 +126,14 @@ class SpoolFile:
             try:
                 yield True
             finally:
-                # Said aloud: a child that was forked meanwhile has the file open too.
+                # Explicit, because a forked child may have the file open, too.
                 fcntl.flock(file, fcntl.LOCK_UN)
 
-    def begin_anew(self) -> None:
-        """In the child of a fork: leaves the parent's connection alone."""
+    def reset_after_fork(self) -> None:
+        """Leave the connection to the parent, in a forked child."""
         self._lock = threading.Lock()
         if self._connection is not None:
-            # SQLite's connections must not be used, nor closed, by the child of a fork.
+            # A forked child must neither use nor close a connection of SQLite.
             leave_to_parent(self._connection)
             self._connection = None
 
@@ -141,9 +142,9 @@ class SpoolFile:
         if connection is not None:
             connection.close()
 
-    def _mark(self, waits: bool) -> None:
+    def _mark(self, has_events: bool) -> None:
         assert self._flag is not None
-        self._flag[0] = int(waits)
+        self._flag[0] = int(has_events)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -154,36 +155,36 @@ class SpoolFile:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            # SQLite makes a new file for all to read; its WAL has the rights of the file.
+            # SQLite would create the file readable by all; its WAL inherits the permissions.
             os.close(_private(self.path, os.O_RDWR | os.O_CREAT))
             connection = sqlite3.connect(
-                self.path, timeout=BUSY_FOR, isolation_level=None, check_same_thread=False
+                self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
             )
             connection.execute(f"PRAGMA page_size = {PAGE}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA max_page_count = {self._most_pages}")
+            connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
             connection.execute(_SCHEMA)
             if self._flag is None:
                 self._flag = _shared_byte(f"{self.path}.flag")
-            if _is_any(connection):  # a power failure may have taken the flag
+            if _has_rows(connection):  # a power failure may have lost the flag
                 self._mark(True)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(
-                f"CELERIAC_SPOOL={self.path}: {error}; a file on a local disk, in a folder that "
-                "this process may write to"
+                f"CELERIAC_SPOOL={self.path}: {error}. Give a file on a local disk, in a folder "
+                "that this process can write to"
             ) from error
         return connection
 
 
-def _is_any(connection: sqlite3.Connection) -> bool:
+def _has_rows(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM spool LIMIT 1").fetchone() is not None
 
 
 def _private(path: str, flags: int) -> int:
-    """Opens a file that its owner alone may read: events are in it, or beside it."""
+    """Open a file that only its owner can read, because it protects events."""
     descriptor = os.open(path, flags, 0o600)
-    with contextlib.suppress(PermissionError):  # it is another user's, who shares it on purpose
+    with contextlib.suppress(PermissionError):  # the file of another user, who shares it
         os.fchmod(descriptor, 0o600)
     return descriptor
 

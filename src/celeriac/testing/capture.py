@@ -1,4 +1,4 @@
-"""Capturing: what the code under test emits, while no handler runs and no Redis is needed."""
+"""Capture the events of the code under test, without handlers and without Redis."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def capture() -> Iterator[Captured]:
     raised as usual.
     """
     store = Store(Settings.load({}))
-    with store.in_place():
+    with store.installed():
         yield Captured(store.event_log.emitted)

@@ -1,4 +1,4 @@
-"""Captured events: a list of what was emitted, and assertions on it."""
+"""Captured events: the list of emitted events, with assertions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac.event import Event, compile_patterns, encode
 from celeriac.testing.store import Emitted
 
 _ANY: Any = object()
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 class Captured(Sequence[Event[Any]]):
@@ -41,7 +41,7 @@ class Captured(Sequence[Event[Any]]):
     def of(self, *patterns: str) -> Captured:
         """Return the events whose type matches a pattern of the kind that `@bus.on` takes."""
         matcher = compile_patterns(*patterns)
-        return Captured([one for one in self._emitted if matcher.matches(one.event.type)])
+        return Captured([emit for emit in self._emitted if matcher.matches(emit.event.type)])
 
     def clear(self) -> None:
         """Forget the events, so that the next assertion sees only later ones."""
@@ -71,14 +71,15 @@ class Captured(Sequence[Event[Any]]):
                 emitted.
         """
         __tracebackhide__ = True
-        found = self._matching(type, data, delay, where, attributes)
-        if found and (times is None or times == len(found)):
-            return found[0]
-        wanted = _wanted(type, data, delay, where, attributes)
-        if times is None or not found:
-            raise AssertionError(f"{wanted} was not emitted; {self._instead()}")
+        matching = self._matching(type, data, delay, where, attributes)
+        if matching and (times is None or times == len(matching)):
+            return matching[0]
+        expected = _expected(type, data, delay, where, attributes)
+        if times is None or not matching:
+            raise AssertionError(f"{expected} was not emitted; {self._describe_emitted()}")
         raise AssertionError(
-            f"{wanted} was emitted {_times(len(found))}, not {_times(times)}; {self._instead()}"
+            f"{expected} was emitted {_times(len(matching))}, not {_times(times)}; "
+            f"{self._describe_emitted()}"
         )
 
     def assert_not_emitted(
@@ -91,11 +92,11 @@ class Captured(Sequence[Event[Any]]):
         """Fail if an event matches a pattern; without patterns, if there is any event."""
         __tracebackhide__ = True
         pattern = patterns or ("#",)
-        found = [event for event in self.of(*pattern) if _has(event, data, where, attributes)]
-        if found:
-            wanted = _wanted(" or ".join(pattern), data, None, where, attributes)
-            shown = "\n".join(f"  {_shown(event)}" for event in found[:MOST_SHOWN])
-            raise AssertionError(f"{wanted} was emitted {_times(len(found))}:\n{shown}")
+        matching = [event for event in self.of(*pattern) if _has(event, data, where, attributes)]
+        if matching:
+            expected = _expected(" or ".join(pattern), data, None, where, attributes)
+            shown = "\n".join(f"  {_shown(event)}" for event in matching[:MAX_SHOWN])
+            raise AssertionError(f"{expected} was emitted {_times(len(matching))}:\n{shown}")
 
     def _matching(
         self,
@@ -106,20 +107,20 @@ class Captured(Sequence[Event[Any]]):
         attributes: dict[str, Any],
     ) -> list[Event[Any]]:
         return [
-            one.event
-            for one in self._emitted
-            if one.event.type == type
-            and (delay is None or one.delay_ms == round(delay * 1000))
-            and _has(one.event, data, where, attributes)
+            emit.event
+            for emit in self._emitted
+            if emit.event.type == type
+            and (delay is None or emit.delay_ms == round(delay * 1000))
+            and _has(emit.event, data, where, attributes)
         ]
 
-    def _instead(self) -> str:
+    def _describe_emitted(self) -> str:
         if not self:
             return "nothing was emitted"
-        lines = [f"  {_shown(one.event, one.delay_ms)}" for one in self._emitted[:MOST_SHOWN]]
-        if len(self) > MOST_SHOWN:
-            lines.append(f"  … and {len(self) - MOST_SHOWN} more")
-        return "emitted was:\n" + "\n".join(lines)
+        lines = [f"  {_shown(emit.event, emit.delay_ms)}" for emit in self._emitted[:MAX_SHOWN]]
+        if len(self) > MAX_SHOWN:
+            lines.append(f"  … and {len(self) - MAX_SHOWN} more")
+        return "the emitted events are:\n" + "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"Captured({', '.join(self.types)})"
@@ -135,20 +136,20 @@ def _has(
     return same and (data is _ANY or _equal(event.data, data)) and (where is None or where(event))
 
 
-def _equal(emitted: Any, wanted: Any) -> bool:
-    """Compared as given first, since the likes of `mock.ANY` have no JSON form."""
-    if emitted == wanted:
+def _equal(emitted: Any, expected: Any) -> bool:
+    """Return whether the data is equal; first without encoding, for `mock.ANY` and the like."""
+    if emitted == expected:
         return True
-    if isinstance(wanted, (bytes, bytearray)):
+    if isinstance(expected, (bytes, bytearray)):
         return False
     try:
-        body = encode(Event(id="-", source="-", type="-", data=wanted))
+        body = encode(Event(id="-", source="-", type="-", data=expected))
     except ValueError:
         return False
     return bool(emitted == msgspec.json.decode(body).get("data"))
 
 
-def _wanted(
+def _expected(
     type: str, data: Any, delay: float | None, where: object, attributes: dict[str, Any]
 ) -> str:
     parts: Iterable[tuple[str, Any]] = [
@@ -157,8 +158,8 @@ def _wanted(
         *([] if delay is None else [("delay", delay)]),
         *([] if where is None else [("where", getattr(where, "__name__", where))]),
     ]
-    said = ", ".join(f"{name}={value!r}" for name, value in parts)
-    return f"{type} with {said}" if said else type
+    conditions = ", ".join(f"{name}={value!r}" for name, value in parts)
+    return f"{type} with {conditions}" if conditions else type
 
 
 def _shown(event: Event[Any], delay_ms: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What every embedded server is: a guarded process, stopped or killed as often as one likes."""
+"""The base of embedded servers: a guarded process that can be stopped, killed and started again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from celeriac.testing.process_guard import GuardedProcess
 
 
 class Embedded:
-    """`_process` is there once it was started. Leaving its `with` block stops it."""
+    """Leaving its `with` block closes it. `_process` is None until the first start."""
 
     _process: GuardedProcess | None = None
 
     def stop(self) -> None:
-        """SIGTERM: it writes out or hands over what it has, and ends. Twice does no harm."""
+        """Send SIGTERM and wait for the end: the server saves its data. Idempotent."""
         if self._process is not None:
             self._process.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash. Twice does no harm."""
+        """Send SIGKILL and wait for the end: the server crashes. Idempotent."""
         if self._process is not None:
             self._process.kill_group()
             self._process.wait()
+
+    def close(self) -> None:
+        """Stop it, and remove what it leaves behind."""
+        self.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -33,4 +37,4 @@ class Embedded:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        self.close()

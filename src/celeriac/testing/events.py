@@ -1,4 +1,4 @@
-"""Events for calling a handler's function directly."""
+"""Events for direct calls of a handler's function."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def make_event(type: str, data: Any = None, *, model: Any = None, **attributes: 
 
 
 def _is_model(data: Any) -> bool:
-    # pydantic by its looks, so that it is not imported for those who do not use it
+    # By an attribute, so that pydantic is imported only by applications that use it.
     return isinstance(data, msgspec.Struct) or is_dataclass(data) or hasattr(data, "model_dump")

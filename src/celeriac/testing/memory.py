@@ -1,4 +1,4 @@
-"""The bus in memory: the real dispatcher and executor, a clock that jumps, and no Redis."""
+"""The bus in memory: the real dispatcher and executor with a simulated clock, without Redis."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from celeriac.handler import Handler
 from celeriac.testing.captured import Captured
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult
 from celeriac.testing.store import SimulatedCrash, Store, recorded
-from celeriac.testing.unfinished import MOST, next_time_ms, unfinished
+from celeriac.testing.unfinished import MAX_READ, next_time_ms, unfinished
 from celeriac.testing.worker import MemoryWorker
 
-Named = str | Callable[..., Any]
+HandlerName = str | Callable[..., Any]
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
     """
     served = buses or (default_bus(),)
     memory = MemoryBus(Store(served[0].settings), served)
-    with memory.store.in_place():
+    with memory.store.installed():
         memory.join()
         yield memory
 
@@ -77,13 +77,13 @@ class MemoryBus:
         result = RunResult()
         for _ in range(max_steps):
             appended = self.store.event_log.appended
-            sent = [(w, chunk) for w in self._workers for chunk in w.turn(random)]
+            sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
-            if not sent and appended == self.store.event_log.appended and not self._go_on(jump):
+            is_idle = not sent and appended == self.store.event_log.appended
+            if is_idle and not self._advance_to_next(jump):
                 return result
-        left = list(unfinished(self.store.backend, self._lanes()))
-        raise NeverIdle(max_steps, left)
+        raise NeverIdle(max_steps, list(unfinished(self.store.backend, self._groups())))
 
     def advance(self, seconds: float | timedelta) -> None:
         """Advance the clock of the bus. Handlers run in `run_until_idle(jump=False)`."""
@@ -96,18 +96,20 @@ class MemoryBus:
         """Return the time on the bus."""
         return datetime.fromtimestamp(self.store.clock.now_ms() / 1000, UTC)
 
-    # -- what came of it
+    # -- results
 
     @property
     def dead(self) -> list[Dead]:
         """Return the dead letters, oldest first."""
         deliveries, event_log = self.store.deliveries, self.store.event_log
-        letters = [
-            one for name in sorted(event_log.domains()) for one in deliveries.dead(name, count=MOST)
+        dead_letters = [
+            dead_letter
+            for domain in sorted(event_log.domains())
+            for dead_letter in deliveries.dead(domain, count=MAX_READ)
         ]
         return [
-            Dead.of(letter, self._errors.get((letter.handler, letter.event_key)))
-            for letter in sorted(letters, key=lambda letter: letter.last_failed_ms)
+            Dead.of(dead_letter, self._errors.get((dead_letter.handler, dead_letter.event_key)))
+            for dead_letter in sorted(dead_letters, key=lambda row: row.last_failed_ms)
         ]
 
     def assert_no_dead(self) -> None:
@@ -115,24 +117,24 @@ class MemoryBus:
         __tracebackhide__ = True
         dead = self.dead
         if dead:
-            lines = "\n".join(f"  {one}" for one in dead[:20])
+            lines = "\n".join(f"  {delivery}" for delivery in dead[:20])
             raise AssertionError(f"dead letters:\n{lines}") from dead[0].exception
 
-    def processed(self, handler: Named) -> Captured:
+    def processed(self, handler: HandlerName) -> Captured:
         """Return the events that the handler processed, in the order of their emits."""
-        done = [one for group in self._lanes_of(handler) for one in self._done_in(group)]
+        done = [pair for group in self._groups_of(handler) for pair in self._done_in(group)]
         done.sort(key=lambda pair: entry_key(pair[0]))
         return Captured([recorded(body) for _, body in done])
 
     # -- faults
 
-    def redeliver_all(self, handler: Named | None = None) -> int:
+    def redeliver_all(self, handler: HandlerName | None = None) -> int:
         """Schedule every processed delivery again, as if workers had crashed before their report.
 
         `run_until_idle` then runs them. A handler is idempotent if nothing differs afterwards.
         Returns the number of deliveries.
         """
-        groups = self._lanes() if handler is None else self._lanes_of(handler)
+        groups = self._groups() if handler is None else self._groups_of(handler)
         return sum(
             self.store.deliveries.schedule(group, [(entry, read_header(body).key)])
             for group in groups
@@ -145,13 +147,13 @@ class MemoryBus:
         Returns the number of events. The same id is one event: no handler runs again.
         """
         sent = [
-            one
-            for one in self.store.event_log.emitted
-            if one.delay_ms is None and one.at_ms is None
+            emit
+            for emit in self.store.event_log.emitted
+            if emit.delay_ms is None and emit.at_ms is None
         ]
         with self.store.event_log.silence():
-            for one in sent:
-                self.store.event_log.append(one.event.domain, one.body)
+            for emit in sent:
+                self.store.event_log.append(emit.event.domain, emit.body)
         return len(sent)
 
     def crash_before_ack(self, times: int = 1) -> None:
@@ -159,9 +161,7 @@ class MemoryBus:
 
         `run_until_idle` continues when the lease expires, as another worker would.
         """
-        self.store.deliveries.deaths += times
-
-    # --
+        self.store.deliveries.crashes += times
 
     def _run(
         self, worker: MemoryWorker, chunk: Chunk, random: Random | None, result: RunResult
@@ -176,10 +176,10 @@ class MemoryBus:
             if failure.outcome is Outcome.DEAD:
                 self._errors[chunk.handler.id, failure.event_key] = failure.error
 
-    def _go_on(self, jump: bool) -> bool:
-        """Jumps to when something can go on; False where nothing can."""
+    def _advance_to_next(self, jump: bool) -> bool:
+        """Advance the clock to the next runnable delivery; return False if there is none."""
         store = self.store
-        time_ms = next_time_ms(store.backend, self._lanes(), store.deliveries.lease_ms)
+        time_ms = next_time_ms(store.backend, self._groups(), store.deliveries.lease_ms)
         if time_ms is None:
             return False
         ahead = time_ms - store.clock.now_ms()
@@ -189,20 +189,22 @@ class MemoryBus:
             store.clock.advance(ahead)
         return True
 
-    def _lanes(self) -> dict[Group, Handler]:
+    def _groups(self) -> dict[Group, Handler]:
         return {group: h for worker in self._workers for group, h in worker.groups.items()}
 
-    def _lanes_of(self, named: Named) -> list[Group]:
-        found = [group for group, h in self._lanes().items() if named in (h.id, h.name, h.function)]
-        if not found:
-            known = ", ".join(sorted({group.handler for group in self._lanes()}))
-            raise LookupError(f"no handler {named!r} took part; there are {known or 'none'}")
-        return found
+    def _groups_of(self, handler: HandlerName) -> list[Group]:
+        groups = [g for g, h in self._groups().items() if handler in (h.id, h.name, h.function)]
+        if not groups:
+            known = ", ".join(sorted({group.handler for group in self._groups()}))
+            raise LookupError(
+                f"no handler {handler!r} is on this bus. The handlers are {known or 'none'}"
+            )
+        return groups
 
     def _done_in(self, group: Group) -> list[tuple[str, bytes]]:
-        """The entries that the handler processed, and their bodies."""
+        """Return the entries that the handler processed, with their bodies."""
         done = []
-        for entry in self.store.event_log.read(group.domain, count=MOST):
+        for entry in self.store.event_log.read(group.domain, count=MAX_READ):
             with suppress(InvalidEvent):
                 body = entry.body or b""
                 row = self.store.deliveries.rows(group, [read_header(body).key])[0]

@@ -1,22 +1,22 @@
-"""A process that cannot outlive its parent, not even after `kill -9` of the parent.
+"""Run a process that cannot outlive its parent, even after `kill -9` of the parent.
 
     parent ──pipe──▶ guard ──▶ child, the leader of its own process group
                                  └── whatever it forks
 
-No signal tells a process that its parent was killed, but the kernel closes the parent's pipes. So
-a guard stands between the two and holds the reading end of one as its stdin:
+No signal reports to a process that its parent was killed, but the kernel closes the parent's pipes.
+A guard process between the two therefore holds the reading end of a pipe as its stdin:
 
-* end of file, or another parent than at the start: SIGTERM to the child. Only to the child, for
-  a Celery worker's pool processes die of a SIGTERM that their main process would have survived
-  to shut down warmly. After the grace, SIGKILL to the whole group;
-* the child is gone, for whatever reason: SIGKILL to what it left in its group (nobody else
-  collects the pool processes of a killed worker), then the guard ends as the child did, with the
-  same status or by the same signal;
-* SIGTERM, SIGINT, SIGQUIT, SIGHUP: passed on to the child.
+* At the end of file, or with another parent than at the start, it sends SIGTERM to the child. Only
+  to the child: the pool processes of a Celery worker end at a SIGTERM that their main process
+  survives for its warm shutdown. After the grace it sends SIGKILL to the whole group.
+* When the child is gone, it sends SIGKILL to the rest of the child's group, such as the pool
+  processes of a killed worker. Then it ends as the child did, with the same status or by the same
+  signal.
+* It passes on SIGTERM, SIGINT, SIGQUIT and SIGHUP to the child.
 
-Run it as `python -I -S guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`: this
-file imports the standard library and nothing else, and the child's pid is written to FD. From
-Python, take `guarded_popen`. A guard that is itself killed with SIGKILL guards nothing.
+Run it as `python -I -S process_guard.py [--grace SECONDS] [--pid-fd FD] [--parent PID] COMMAND...`.
+This file imports only the standard library, and writes the child's pid to FD. From Python, call
+`guarded_popen`. A guard that is itself killed with SIGKILL guards nothing.
 """
 
 from __future__ import annotations

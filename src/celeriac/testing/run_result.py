@@ -1,4 +1,4 @@
-"""The result of `MemoryBus.run_until_idle`: counts, dead letters, and what is unfinished."""
+"""The result of `MemoryBus.run_until_idle`: counts, dead letters and unfinished deliveries."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class RunResult:
     failures: list[FailedAttempt] = field(default_factory=list)
 
     def add(self, report: Report) -> None:
+        """Add the counts of one executed chunk."""
         self.processed += report.processed
         self.skipped += report.skipped
         retried = sum(failure.outcome is Outcome.RETRY for failure in report.failures)
@@ -59,15 +60,16 @@ class Dead:
     exception: BaseException | None = None
 
     @classmethod
-    def of(cls, letter: DeadLetter, exception: BaseException | None) -> Dead:
+    def of(cls, dead_letter: DeadLetter, exception: BaseException | None) -> Dead:
+        """Return the dead letter with the exception of its last attempt."""
         try:
-            event = decode_data(decode(letter.event), Any)
+            event = decode_data(decode(dead_letter.event), Any)
         except InvalidEvent:
             event = None
-        return cls(letter.handler, event, letter.attempts, letter.error, exception)
+        return cls(dead_letter.handler, event, dead_letter.attempts, dead_letter.error, exception)
 
     def __str__(self) -> str:
-        event = f"{self.event.type} {self.event.id}" if self.event else "no event at all"
+        event = f"{self.event.type} {self.event.id}" if self.event else "an invalid event"
         attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         return f"{self.handler}: {event}, after {attempts}: {self.error}"
 
@@ -94,17 +96,17 @@ class Unfinished:
 
 
 class NeverIdle(AssertionError):
-    """Deliveries were left after `max_steps` steps, for example because handlers emit in a loop.
+    """Deliveries remained after `max_steps` steps, for example because handlers emit in a loop.
 
     Attributes:
         left: The unfinished deliveries.
     """
 
-    def __init__(self, steps: int, left: list[Unfinished]) -> None:
-        self.left = left
-        lines = "".join(f"\n  {one}" for one in left[:20])
-        more = f"\n  … and {len(left) - 20} more" if len(left) > 20 else ""
+    def __init__(self, steps: int, unfinished: list[Unfinished]) -> None:
+        self.unfinished = unfinished
+        lines = "".join(f"\n  {delivery}" for delivery in unfinished[:20])
+        more = f"\n  … and {len(unfinished) - 20} more" if len(unfinished) > 20 else ""
         super().__init__(
-            f"Deliveries are left after {steps} steps. Do handlers emit in a loop? Raise the limit "
+            f"Deliveries remain after {steps} steps. Do handlers emit in a loop? Raise the limit "
             f"with run_until_idle(max_steps=...). Unfinished:{lines}{more}"
         )

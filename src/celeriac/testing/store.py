@@ -1,4 +1,4 @@
-"""The store that tests run on: log, ledger and registry in memory, on one clock."""
+"""The backend of tests: event log, delivery store and registry in memory, with one clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from celeriac.store.memory.registry import MemoryRegistry
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """One emit: the event as its handlers read it, and when it was put off to."""
+    """One emit: the event as its handlers get it, and its delay."""
 
     event: Event[Any]
     body: bytes
@@ -33,11 +33,12 @@ class Emitted:
 
 
 def recorded(body: bytes, delay_ms: int | None = None, at_ms: int | None = None) -> Emitted:
+    """Return the record of an emit."""
     return Emitted(decode_data(decode(body), Any), body, delay_ms, at_ms)
 
 
 class RecordingEventLog(MemoryEventLog):
-    """A log that notes what is emitted. `before_emit` is called ahead of each."""
+    """An event log that records emits. It calls `before_emit` before each."""
 
     def __init__(self, settings: Settings, clock: MemoryClock) -> None:
         super().__init__(settings, clock)
@@ -49,7 +50,7 @@ class RecordingEventLog(MemoryEventLog):
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> str:
-        self._note(body)
+        self._record(body)
         self.appended += 1
         return super().append(domain, body, kind, since_ms)
 
@@ -62,16 +63,16 @@ class RecordingEventLog(MemoryEventLog):
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
-        self._note(body, delay_ms, at_ms)
+        self._record(body, delay_ms, at_ms)
         return super().append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
-    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+    def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         with self.silence():
-            return super().enqueue_due(domain, most)
+            return super().enqueue_due(domain, count)
 
     @contextmanager
     def silence(self) -> Iterator[None]:
-        """What is appended inside is no emit."""
+        """Do not record appends within the `with` block as emits."""
         with self.lock:
             before, self._recording = self._recording, False
             try:
@@ -79,7 +80,7 @@ class RecordingEventLog(MemoryEventLog):
             finally:
                 self._recording = before
 
-    def _note(self, body: bytes, delay_ms: int | None = None, at_ms: int | None = None) -> None:
+    def _record(self, body: bytes, delay_ms: int | None = None, at_ms: int | None = None) -> None:
         if not self._recording:
             return
         self.before_emit()
@@ -87,25 +88,25 @@ class RecordingEventLog(MemoryEventLog):
 
 
 class SimulatedCrash(BaseException):
-    """Stands for the death of a worker's process: nobody catches it but the test's runner."""
+    """Simulates the death of a worker process. Only `MemoryBus` catches it."""
 
 
 class CrashingDeliveryStore(MemoryDeliveryStore):
-    """A ledger whose next `deaths` finishes never arrive, as if the process had died before."""
+    """A delivery store whose next `crashes` completions fail, as if the process had died."""
 
-    deaths = 0
+    crashes = 0
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        if self.deaths > 0:
-            self.deaths -= 1
+        if self.crashes > 0:
+            self.crashes -= 1
             raise SimulatedCrash
-        return super().complete(worker, group, settled, mean_us)
+        return super().complete(worker, group, completions, mean_us)
 
 
 class CrashingChunkStore(MemoryChunks):
-    """Chunks whose executors may die before they report, as those of `deliveries` do."""
+    """A chunk store whose completions fail in the same way, counted by `deliveries`."""
 
     deliveries: CrashingDeliveryStore
 
@@ -120,13 +121,13 @@ class CrashingChunkStore(MemoryChunks):
         return super().complete(worker, group, chunk, completion)
 
     def _die_or_go_on(self) -> None:
-        if self.deliveries.deaths > 0:
-            self.deliveries.deaths -= 1
+        if self.deliveries.crashes > 0:
+            self.deliveries.crashes -= 1
             raise SimulatedCrash
 
 
 class Store:
-    """One bus in memory; its clock moves when it is told to."""
+    """A bus in memory, with a clock that only `advance` moves."""
 
     def __init__(self, settings: Settings) -> None:
         self.clock = MemoryClock()
@@ -144,10 +145,10 @@ class Store:
         )
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Every bus of the process works on this store inside, and on its own again after."""
-        before, Service.instead = Service.instead, self.backend
+    def installed(self) -> Iterator[None]:
+        """Make every bus of the process use this store, within a `with` block."""
+        before, Service.override = Service.override, self.backend
         try:
             yield
         finally:
-            Service.instead = before
+            Service.override = before

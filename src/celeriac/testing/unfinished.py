@@ -1,4 +1,4 @@
-"""What is not settled yet, and when it can go on."""
+"""Uncompleted deliveries, and when the next one can run."""
 
 from __future__ import annotations
 
@@ -11,54 +11,59 @@ from celeriac.store.factory import Backend
 from celeriac.testing.run_result import Unfinished
 from celeriac.tracking import state_of
 
-MOST = 1_000_000  # of what is read at once; a test has less
+MAX_READ = 1_000_000  # entries of one read; a test has fewer
 
 
 def next_time_ms(backend: Backend, groups: Iterable[Group], lease_ms: int) -> int | None:
-    """When something can go on, which may be now; None where nothing is left."""
+    """Return when the next delivery can run, which may be now; None if none is left."""
     now = backend.registry.now_ms()
     times = [
-        at for domain in backend.event_log.domains() for at, _ in backend.event_log.upcoming(domain)
+        time_ms
+        for domain in backend.event_log.domains()
+        for time_ms, _ in backend.event_log.upcoming(domain)
     ]
     circuits = backend.circuits.all()
     for group in groups:
         circuit = circuits.get(group.handler)
-        if circuit is not None and not circuit.flows:
+        if circuit is not None and not circuit.allows_runs:
             if circuit.until_ms is not None and _unfinished(backend, group):
                 times.append(circuit.until_ms)
             continue
         if _waiting(backend, group):
             return now
-        if (at := backend.deliveries.blocked_until_ms(group)) is not None:
-            times.append(at)
-        for held in _in_flight(backend, group):
-            if held.due_ms is not None:
-                times.append(held.due_ms)
-            elif held.owner != DeliveryState.BLOCKED:
-                times.append(now - held.held_ms + lease_ms)
+        if (until_ms := backend.deliveries.blocked_until_ms(group)) is not None:
+            times.append(until_ms)
+        for pending in _in_flight(backend, group):
+            if pending.due_ms is not None:
+                times.append(pending.due_ms)
+            elif pending.owner != DeliveryState.BLOCKED:
+                times.append(now - pending.held_ms + lease_ms)
     return max(now, min(times)) if times else None
 
 
 def unfinished(backend: Backend, groups: Iterable[Group]) -> Iterator[Unfinished]:
-    """Everything that is left, for people."""
+    """Yield every uncompleted delivery, for display."""
     now = backend.registry.now_ms()
     for group in groups:
-        for held in _in_flight(backend, group):
+        for pending in _in_flight(backend, group):
             body = next(
-                (e.body for e in backend.event_log.read(group.domain, start=held.entry)), b""
+                (e.body for e in backend.event_log.read(group.domain, start=pending.entry)), b""
             )
-            due = None if held.due_ms is None else max(0, held.due_ms - now) / 1000
-            yield Unfinished(group.handler, _named(body), state_of(held.owner), due)
+            due = None if pending.due_ms is None else max(0, pending.due_ms - now) / 1000
+            yield Unfinished(group.handler, _named(body), state_of(pending.owner), due)
         after = _delivered(backend, group)
         for entry in backend.event_log.read(group.domain, start=f"({after}") if after else ():
             yield Unfinished(group.handler, _named(entry.body), DeliveryState.WAITING)
     for domain in sorted(backend.event_log.domains()):
-        for at, body in backend.event_log.upcoming(domain):
-            yield Unfinished("", _named(body), "postponed", max(0, at - now) / 1000)
+        for time_ms, body in backend.event_log.upcoming(domain):
+            yield Unfinished("", _named(body), "postponed", max(0, time_ms - now) / 1000)
 
 
 def _in_flight(backend: Backend, group: Group) -> list[Pending]:
-    return [*_in_chunks(backend, group), *backend.deliveries.pending_between(group, "-", "+", MOST)]
+    return [
+        *_in_chunks(backend, group),
+        *backend.deliveries.pending_between(group, "-", "+", MAX_READ),
+    ]
 
 
 def _in_chunks(backend: Backend, group: Group) -> Iterator[Pending]:
@@ -86,5 +91,5 @@ def _named(body: bytes | None) -> str:
     try:
         event = read_header(body or b"")
     except InvalidEvent:
-        return "(no event)"
+        return "(invalid event)"
     return f"{event.type} {event.id}"

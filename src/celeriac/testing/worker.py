@@ -1,4 +1,4 @@
-"""A worker without processes: the dispatcher and the executor of one bus, in turns."""
+"""A worker without processes, which alternates between dispatcher and executor of one bus."""
 
 from __future__ import annotations
 
@@ -21,53 +21,54 @@ from celeriac.registry import WorkerRecord
 from celeriac.settings import VERSION
 
 T = TypeVar("T")
-READ_AHEAD = 50
+PREFETCH = 50
 
 
 class MemoryWorker:
-    """Serves the handlers that its bus has at the time; `join` notices new ones."""
+    """Runs the handlers of its bus. `join` adds new handlers."""
 
     def __init__(self, bus: EventBus) -> None:
         self.service = bus.service
         self.groups: dict[Group, Handler] = {}
         self._executor = Executor(self.service)
-        self._hints: list[Chunk] = []
+        self._sent: list[Chunk] = []
         self._served: frozenset[str] = frozenset()
         self._served_before: set[str] = set()
         self._domains: frozenset[str] = frozenset()
         self._dispatcher: Dispatcher | None = None
 
     def join(self) -> None:
-        """Gives each handler its groups, so that it gets what is emitted from now on."""
+        """Create the groups of new handlers and domains, so that handlers get later events."""
         domains = self.service.backend.event_log.domains()
         subscribed = self._served != self.service.handlers.keys()
         if subscribed or domains != self._domains:
             self._served, self._domains = frozenset(self.service.handlers), domains
-            self._find_lanes(domains)
+            self._join_groups(domains)
         if subscribed:
             self._dispatcher = Dispatcher(
                 self.service,
-                self._hints.append,
+                self._sent.append,
                 processes=1,
                 describe=self._describe,
-                # By this clock an hour goes by at each look: no duty waits for the real one.
+                # A clock that advances an hour at each call, so that no maintenance waits for real
+                # time.
                 clock=count(0.0, 3600.0).__next__,
             )
 
-    def turn(self, random: Random | None) -> list[Chunk]:
-        """One turn of the dispatcher: the hints it sent, shuffled where `random` is given."""
+    def dispatch(self, random: Random | None) -> list[Chunk]:
+        """Run the dispatcher once; return the chunks it sent, shuffled by `random` if given."""
         self.join()
         if self._dispatcher is None:  # no handler yet
             return []
-        self._dispatcher.processes = 1 if random is None else READ_AHEAD
+        self._dispatcher.processes = 1 if random is None else PREFETCH
         self._dispatcher.turn()
-        sent, self._hints[:] = list(self._hints), []
+        sent, self._sent[:] = list(self._sent), []
         if random is not None:
             random.shuffle(sent)
         return sent
 
     def run(self, chunk: Chunk, random: Random | None) -> Report:
-        """Executes the hint in this process."""
+        """Execute the chunk in this process; return its report."""
         if chunk.id:
             return _outside_of_loops(
                 lambda: self._executor.chunks.execute(
@@ -81,11 +82,11 @@ class MemoryWorker:
             lambda: self._executor.execute(chunk.handler, chunk.group.domain, pairs)
         )
 
-    def _find_lanes(self, domains: frozenset[str]) -> None:
+    def _join_groups(self, domains: frozenset[str]) -> None:
         handlers = list(self.service.handlers.values())
         records = join(self.service.backend, handlers, domains)
         for handler in handlers:
-            # What a test is about runs: paused=True is for a deployment.
+            # paused=True is for deployments; in a test the handler runs.
             if handler.paused and handler.id not in self._served_before:
                 self.service.backend.circuits.resume(handler.id)
         self._served_before |= {handler.id for handler in handlers}
@@ -109,8 +110,10 @@ class MemoryWorker:
 
 
 def _outside_of_loops(call: Callable[[], T]) -> T:
-    """The call's result. Async handlers need a thread in which no event loop runs, and an async
-    test has one in its own."""
+    """Return the result of the call, made in a thread without a running event loop.
+
+    Async handlers need such a thread, and an async test has an event loop in its own thread.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

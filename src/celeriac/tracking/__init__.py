@@ -1,4 +1,4 @@
-"""The matrix H(event, handler), read: what became of each event with each handler."""
+"""The matrix H(event, handler): the state of each delivery of each event."""
 
 from celeriac.delivery import DeliveryState
 from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals

@@ -1,4 +1,4 @@
-"""Where a search looks: only at entries that can be in the state that is asked for."""
+"""Narrow a search to the entries that can have the state."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from celeriac.event_log import EntryKind, EventLog, GroupInfo, entry_key, entry_
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
-from celeriac.tracking.position import stands
+from celeriac.tracking.position import group_positions
 from celeriac.tracking.state import IN_FLIGHT, state_of
 from celeriac.transfer import FIRST_PAGE, next_page
 
-READ = 200  # entries of one domain at a time, at most: see transfer.py
-PENDING = 1000  # deliveries of one holder at a time
+READ = 200  # maximum entries of one domain in one read: see transfer.py
+PENDING = 1000  # maximum deliveries of one owner in one read
 FIRST_WINDOW_MS = 1000
-# States that an entry has only behind the position of the consumer group.
+# States of entries before the position of the consumer group only.
 BEHIND = frozenset(
     {DeliveryState.PROCESSED, DeliveryState.SKIPPED, DeliveryState.COALESCED, DeliveryState.IGNORED}
 )
@@ -26,8 +26,10 @@ BEHIND = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry that may fit. `at` is its place in the order of the search: the entry's id, or the
-    dead letter's where dead letters are read."""
+    """An entry that can match.
+
+    `at` is its position in the search order: the entry's id, or the dead letter's id.
+    """
 
     domain: str
     entry: str
@@ -41,8 +43,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Which part is searched: times in ms, and the cursor `domain/id` to go on behind."""
+class SearchRange:
+    """The range of a search: times in ms, and the cursor `domain/id` to continue after."""
 
     since_ms: int | None = None
     until_ms: int | None = None
@@ -53,14 +55,14 @@ class Span:
         return "-" if self.since_ms is None else str(self.since_ms)
 
     def last(self, domain: str) -> str:
-        """Where the log of the domain is read from, backwards."""
+        """Return the id from which the domain's log is read, backwards."""
         reached, _, bound = self.before.rpartition("/")
         if bound:
             return f"({bound}" if domain >= reached else bound
         return "+" if self.until_ms is None else str(self.until_ms)
 
     def past(self, domain: str, id: str) -> bool:
-        """Whether the cursor has an entry of this id still before it."""
+        """Return whether an entry with this id is after the cursor in search order."""
         reached, _, bound = self.before.rpartition("/")
         return not bound or (entry_key(id), domain) < (entry_key(bound), reached)
 
@@ -76,12 +78,12 @@ def candidates(
     chosen: Sequence[HandlerRecord],
     domains: Sequence[str],
     state: DeliveryState | None,
-    span: Span,
+    span: SearchRange,
 ) -> Iterator[Candidate]:
-    """Entries that may have a cell of a chosen handler in that state, newest first.
+    """Yield the entries that can have a delivery of a chosen handler in the state, newest first.
 
-    Dead letters come in the order in which they died; an event that two handlers gave up comes
-    once for each. Reads Redis as it is consumed.
+    Dead letters are ordered by the time of their failure; an event that is dead for two handlers is
+    yielded twice. Reads Redis as it is consumed.
     """
     names = frozenset(record.id for record in chosen)
 
@@ -91,32 +93,34 @@ def candidates(
         if state is DeliveryState.WAITING:
             return _ahead(backend.event_log, chosen, domain, span)
         if state is not None and state in IN_FLIGHT:
-            return _held(backend, chosen, domain, state, span)
+            return _in_flight(backend, chosen, domain, state, span)
         if state is not None and state in BEHIND:
             return _behind(backend.event_log, chosen, domain, span)
         return _logged(backend.event_log, domain, span.first, span.last(domain))
 
-    return heapq.merge(*map(of, domains), key=lambda one: one.key, reverse=True)
+    return heapq.merge(*map(of, domains), key=lambda candidate: candidate.key, reverse=True)
 
 
 def _logged(event_log: EventLog, domain: str, start: str, end: str) -> Iterator[Candidate]:
     count = FIRST_PAGE
-    while some := event_log.read(domain, start=start, end=end, count=count, newest_first=True):
-        end = f"({some[-1].id}"
-        yield from (Candidate(domain, one.id, one.body, one.id, one.kind) for one in some)
-        if len(some) < count:
+    while entries := event_log.read(domain, start=start, end=end, count=count, newest_first=True):
+        end = f"({entries[-1].id}"
+        yield from (
+            Candidate(domain, entry.id, entry.body, entry.id, entry.kind) for entry in entries
+        )
+        if len(entries) < count:
             return
-        count = next_page([len(entry.body or b"") for entry in some], READ)
+        count = next_page([len(entry.body or b"") for entry in entries], READ)
 
 
 def _ahead(
-    event_log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
+    event_log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: SearchRange
 ) -> Iterator[Candidate]:
-    """What is newer than the last entry that the slowest handler was given."""
+    """Yield the entries after the position of the slowest handler."""
     starts = [
-        "0-0" if stand.info is None else stand.info.last_delivered
-        for stand in stands(event_log, chosen, domain)
-        if stand.info is not None or stand.since is None
+        "0-0" if position.info is None else position.info.last_delivered
+        for position in group_positions(event_log, chosen, domain)
+        if position.info is not None or position.since is None
     ]
     if not starts:
         return
@@ -129,10 +133,14 @@ def _ahead(
 
 
 def _behind(
-    event_log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: Span
+    event_log: EventLog, chosen: Sequence[HandlerRecord], domain: str, span: SearchRange
 ) -> Iterator[Candidate]:
-    """What the group that is furthest ahead was given: however much waits, it is not read."""
-    groups = [stand.info for stand in stands(event_log, chosen, domain) if stand.info is not None]
+    """Yield the entries up to the position of the fastest handler, without the backlog."""
+    groups = [
+        position.info
+        for position in group_positions(event_log, chosen, domain)
+        if position.info is not None
+    ]
     positions = [info.last_delivered for info in groups]
     if positions:
         end = _earlier(span.last(domain), max(positions, key=entry_key))
@@ -140,96 +148,110 @@ def _behind(
 
 
 def _earlier(end: str, position: str) -> str:
-    """Return the earlier one of two ends of a reading; the first may be `+`, a time or `(id`."""
+    """Return the earlier of two ends of a range; the first can be `+`, a time or `(id`."""
     if end == "+":
         return position
     bound = end.removeprefix("(")
-    # A time includes all of its millisecond, whose entries are behind an id of the same one.
+    # A time includes its full millisecond, so it ends after every entry of it.
     key = entry_key(bound) if "-" in bound else (int(bound) + 1, -1)
     return end if key <= entry_key(position) else position
 
 
 def _dead(
-    deliveries: DeliveryStore, domain: str, handlers: frozenset[str], span: Span
+    deliveries: DeliveryStore, domain: str, handlers: frozenset[str], span: SearchRange
 ) -> Iterator[Candidate]:
     after, count = "", FIRST_PAGE
     reached, _, bound = span.before.rpartition("/")
     if bound:
         ms, sequence = entry_key(bound)
         after = bound if domain >= reached else f"{ms}-{sequence + 1}"
-    while some := deliveries.dead(domain, after=after, count=count, newest_first=True):
-        for letter in some:
-            if span.since_ms is not None and entry_time_ms(letter.id) < span.since_ms:
-                return  # it cannot have died before it was emitted
-            fits = letter.handler in handlers and bool(letter.entry) and span.has(letter.entry)
-            # One that does not fit counts as read all the same.
-            yield Candidate(domain, letter.entry, letter.event if fits else None, letter.id)
-        if len(some) < count:
+    while dead_letters := deliveries.dead(domain, after=after, count=count, newest_first=True):
+        for dead_letter in dead_letters:
+            if span.since_ms is not None and entry_time_ms(dead_letter.id) < span.since_ms:
+                return  # it cannot have failed before it was emitted
+            fits = (
+                dead_letter.handler in handlers
+                and bool(dead_letter.entry)
+                and span.has(dead_letter.entry)
+            )
+            # Entries that do not match count as read, too.
+            yield Candidate(
+                domain, dead_letter.entry, dead_letter.event if fits else None, dead_letter.id
+            )
+        if len(dead_letters) < count:
             return
-        after = some[-1].id
-        count = next_page([len(letter.event) for letter in some], READ)
+        after = dead_letters[-1].id
+        count = next_page([len(dead_letter.event) for dead_letter in dead_letters], READ)
 
 
-def _held(
+def _in_flight(
     backend: Backend,
     chosen: Sequence[HandlerRecord],
     domain: str,
     state: DeliveryState,
-    span: Span,
+    span: SearchRange,
 ) -> Iterator[Candidate]:
-    """Entries that a holder has in that state: only the holders' own are read."""
-    there = [
-        (stand.group, stand.info)
-        for stand in stands(backend.event_log, chosen, domain)
-        if stand.info is not None
+    """Yield the entries of deliveries in that state, from the owners that have such deliveries."""
+    groups = [
+        (position.group, position.info)
+        for position in group_positions(backend.event_log, chosen, domain)
+        if position.info is not None
     ]
-    held = [
+    by_owner = [
         _of_chunk(backend.event_log, domain, chunk, span)
-        for _, info in there
+        for _, info in groups
         for chunk in info.chunks
         if state_of(chunk.owner) is state
     ]
-    held += [
+    by_owner += [
         _of_holder(backend, group, info, owner, count, span)
-        for group, info in there
+        for group, info in groups
         for owner, count in info.holders.items()
         if count and state_of(owner) is state
     ]
     previous = ""
-    for candidate in heapq.merge(*held, key=lambda one: entry_key(one.entry), reverse=True):
+    for candidate in heapq.merge(
+        *by_owner, key=lambda candidate: entry_key(candidate.entry), reverse=True
+    ):
         if candidate.entry != previous and span.past(domain, candidate.entry):
             previous = candidate.entry
             yield candidate
 
 
 def _of_chunk(
-    event_log: EventLog, domain: str, chunk: OpenChunk, span: Span
+    event_log: EventLog, domain: str, chunk: OpenChunk, span: SearchRange
 ) -> Iterator[Candidate]:
-    """The entries of an open chunk, newest first."""
-    end = _earlier(span.last(domain), chunk.upto)
+    """Yield the entries of an open chunk, newest first."""
+    end, named = _earlier(span.last(domain), chunk.upto), frozenset(chunk.entries)
     for candidate in _logged(event_log, domain, f"({chunk.after}", end):
         if not span.has(candidate.entry):
             return
-        yield candidate
+        if not named or candidate.entry in named:
+            yield candidate
 
 
 def _of_holder(
-    backend: Backend, group: Group, info: GroupInfo, owner: str, count: int, span: Span
+    backend: Backend, group: Group, info: GroupInfo, owner: str, count: int, span: SearchRange
 ) -> Iterator[Candidate]:
-    """The pending entries of one holder, newest first."""
+    """Yield the pending entries of one owner, newest first."""
     for entry in _pending_of(backend.deliveries, group, info, owner, count, span):
-        found = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
-        body, kind = (found[0].body, found[0].kind) if found else (None, EntryKind.MADE)
+        entries = backend.event_log.read(group.domain, start=entry, end=entry, count=1)
+        body, kind = (entries[0].body, entries[0].kind) if entries else (None, EntryKind.MADE)
         yield Candidate(group.domain, entry, body, entry, kind)
 
 
 def _pending_of(
-    deliveries: DeliveryStore, group: Group, info: GroupInfo, owner: str, count: int, span: Span
+    deliveries: DeliveryStore,
+    group: Group,
+    info: GroupInfo,
+    owner: str,
+    count: int,
+    span: SearchRange,
 ) -> Iterator[str]:
-    """The pending entries of one holder, newest first.
+    """Yield the ids of one owner's pending entries, newest first.
 
-    Redis lists pending entries forwards only. So they are read by windows of time, whose width
-    follows how dense they are; one window is enough where the holder has few.
+    Redis lists pending entries forwards only, so they are read in time windows whose width adapts
+    to their density. One window is enough if the owner has few.
     """
     oldest = entry_time_ms(info.oldest_pending or "0-0")
     newest = entry_time_ms(info.last_delivered)
@@ -243,15 +265,15 @@ def _pending_of(
     width = FIRST_WINDOW_MS if count >= PENDING else newest - oldest + 1
     while newest >= oldest:
         first = max(oldest, newest - width + 1)
-        some = deliveries.pending_between(group, str(first), str(newest), PENDING, owner=owner)
-        if len(some) == PENDING and first < newest:
+        page = deliveries.pending_between(group, str(first), str(newest), PENDING, owner=owner)
+        if len(page) == PENDING and first < newest:
             width = max(1, (newest - first + 1) // 8)
             continue
-        entries = [pending.entry for pending in some]
-        while len(some) == PENDING:  # more than that in one millisecond
-            last = f"({some[-1].entry}"
-            some = deliveries.pending_between(group, last, str(newest), PENDING, owner=owner)
-            entries += (pending.entry for pending in some)
+        entries = [pending.entry for pending in page]
+        while len(page) == PENDING:  # more than a page in one millisecond
+            last = f"({page[-1].entry}"
+            page = deliveries.pending_between(group, last, str(newest), PENDING, owner=owner)
+            entries += (pending.entry for pending in page)
         yield from reversed(entries)
         newest = first - 1
         if len(entries) < PENDING // 4:

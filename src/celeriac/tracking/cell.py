@@ -1,6 +1,6 @@
-"""What the matrix answers with. Every value is frozen, and `msgspec.json.encode` takes it as it is.
+"""The answers of the matrix: frozen values that `msgspec.json.encode` accepts.
 
-Times called `_ms` are ms since the epoch by the server's clock.
+Times named `_ms` are ms since the epoch by the server's clock.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
     domain: str
     entry: str | None
-    place: Literal["log", "postponed"]
+    location: Literal["log", "postponed"]
     time_ms: int
     event: RawEvent
     kind: EntryKind = EntryKind.MADE
@@ -83,7 +83,7 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     domain: str
     entry: str | None
-    place: Literal["log", "postponed"]
+    location: Literal["log", "postponed"]
     time_ms: int
     cells: tuple[Cell, ...]
     subject: str | None = None
@@ -102,7 +102,7 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one handler is in one domain.
+    """The backlog of one handler in one domain.
 
     Attributes:
         waiting: Entries that were not fetched yet, including ones that the handler does not want.

@@ -1,4 +1,4 @@
-"""Counting the whole matrix, page by page."""
+"""Count the matrix, page by page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from celeriac.event_log import Entry
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Totals
-from celeriac.tracking.page import PAGE, Item, page_cells
+from celeriac.tracking.page import PAGE, PageItem, page_cells
 from celeriac.tracking.state import IN_FLIGHT
 
 
-class Count:
-    """One count under way. `read` entries of about `total` were looked at."""
+class MatrixCount:
+    """A count in progress. `read` entries of about `total` were counted."""
 
     def __init__(self, backend: Backend, records: Sequence[HandlerRecord]) -> None:
         self.backend, self.records = backend, records
@@ -26,7 +26,7 @@ class Count:
         self._states: Counter[DeliveryState] = Counter()
 
     def domain(self, domain: str) -> Iterator[None]:
-        """Counts one domain as it is now; yields after each page."""
+        """Count one domain as it is now; yield after each page."""
         event_log = self.backend.event_log
         self._events["postponed"] += event_log.postponed(domain)
         newest = event_log.read(domain, count=1, newest_first=True)
@@ -43,19 +43,21 @@ class Count:
         items = []
         for entry in entries:
             try:
-                items.append(Item.of(entry.id, read_header(entry.body or b"", domain), entry.kind))
+                items.append(
+                    PageItem.of(entry.id, read_header(entry.body or b"", domain), entry.kind)
+                )
             except InvalidEvent:
                 self._events["invalid"] += 1
         rows = page_cells(self.backend, self.records, domain, items)
         for item, cells in zip(items, rows, strict=True):
-            own = [found for _, found in cells if found.is_about(item.entry)]
-            if cells and not own:
-                # every handler knows the event by another entry
+            stored = [cell for _, cell in cells if cell.is_about(item.entry)]
+            if cells and not stored:
+                # every handler has a record of the event with another entry
                 self._events["repeated"] += 1
                 continue
             self._events["emitted"] += 1
-            self._states.update(found.state for found in own)
-            self._events["retried"] += sum(found.attempts > 1 for found in own)
+            self._states.update(cell.state for cell in stored)
+            self._events["retried"] += sum(cell.attempts > 1 for cell in stored)
 
     def totals(self) -> Totals:
         states, events = self._states, self._events

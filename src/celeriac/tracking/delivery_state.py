@@ -1,4 +1,4 @@
-"""The state of a delivery, from everything that is stored about it. Pure."""
+"""Derive the state of a delivery from its stored records."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _RAN = {RunOutcome.PROCESSED: DeliveryState.PROCESSED, RunOutcome.IGNORED: Deliv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is stored about one delivery.
+    """The stored records of one delivery.
 
     `ahead`: the group's position is before the entry. `chunk` is the open chunk that has the entry,
     `pending` the delivery in the pending list, `row` its row, `run` its part of a run record.
 
     Position, open chunks, pending list, rows and run records must be read in this order. A delivery
-    that moves in between is then seen in its old state or in its new one, never in none.
+    that moves in between then appears in its old or its new state, never in neither.
 
     `wanted`: the handler's patterns match the event, and the event is addressed to the handler.
     `subscribed`: the handler was subscribed when the entry was appended. `remembered`: a row of
-    this entry would not have been forgotten. `trimmed`: the entry was removed from the log, which
-    happens to finished entries only. `repeats`: the entry repeats the event of an earlier one.
+    this entry has not expired. `trimmed`: the entry was removed from the log, which happens only to
+    finished entries. `repeats`: the entry repeats the event of an earlier one.
     """
 
     ahead: bool = False
@@ -41,7 +41,7 @@ class Evidence:
 
 
 def delivery_state(evidence: Evidence) -> DeliveryState | None:
-    """Return the state of the delivery; None where the handler is not expected to get the event.
+    """Return the state of the delivery; None if the handler is not expected to get the event.
 
     An unwanted delivery without a row is IGNORED once the group's position is past it.
     """
@@ -51,7 +51,7 @@ def delivery_state(evidence: Evidence) -> DeliveryState | None:
     if row is None and not evidence.wanted:
         return DeliveryState.IGNORED if _is_passed(evidence) else None
     if evidence.pending is not None:
-        # A later life, if there is a run record too: the delivery was replayed.
+        # A later life if there is a run record, too: the delivery was replayed.
         return state_of(evidence.pending.owner)
     if evidence.run is not None and evidence.run.outcome in _RAN:
         return _RAN[evidence.run.outcome]
@@ -63,12 +63,12 @@ def delivery_state(evidence: Evidence) -> DeliveryState | None:
 
 
 def _is_passed(evidence: Evidence) -> bool:
-    held = evidence.ahead or evidence.chunk is not None or evidence.pending is not None
-    return evidence.subscribed and not held
+    is_open = evidence.ahead or evidence.chunk is not None or evidence.pending is not None
+    return evidence.subscribed and not is_open
 
 
 def _state_without_record(evidence: Evidence) -> DeliveryState | None:
-    """Of a delivery that is behind the group's position."""
+    """Return the state of a delivery that the group's position has passed."""
     if evidence.row is None and evidence.repeats:
         return DeliveryState.IGNORED
     if evidence.row is None and not evidence.subscribed:

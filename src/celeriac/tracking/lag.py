@@ -1,4 +1,4 @@
-"""How far each handler is: the groups of the log, and the statistics of the ledger."""
+"""The backlog of each handler, from consumer groups and the counters of the delivery store."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from celeriac.event_log import EventLog, GroupInfo, entry_time_ms
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import HandlerLag
-from celeriac.tracking.position import GroupPosition, stands
+from celeriac.tracking.position import GroupPosition, group_positions
 from celeriac.tracking.state import state_of
 
 PAGE = 500
-# Where Redis cannot tell how many entries a group has before it, more are not counted either.
-MOST_WAITING_COUNTED = 100_000
+# If Redis does not report a group's lag, this many entries are counted at most.
+MAX_WAITING_COUNTED = 100_000
 
 
 def lag_of(backend: Backend, records: Sequence[HandlerRecord], domain: str) -> list[HandlerLag]:
-    """Every handler of one domain, and every group that belongs to no handler."""
+    """Return the backlog of every handler of a domain, and of orphaned groups."""
     dead = _dead_by_handler(backend.deliveries, domain)
     now = backend.registry.now_ms()
-    there = stands(backend.event_log, records, domain)
-    known = {stand.record.id for stand in there}
+    positions = group_positions(backend.event_log, records, domain)
+    known = {position.record.id for position in positions}
     groups = backend.event_log.groups(domain)
     orphans = [_orphan(domain, info) for info in groups if info.handler not in known]
-    stats = backend.deliveries.stats_many([stand.group for stand in (*there, *orphans)])
+    stats = backend.deliveries.stats_many([position.group for position in (*positions, *orphans)])
     return [
-        _lag(backend, stand, counts, dead, now, registered=n < len(there))
-        for n, (stand, counts) in enumerate(zip((*there, *orphans), stats, strict=True))
+        _lag(backend, position, counts, dead, now, registered=n < len(positions))
+        for n, (position, counts) in enumerate(zip((*positions, *orphans), stats, strict=True))
     ]
 
 
@@ -42,28 +42,28 @@ def _orphan(domain: str, info: GroupInfo) -> GroupPosition:
 
 def _lag(
     backend: Backend,
-    stand: GroupPosition,
+    position: GroupPosition,
     stats: Mapping[str, int],
     dead: Mapping[str, int],
     now_ms: int,
     *,
     registered: bool,
 ) -> HandlerLag:
-    domain, info, record = stand.group.domain, stand.info, stand.record
-    waiting = _waiting(backend.event_log, stand)
-    held: Counter[DeliveryState] = Counter()
+    domain, info, record = position.group.domain, position.info, position.record
+    waiting = _waiting(backend.event_log, position)
+    by_state: Counter[DeliveryState] = Counter()
     for owner, count in info.holders.items() if info is not None else ():
-        held[state_of(owner)] += count
-    oldest = _oldest(backend.event_log, stand) if waiting or held else None
+        by_state[state_of(owner)] += count
+    oldest = _oldest(backend.event_log, position) if waiting or by_state else None
     return HandlerLag(
         handler=record.id,
         service=record.service,
         domain=domain,
         waiting=waiting,
-        queued=held[DeliveryState.QUEUED],
-        running=held[DeliveryState.RUNNING],
-        scheduled=held[DeliveryState.SCHEDULED],
-        blocked=held[DeliveryState.BLOCKED],
+        queued=by_state[DeliveryState.QUEUED],
+        running=by_state[DeliveryState.RUNNING],
+        scheduled=by_state[DeliveryState.SCHEDULED],
+        blocked=by_state[DeliveryState.BLOCKED],
         dead=dead.get(record.id, 0),
         processed=stats.get("processed", 0),
         retried=stats.get("retry", 0),
@@ -76,29 +76,29 @@ def _lag(
     )
 
 
-def _waiting(event_log: EventLog, stand: GroupPosition) -> int:
-    domain, info = stand.group.domain, stand.info
+def _waiting(event_log: EventLog, position: GroupPosition) -> int:
+    domain, info = position.group.domain, position.info
     if info is None:
-        return event_log.length(domain) if stand.since is None else 0
+        return event_log.length(domain) if position.since is None else 0
     if info.lag is not None:
         return info.lag
     count, start = 0, f"({info.last_delivered}"
-    while count < MOST_WAITING_COUNTED and (
-        some := event_log.read(domain, start=start, count=PAGE)
+    while count < MAX_WAITING_COUNTED and (
+        entries := event_log.read(domain, start=start, count=PAGE)
     ):
-        count += len(some)
-        start = f"({some[-1].id}"
+        count += len(entries)
+        start = f"({entries[-1].id}"
     return count
 
 
-def _oldest(event_log: EventLog, stand: GroupPosition) -> int | None:
-    """The time of the oldest entry that is not finished."""
-    info = stand.info
+def _oldest(event_log: EventLog, position: GroupPosition) -> int | None:
+    """Return the time of the oldest unfinished entry."""
+    info = position.info
     pending = None if info is None else info.oldest_pending
     start = pending or ("-" if info is None else f"({info.last_delivered}")
-    found = event_log.read(stand.group.domain, start=start, count=1)
-    if found:
-        return found[0].time_ms
+    entries = event_log.read(position.group.domain, start=start, count=1)
+    if entries:
+        return entries[0].time_ms
     return None if pending is None else entry_time_ms(pending)
 
 

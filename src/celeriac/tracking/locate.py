@@ -1,4 +1,4 @@
-"""Finding events by their id, which no index holds: where one is likely first, then everywhere."""
+"""Find events by id without an index: first where they are likely, then everywhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from celeriac.event_log import Entry, EventLog, is_entry
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Located
-from celeriac.tracking.position import stands
-from celeriac.tracking.reading import Reading
+from celeriac.tracking.position import group_positions
+from celeriac.tracking.reading import LogReader
 from celeriac.visible import listed
 
-# How far the time in an id may be from that of the entry: an emit takes a while, and the clock of a
-# producer may be off. The first is the usual case, and cheap.
+# Maximum differences between the time in an id and that of the entry: an emit takes time, and a
+# producer's clock can be wrong. The first is usual and cheap.
 WINDOWS_MS = (20, 2_000, 300_000)
 
 
@@ -39,51 +39,51 @@ def locate(
     deep: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> list[Located]:
-    """The events that have the id, in the first place where there is one. Raises NotFound.
+    """Return the events with the id, from the first search that has any. Raises NotFound.
 
-    Events of several sources, and of several domains, may have it; `source` asks for those of one.
-    `near` (`domain/entry`) may name the entry. An id that emit made tells when that was. An id that
-    was given is registered with its entry, and a row of the matrix names it. Without these, a
-    UUIDv7 tells when it was made. At last the newest events are read, for one event. What is read
-    is bounded, however long the logs are; `deep` reads all of them. `progress` is called with the
+    Several sources and domains can use the same id; `source` selects one source. `near`
+    (`domain/entry`) names a likely entry. An id that emit created contains its time. An id that was
+    given is registered with its entry, and rows of the delivery store have it. Otherwise, the time
+    in a UUIDv7 is used, then postponed events, then the newest events. The number of events read is
+    bounded, independent of the size of the logs; `deep` reads all. `progress` is called with the
     number of events read.
     """
     domains = sorted(backend.event_log.domains())
     wanted = Wanted(event_id, source)
-    reading = Reading(deep=deep, progress=progress)
-    for events in _places(backend, records, domains, wanted, near, reading):
-        found: dict[tuple[str, str], Located] = {}
-        for one in events:
-            found.setdefault((one.domain, one.event.source), one)
-        if found:
-            return list(found.values())
+    reading = LogReader(deep=deep, progress=progress)
+    for events in _searches(backend, records, domains, wanted, near, reading):
+        by_domain: dict[tuple[str, str], Located] = {}
+        for located in events:
+            by_domain.setdefault((located.domain, located.event.source), located)
+        if by_domain:
+            return list(by_domain.values())
     raise EventNotFound(_not_found(wanted, domains, reading), is_partial=reading.is_partial)
 
 
 def locate_entry(event_log: EventLog, domain: str, entry: str) -> Located:
-    """The event of an entry. Raises EventNotFound where the log does not have it, InvalidEvent."""
-    found = event_log.read(domain, start=entry, end=entry, count=1) if is_entry(entry) else []
-    if not found or found[0].body is None:
-        text = f"no entry {entry} in the log of {domain}; it was trimmed, or never there"
+    """Return the event of an entry. Raises EventNotFound if it is not in the log, InvalidEvent."""
+    entries = event_log.read(domain, start=entry, end=entry, count=1) if is_entry(entry) else []
+    if not entries or entries[0].body is None:
+        text = f"entry not found: {entry} of {domain}. It was trimmed, or the id is wrong."
         raise EventNotFound(text, is_partial=False)
-    return _in_log(domain, found[0], found[0].body)
+    return _in_log(domain, entries[0], entries[0].body)
 
 
-def _not_found(wanted: Wanted, domains: Sequence[str], reading: Reading) -> str:
+def _not_found(wanted: Wanted, domains: Sequence[str], reading: LogReader) -> str:
     named = listed(domains) or "any domain"
-    whose = "" if wanted.source is None else f" of the source {wanted.source}"
-    text = f"no event {wanted.id}{whose} in the logs of {named}"
+    of_source = "" if wanted.source is None else f" of the source {wanted.source}"
+    text = f"event not found: {wanted.id}{of_source} in the logs of {named}"
     if not reading.is_partial:
-        return f"{text}; it was never emitted here, or trimmed since (CELERIAC_RETENTION)"
+        return f"{text}. It was never emitted here, or trimmed (CELERIAC_RETENTION)."
     return (
-        f"{text}, where the records of the handlers and {reading.entries:,} events were looked at. "
-        f"To read all of them: celeriac status {wanted.id} --deep"
+        f"{text}; the handlers' records and {reading.entries:,} events were searched. "
+        f"Search all events with `celeriac status {wanted.id} --deep`."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events: those with the id, of the source if it is given."""
+    """The event to find: its id, and its source if given."""
 
     id: str
     source: str | None = None
@@ -96,15 +96,15 @@ class Wanted:
         return event is not None and event.id == self.id and self.source in (None, event.source)
 
 
-def _places(
+def _searches(
     backend: Backend,
     records: Sequence[HandlerRecord],
     domains: Sequence[str],
     wanted: Wanted,
     near: str,
-    reading: Reading,
+    reading: LogReader,
 ) -> Iterator[Iterable[Located]]:
-    """The wanted events of each place, those of the cheaper places first."""
+    """Yield the results of each search, the cheapest search first."""
     event_log = backend.event_log
     domain, _, entry = near.rpartition("/")
     if domain in domains and is_entry(entry):
@@ -133,7 +133,7 @@ def _at(
 def _by_records(
     backend: Backend, records: Sequence[HandlerRecord], domains: Sequence[str], wanted: Wanted
 ) -> Iterator[Located]:
-    """Where the event's key is registered, or a handler has a row of it."""
+    """Yield the events whose key is registered or in a handler's row."""
     for domain in domains:
         known = [wanted.source] if wanted.source is not None else backend.deliveries.sources(domain)
         keys = [event_key(wanted.id, source) for source in known]
@@ -142,8 +142,8 @@ def _by_records(
         entries = [
             entry for entry in backend.event_log.registered(domain, keys) if entry is not None
         ]
-        for stand in stands(backend.event_log, records, domain):
-            rows = backend.deliveries.rows(stand.group, keys)
+        for position in group_positions(backend.event_log, records, domain):
+            rows = backend.deliveries.rows(position.group, keys)
             entries += [row.entry for row in rows if row is not None]
         yield from _at(backend.event_log, domain, dict.fromkeys(entries), wanted)
 
@@ -154,10 +154,10 @@ def _around(
     at_ms: int,
     window_ms: int,
     wanted: Wanted,
-    reading: Reading,
+    reading: LogReader,
 ) -> Iterator[Located]:
     for domain in domains:
-        # Forwards from its time first: an event enters the log after it was made.
+        # Forwards from its time first: an event is appended after its id was created.
         spans = ((at_ms, at_ms + window_ms, False), (max(0, at_ms - window_ms), at_ms - 1, True))
         for start, end, newest_first in spans:
             for some in reading.pages(event_log, domain, str(start), str(end), newest_first):
@@ -165,22 +165,22 @@ def _around(
 
 
 def entries_near_ids(event_log: EventLog, domain: str, ids: Mapping[str, str]) -> dict[str, str]:
-    """Return event key → entry of events whose ids `emit` made, where the entry is of that time.
+    """Return the entries of events by key, for ids that `emit` created at the time of the entry.
 
     `ids` maps event keys to ids. Reads at most MAX_ENTRIES entries.
     """
-    reading = Reading(deep=False)
-    found: dict[str, str] = {}
+    reading = LogReader(deep=False)
+    entries: dict[str, str] = {}
     for wanted, id in sorted(ids.items(), key=lambda item: item[1]):
         at = made_ms(id)
-        if not at or wanted in found:
+        if not at or wanted in entries:
             continue
-        for some in reading.pages(event_log, domain, str(at), str(at + WINDOWS_MS[0]), False):
-            for entry in some:
+        for page in reading.pages(event_log, domain, str(at), str(at + WINDOWS_MS[0]), False):
+            for entry in page:
                 key = _key_of(entry, domain)
                 if key in ids:
-                    found.setdefault(key, entry.id)
-    return found
+                    entries.setdefault(key, entry.id)
+    return entries
 
 
 def _key_of(entry: Entry, domain: str) -> str:
@@ -191,7 +191,7 @@ def _key_of(entry: Entry, domain: str) -> str:
 
 
 def _newest(
-    event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
+    event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: LogReader
 ) -> Iterator[Located]:
     for domain in domains:
         for some in reading.pages(event_log, domain, "-", "+", newest_first=True):
@@ -199,7 +199,7 @@ def _newest(
 
 
 def _postponed(
-    event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: Reading
+    event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: LogReader
 ) -> Iterator[Located]:
     for domain in domains:
         for time_ms, body in reading.upcoming(event_log, domain):
@@ -207,7 +207,7 @@ def _postponed(
                 yield Located(
                     domain=domain,
                     entry=None,
-                    place="postponed",
+                    location="postponed",
                     time_ms=time_ms,
                     event=decode(body),
                 )
@@ -223,7 +223,7 @@ def _in_log(domain: str, entry: Entry, body: bytes) -> Located:
     return Located(
         domain=domain,
         entry=entry.id,
-        place="log",
+        location="log",
         time_ms=entry.time_ms,
         event=decode(body),
         kind=entry.kind,

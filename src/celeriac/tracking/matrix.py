@@ -1,4 +1,4 @@
-"""The matrix, asked: where is this event, what became of it, who is behind, what is missing."""
+"""Queries of the matrix: events, deliveries, backlogs and totals."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from celeriac.event import Event, event_key, masked, read_header
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, EventStatus, HandlerLag, Located, Totals
-from celeriac.tracking.count import Count
+from celeriac.tracking.count import MatrixCount
 from celeriac.tracking.lag import lag_of
 from celeriac.tracking.last_error import with_errors, with_last_failure
 from celeriac.tracking.locate import locate, locate_entry
 from celeriac.tracking.overview import HandlerView, overview
-from celeriac.tracking.page import Found, Item, page_cells
-from celeriac.tracking.position import GroupPosition, stands
+from celeriac.tracking.page import PageItem, StoredCell, page_cells
+from celeriac.tracking.position import GroupPosition, group_positions
 from celeriac.tracking.search import EventPage, Query, search
 from celeriac.tracking.tree import Tree, tree
 
-NEWEST = 20_000  # entries that are read for one list of events, where no time bounds it
+NEWEST = 20_000  # entries read for a list of events without a time limit
 
 
 class Matrix:
@@ -91,20 +91,22 @@ class Matrix:
         """Return the status of an event that `find` returned."""
         records, event = self._records(), located.event
         if located.entry is None:
-            there = stands(self.backend.event_log, records, located.domain)
-            waiting = Found(DeliveryState.WAITING)
-            cells = tuple(waiting.cell(stand.record) for stand in there if stand.wants(event))
+            positions = group_positions(self.backend.event_log, records, located.domain)
+            waiting = StoredCell(DeliveryState.WAITING)
+            cells = tuple(
+                waiting.cell(position.record) for position in positions if position.wants(event)
+            )
         else:
-            item = Item.of(located.entry, event, located.kind)
-            found = page_cells(self.backend, records, located.domain, [item])[0]
-            cells = tuple(self._with_failures(stand, one, event) for stand, one in found)
+            item = PageItem.of(located.entry, event, located.kind)
+            row = page_cells(self.backend, records, located.domain, [item])[0]
+            cells = tuple(self._with_failures(position, cell, event) for position, cell in row)
         return EventStatus(
             id=event.id,
             type=event.type,
             source=event.source,
             domain=located.domain,
             entry=located.entry,
-            place=located.place,
+            location=located.location,
             time_ms=located.time_ms,
             cells=cells,
             subject=event.subject,
@@ -114,24 +116,24 @@ class Matrix:
             data=masked(event, self.sensitive),
         )
 
-    def _with_failures(self, stand: GroupPosition, found: Found, event: Event) -> Cell:
-        cell = found.cell(stand.record)
-        if found.is_plain:
+    def _with_failures(self, position: GroupPosition, stored: StoredCell, event: Event) -> Cell:
+        cell = stored.cell(position.record)
+        if stored.is_plain:
             return cell
         if cell.into is not None:
-            into = self._event_id(stand.group.domain, cell.into)
+            into = self._event_id(position.group.domain, cell.into)
             cell = msgspec.structs.replace(cell, into=into)
         field = event_key(event.id, event.source)
-        if found.refused and found.row:
-            field = refused_field(found.row.entry)
-        history = self.backend.deliveries.history(stand.group, field)
+        if stored.refused and stored.row:
+            field = refused_field(stored.row.entry)
+        history = self.backend.deliveries.history(position.group, field)
         with_history = msgspec.structs.replace(
             cell, failures=history.failures, restarts=history.restarts
         )
         return with_last_failure(with_history, history)
 
     def _event_id(self, domain: str, entry: str) -> str:
-        """The id of the event of an entry; the entry itself where it was trimmed."""
+        """Return the id of the event of an entry; the entry itself if it was trimmed."""
         entries = self.backend.event_log.read(domain, start=entry, end=entry, count=1)
         with suppress(InvalidEvent):
             return read_header(entries[0].body or b"").id if entries else entry
@@ -189,18 +191,18 @@ class Matrix:
             subject=subject,
             since_ms=None if since is None else int(since.timestamp() * 1000),
         )
-        most_read = NEWEST if since is None else sys.maxsize
-        found = search(self.backend, self._records(), query, limit=limit, most_read=most_read)
-        events = tuple(with_errors(self.backend, found.events))
-        return msgspec.structs.replace(found, events=events)
+        max_read = NEWEST if since is None else sys.maxsize
+        page = search(self.backend, self._records(), query, limit=limit, max_read=max_read)
+        events = tuple(with_errors(self.backend, page.events))
+        return msgspec.structs.replace(page, events=events)
 
     def page(self, query: Query, *, before: str = "", limit: int = 50) -> EventPage:
         """Return a page of events that fit the query, newest first.
 
         Reads a bounded number of entries. `before` is `older` of the page before.
         """
-        found = search(self.backend, self._records(), query, before=before, limit=limit)
-        return msgspec.structs.replace(found, events=tuple(with_errors(self.backend, found.events)))
+        page = search(self.backend, self._records(), query, before=before, limit=limit)
+        return msgspec.structs.replace(page, events=tuple(with_errors(self.backend, page.events)))
 
     def causes(self, located: Located) -> Tree:
         """Return the tree of events that caused and followed an event."""
@@ -215,14 +217,14 @@ class Matrix:
         records = self._records()
         domains = self._domains(records)
         circuits = self.backend.circuits.all()
-        found = [
-            msgspec.structs.replace(one, circuit=circuits[one.handler].state)
-            if one.handler in circuits
-            else one
+        lags = [
+            msgspec.structs.replace(lag, circuit=circuits[lag.handler].state)
+            if lag.handler in circuits
+            else lag
             for domain in domains
-            for one in lag_of(self.backend, records, domain)
+            for lag in lag_of(self.backend, records, domain)
         ]
-        return sorted(found, key=lambda one: (one.handler, one.domain))
+        return sorted(lags, key=lambda lag: (lag.handler, lag.domain))
 
     def circuits(self) -> list[Circuit]:
         """Return the circuit breaker's state of every handler, closed ones included."""
@@ -237,7 +239,7 @@ class Matrix:
         """
         records = self._records()
         domains = self._domains(records)
-        count = Count(self.backend, records)
+        count = MatrixCount(self.backend, records)
         count.total = sum(map(self.backend.event_log.length, domains))
         for domain in domains:
             for _ in count.domain(domain):

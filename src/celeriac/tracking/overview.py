@@ -1,4 +1,4 @@
-"""What each handler is doing now and did within the last hour, all its domains together."""
+"""The activity of each handler, now and in the last hour, over all its domains."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from celeriac.store.factory import Backend
 from celeriac.tracking.cell import HandlerLag
 
 MINUTES = 60
-LEAST_SPAN_S = 5.0  # a rate over less time says nothing
+LEAST_SPAN_S = 5.0  # a rate over a shorter time is meaningless
 
 
 class Minute(msgspec.Struct, frozen=True):
-    """One minute of a handler: deliveries processed, and attempts that failed."""
+    """One minute of a handler: processed deliveries and failed attempts."""
 
     processed: int
     failed: int
 
 
 class TypeView(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler and one event type. Counts and times are of the last hour, `ever` of all time.
+    """One handler and one event type. Counts and times cover the last hour, `ever` all time.
 
-    `rate` is processed per second lately, `p95_s` the 95th percentile from emit to processed.
+    `rate` is processed per second in the last minute or two, `p95_s` the 95th percentile from emit
+    to processed.
     """
 
     type: str
@@ -42,7 +43,7 @@ class TypeView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> int:
-        """Attempts that failed."""
+        """The number of failed attempts."""
         return self.retried + self.dead
 
 
@@ -75,49 +76,54 @@ class HandlerView(msgspec.Struct, frozen=True, kw_only=True):
     run_p95_s: float | None
 
     def total(self, name: str) -> int:
-        """A count of HandlerLag, over all domains."""
-        return sum(getattr(one, name) for one in self.lags)
+        """Return a count of HandlerLag, over all domains."""
+        return sum(getattr(lag, name) for lag in self.lags)
 
     @property
     def lag(self) -> int:
-        """Deliveries that are not finished."""
-        return sum(one.unfinished for one in self.lags)
+        """The number of unfinished deliveries."""
+        return sum(lag.unfinished for lag in self.lags)
 
     @property
     def oldest_s(self) -> float | None:
-        return max((one.oldest_s for one in self.lags if one.oldest_s is not None), default=None)
+        return max((lag.oldest_s for lag in self.lags if lag.oldest_s is not None), default=None)
 
     def wants(self, type: str) -> bool:
-        """Whether one of its patterns matches the type."""
+        """Return whether one of its patterns matches the type."""
         return bool(self.patterns) and compile_patterns(*self.patterns).matches(type)
 
 
 def overview(
     backend: Backend, records: Sequence[HandlerRecord], lags: Sequence[HandlerLag]
 ) -> list[HandlerView]:
-    """Every handler in the order of their names, and groups that belong to none. `lags` is what
-    `Matrix.lag` answers. The rest is read in three round trips."""
+    """Return every handler, sorted by name, and orphaned groups.
+
+    `lags` is the result of `Matrix.lag`. The rest is read in three round trips.
+    """
     by_id = {record.id: record for record in records}
-    groups = [Group(one.domain, one.handler) for one in lags]
+    groups = [Group(row.domain, row.handler) for row in lags]
     ever = backend.deliveries.counters(groups)
     by_minute = backend.deliveries.counters_by_minute(groups, MINUTES)
     into_minute = backend.registry.now_ms() % 60_000 / 1000
-    there = sorted(zip(lags, ever, by_minute, strict=True), key=lambda one: one[0].handler)
-    found = []
-    for handler, info in groupby(there, key=lambda one: one[0].handler):
-        own = list(info)
-        minutes = [sum_tallies(m.get(k, {}) for _, _, m in own) for k in sorted(own[0][2])]
-        found.append(
+    rows = sorted(zip(lags, ever, by_minute, strict=True), key=lambda row: row[0].handler)
+    views = []
+    for handler, info in groupby(rows, key=lambda row: row[0].handler):
+        handler_rows = list(info)
+        minutes = [
+            sum_tallies(m.get(k, {}) for _, _, m in handler_rows)
+            for k in sorted(handler_rows[0][2])
+        ]
+        views.append(
             _view(
                 handler,
                 by_id.get(handler),
-                tuple(lag for lag, _, _ in own),
-                sum_tallies(total for _, total, _ in own),
+                tuple(lag for lag, _, _ in handler_rows),
+                sum_tallies(total for _, total, _ in handler_rows),
                 minutes,
                 into_minute,
             )
         )
-    return found
+    return views
 
 
 def _view(
@@ -129,7 +135,7 @@ def _view(
     into_minute: float,
 ) -> HandlerView:
     hour = sum_tallies(minutes)
-    whole = _sum(hour.values())
+    total = _sum(hour.values())
     by_minute = [_sum(counters.values()) for counters in minutes]
     return HandlerView(
         handler=handler,
@@ -142,12 +148,14 @@ def _view(
             _type_view(type, hour.get(type, HandlerStats()), ever[type], minutes, into_minute)
             for type in sorted(ever)
         ),
-        minutes=tuple(Minute(one.processed, one.retried + one.dead) for one in by_minute),
-        rate=_rate([one.processed for one in by_minute], into_minute),
-        failing=(whole.retried + whole.dead) / whole.attempts if whole.attempts else None,
-        p95_s=whole.total.quantile(0.95),
-        wait_p95_s=whole.wait.quantile(0.95),
-        run_p95_s=whole.run.quantile(0.95),
+        minutes=tuple(
+            Minute(minute.processed, minute.retried + minute.dead) for minute in by_minute
+        ),
+        rate=_rate([minute.processed for minute in by_minute], into_minute),
+        failing=(total.retried + total.dead) / total.attempts if total.attempts else None,
+        p95_s=total.total.quantile(0.95),
+        wait_p95_s=total.wait.quantile(0.95),
+        run_p95_s=total.run.quantile(0.95),
     )
 
 
@@ -158,7 +166,7 @@ def _type_view(
     minutes: Sequence[Mapping[str, HandlerStats]],
     into_minute: float,
 ) -> TypeView:
-    counts = [one[type].processed if type in one else 0 for one in minutes[-2:]]
+    counts = [minute[type].processed if type in minute else 0 for minute in minutes[-2:]]
     return TypeView(
         type=type,
         rate=_rate(counts, into_minute),
@@ -174,14 +182,16 @@ def _type_view(
 
 def _sum(counters: Iterable[HandlerStats]) -> HandlerStats:
     total = HandlerStats()
-    for one in counters:
-        total.add(one)
+    for stats in counters:
+        total.add(stats)
     return total
 
 
 def _rate(counts: Sequence[int], into_minute: float) -> float:
-    """Per second, over the last full minute and the present one; what began in the present one is
-    measured by that alone."""
+    """Return the rate per second over the last full minute and the current one.
+
+    If activity began in the current minute, only that minute counts.
+    """
     *_, last, present = (0, 0, *counts)
     span = into_minute + (60.0 if last else 0.0)
     return (last + present) / max(span, LEAST_SPAN_S)

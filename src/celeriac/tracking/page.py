@@ -1,4 +1,4 @@
-"""The cells of many events of one domain at once: a fixed number of calls for each handler."""
+"""The cells of many events of one domain: a fixed number of calls per handler."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell
 from celeriac.tracking.delivery_state import Evidence, delivery_state
-from celeriac.tracking.position import GroupPosition, stands
+from celeriac.tracking.position import GroupPosition, group_positions
 
 PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One event of a page: its entry, as much of it as there is, its key, and the entry's kind."""
+class PageItem:
+    """One event of a page: its entry, its header, its key, and the entry's kind."""
 
     entry: str
     event: EventHeader | RawEvent
@@ -33,14 +33,13 @@ class Item:
     @classmethod
     def of(
         cls, entry: str, event: EventHeader | RawEvent, kind: EntryKind = EntryKind.MADE
-    ) -> Item:
+    ) -> PageItem:
         return cls(entry, event, event_key(event.id, event.source), kind)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What is known of one cell. `run` is of an earlier life where there is a row or a pending
-    delivery too."""
+class StoredCell:
+    """The stored records of one cell. `run` can be from an earlier life than `row` or `pending`."""
 
     state: DeliveryState
     row: Row | None = None
@@ -51,17 +50,17 @@ class Found:
     repeats: bool = False
 
     def is_about(self, entry: str) -> bool:
-        """False if the handler knows the event by another entry: it was emitted twice."""
+        """Return False if the handler's record has another entry: the event was emitted twice."""
         return not self.repeats and (self.row is None or self.row.entry == entry)
 
     @property
     def is_plain(self) -> bool:
-        """Whether it was never more than an entry of a chunk, so that it has no history."""
+        """Whether the delivery was only an entry of a chunk, so that it has no history."""
         return self.row is None and self.pending is None
 
     @property
     def attempts(self) -> int:
-        """Attempts begun."""
+        """The number of started attempts."""
         if self.pending is not None:
             return self.pending.attempts
         if self.row is not None:
@@ -71,13 +70,13 @@ class Found:
 
     @property
     def _ran(self) -> Run | None:
-        """The run that led to the state. Of a run whose record cannot be read no time is known."""
-        own = self.state is DeliveryState.PROCESSED and self.is_plain
-        return self.run if own and self.run is not None and self.run.at_ms else None
+        """The run that led to the state; None if its record cannot be read."""
+        is_own = self.state is DeliveryState.PROCESSED and self.is_plain
+        return self.run if is_own and self.run is not None and self.run.at_ms else None
 
     @property
     def worker(self) -> str | None:
-        """The worker that has the delivery, or processed it, where that is recorded."""
+        """The worker that has the delivery, or processed it, if recorded."""
         if self.pending is not None:
             return self.pending.owner.partition(":")[2] or None
         if self._ran is not None:
@@ -105,9 +104,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What holds for a whole page: no row of an entry since `remembered_from_ms` is forgotten, and
-    entries before `trimmed_to` are not in the log. `repeated` entries have an event that an earlier
-    one has. `ignored`: with cells of unwanted deliveries."""
+    """Values that apply to a page.
+
+    Rows of entries since `remembered_from_ms` have not expired, and entries before `trimmed_to` are
+    not in the log. `repeated` entries have the event of an earlier one. `ignored`: include unwanted
+    deliveries.
+    """
 
     remembered_from_ms: int
     trimmed_to: tuple[int, int] = (0, 0)
@@ -119,21 +121,22 @@ def page_cells(
     backend: Backend,
     records: Sequence[HandlerRecord],
     domain: str,
-    items: Sequence[Item],
+    items: Sequence[PageItem],
     *,
     ignored: bool = False,
-) -> list[list[tuple[GroupPosition, Found]]]:
-    """For each item, in order, its cells in the order of `records`. The items are in any order.
+) -> list[list[tuple[GroupPosition, StoredCell]]]:
+    """Return the cells of each item, in the order of `items` and `records`.
 
-    With `ignored`, a handler has a cell also for an event of the domain that it did not want.
+    Items can have any order. With `ignored`, there is also a cell for events of the domain that the
+    handler does not want.
     """
-    cells: list[list[tuple[GroupPosition, Found]]] = [[] for _ in items]
+    cells: list[list[tuple[GroupPosition, StoredCell]]] = [[] for _ in items]
     if not items:
         return cells
     view = _View(backend.deliveries.kept_since_ms(), ignored=ignored)
     columns = _columns(backend, records, domain, items, view)
-    # A replay may have taken a row and made the delivery pending between the two looks. Or there
-    # never was a record, or it was trimmed with the entry.
+    # A replay can have deleted a row and made the delivery pending between the two reads. Or there
+    # was no record, or it was trimmed with the entry.
     doubtful = [i for i in range(len(items)) if any(_is_missing(c[i]) for _, c in columns)]
     if doubtful:
         some = [items[i] for i in doubtful]
@@ -145,55 +148,55 @@ def page_cells(
         )
         again = _columns(backend, records, domain, some, view)
         for (_, column), (_, fresh) in zip(columns, again, strict=True):
-            for i, found in zip(doubtful, fresh, strict=True):
-                column[i] = found
-    for stand, column in columns:
-        for mine, found in zip(cells, column, strict=True):
-            if found is not None:
-                mine.append((stand, found))
+            for i, cell in zip(doubtful, fresh, strict=True):
+                column[i] = cell
+    for position, column in columns:
+        for row, cell in zip(cells, column, strict=True):
+            if cell is not None:
+                row.append((position, cell))
     return cells
 
 
 def _trimmed_to(event_log: EventLog, domain: str) -> tuple[int, int]:
-    """Return the key of the oldest entry in the log, the largest of all where it is empty."""
+    """Return the key of the oldest entry in the log; the largest key if the log is empty."""
     oldest = event_log.read(domain, count=1)
     return entry_key(oldest[0].id) if oldest else (sys.maxsize, 0)
 
 
-def _is_missing(found: Found | None) -> bool:
-    return found is not None and found.state is DeliveryState.MISSING
+def _is_missing(cell: StoredCell | None) -> bool:
+    return cell is not None and cell.state is DeliveryState.MISSING
 
 
 def _columns(
     backend: Backend,
     records: Sequence[HandlerRecord],
     domain: str,
-    items: Sequence[Item],
+    items: Sequence[PageItem],
     view: _View,
-) -> list[tuple[GroupPosition, list[Found | None]]]:
-    there = stands(backend.event_log, records, domain)
-    return [(stand, list(_column(backend, stand, items, view))) for stand in there]
+) -> list[tuple[GroupPosition, list[StoredCell | None]]]:
+    positions = group_positions(backend.event_log, records, domain)
+    return [(position, list(_column(backend, position, items, view))) for position in positions]
 
 
 def _column(
-    backend: Backend, stand: GroupPosition, items: Sequence[Item], view: _View
-) -> Iterator[Found | None]:
-    """The cells of one handler. Everything is read in the order that Evidence asks for."""
+    backend: Backend, position: GroupPosition, items: Sequence[PageItem], view: _View
+) -> Iterator[StoredCell | None]:
+    """Yield the cells of one handler. The order of reads is the one that Evidence requires."""
     deliveries = backend.deliveries
-    chunks = stand.in_chunks(item.entry for item in items)
-    in_flight = _in_flight(deliveries, stand, items)
-    rows, refused = _rows(deliveries, stand, items)
-    runs = _runs(backend.chunks, stand, items, rows, {*chunks, *in_flight})
+    chunks = position.in_chunks(item.entry for item in items)
+    in_flight = _in_flight(deliveries, position, items)
+    rows, refused = _rows(deliveries, position, items)
+    runs = _runs(backend.chunks, position, items, rows, {*chunks, *in_flight})
     for item, row in zip(items, rows, strict=True):
         entry, chunk, pending = item.entry, chunks.get(item.entry), in_flight.get(item.entry)
-        ahead, wanted = stand.is_ahead(entry), stand.wants(item.event)
+        ahead, wanted = position.is_ahead(entry), position.wants(item.event)
         dead = refused.get(entry)
         if dead and (row or wanted) and not (pending or ahead or (row and row.entry == entry)):
-            yield Found(DeliveryState.DEAD, dead, refused=True)
+            yield StoredCell(DeliveryState.DEAD, dead, refused=True)
             continue
         if row is not None and row.entry != entry and row.state in IN_FLIGHT:
-            # the same event came twice, and its other entry is the one under way
-            pending = deliveries.pending(stand.group, row.entry) or pending
+            # the same event was emitted twice, and its other entry is in flight
+            pending = deliveries.pending(position.group, row.entry) or pending
         run = runs.get(entry)
         state = delivery_state(
             Evidence(
@@ -203,9 +206,9 @@ def _column(
                 row=row,
                 run=run,
                 wanted=wanted,
-                subscribed=stand.was_subscribed(entry, item.event),
+                subscribed=position.was_subscribed(entry, item.event),
                 remembered=entry_time_ms(entry) >= view.remembered_from_ms,
-                trimmed=stand.info is not None and entry_key(entry) < view.trimmed_to,
+                trimmed=position.info is not None and entry_key(entry) < view.trimmed_to,
                 repeats=entry in view.repeated,
             )
         )
@@ -214,51 +217,51 @@ def _column(
         if state is None or not is_shown:
             yield None
         else:
-            yield Found(state, row, pending, chunk, run, repeats=repeats)
+            yield StoredCell(state, row, pending, chunk, run, repeats=repeats)
 
 
 def _rows(
-    deliveries: DeliveryStore, stand: GroupPosition, items: Sequence[Item]
+    deliveries: DeliveryStore, position: GroupPosition, items: Sequence[PageItem]
 ) -> tuple[list[Row | None], dict[str, Row]]:
-    """The row of each event, and entry → row of those entries that were refused."""
+    """Return the row of each event, and the rows of refused entries by entry."""
     fields = [*(item.key for item in items), *(refused_field(item.entry) for item in items)]
-    rows = deliveries.rows(stand.group, fields)
-    own, refused = rows[: len(items)], rows[len(items) :]
+    rows = deliveries.rows(position.group, fields)
+    by_key, refused = rows[: len(items)], rows[len(items) :]
     pairs = zip(items, refused, strict=True)
-    return own, {item.entry: row for item, row in pairs if row is not None}
+    return by_key, {item.entry: row for item, row in pairs if row is not None}
 
 
 def _runs(
     chunks: ChunkStore,
-    stand: GroupPosition,
-    items: Sequence[Item],
+    position: GroupPosition,
+    items: Sequence[PageItem],
     rows: Sequence[Row | None],
-    held: Collection[str],
+    open_entries: Collection[str],
 ) -> dict[str, Run]:
-    """Entry → how it ran within a chunk, of those about which nothing newer is known."""
-    asked = [
+    """Return the runs within chunks by entry, for entries without a newer record."""
+    completed = [
         item.entry
         for item, row in zip(items, rows, strict=True)
         if (row is None or row.state in IN_FLIGHT)
-        and item.entry not in held
-        and not stand.is_ahead(item.entry)
-        and (row is not None or stand.wants(item.event))
+        and item.entry not in open_entries
+        and not position.is_ahead(item.entry)
+        and (row is not None or position.wants(item.event))
     ]
-    found = chunks.runs(stand.group, asked) if asked else []
-    return {entry: run for entry, run in zip(asked, found, strict=True) if run is not None}
+    runs = chunks.runs(position.group, completed) if completed else []
+    return {entry: run for entry, run in zip(completed, runs, strict=True) if run is not None}
 
 
 def _in_flight(
-    deliveries: DeliveryStore, stand: GroupPosition, items: Sequence[Item]
+    deliveries: DeliveryStore, position: GroupPosition, items: Sequence[PageItem]
 ) -> dict[str, Pending]:
-    if stand.info is None:
+    if position.info is None:
         return {}
     entries = sorted((item.entry for item in items), key=entry_key)
-    found: dict[str, Pending] = {}
+    in_flight: dict[str, Pending] = {}
     first = entries[0]
     while True:
-        some = deliveries.pending_between(stand.group, first, entries[-1], PAGE)
-        found.update((pending.entry, pending) for pending in some)
-        if len(some) < PAGE:
-            return found
-        first = f"({some[-1].entry}"
+        page = deliveries.pending_between(position.group, first, entries[-1], PAGE)
+        in_flight.update((pending.entry, pending) for pending in page)
+        if len(page) < PAGE:
+            return in_flight
+        first = f"({page[-1].entry}"

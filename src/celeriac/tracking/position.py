@@ -1,4 +1,4 @@
-"""Where a handler stands in one domain: its consumer group, and which events it is to get."""
+"""The position of a handler in one domain: its consumer group, and the events it gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celeriac.registry import HandlerRecord
 
 @dataclass(frozen=True, slots=True)
 class GroupPosition:
-    """One handler in one domain. `info` is None where it has none."""
+    """One handler in one domain. `info` is None without a consumer group."""
 
     record: HandlerRecord
     matcher: Matcher
@@ -23,11 +23,11 @@ class GroupPosition:
 
     @property
     def since(self) -> str | None:
-        """The entry after which it takes part; None: it joins from the first when it is started."""
+        """The entry after which it is subscribed; None if it will begin with the first event."""
         return self.record.since.get(self.group.domain)
 
     def is_ahead(self, entry: str) -> bool:
-        """Whether the handler is still to be given the entry."""
+        """Return whether the handler has not been given the entry yet."""
         if self.info is None:
             return self.since is None
         return entry_key(entry) > entry_key(self.info.last_delivered)
@@ -36,8 +36,11 @@ class GroupPosition:
         return meant_for(self.record.id, self.matcher.matches(event.type), event.handlers)
 
     def was_subscribed(self, entry: str, event: EventHeader | RawEvent) -> bool:
-        """Whether the handler took part in the domain, and its patterns matched events of this
-        type, when the entry was appended. An unwanted type matches none: only the first counts."""
+        """Return whether the handler was subscribed when the entry was appended.
+
+        Its patterns must have matched the type then. An unwanted type matches no pattern, so only
+        the subscription to the domain counts.
+        """
         if self.since and entry_key(entry) <= entry_key(self.since):
             return False
         added = self.record.added
@@ -52,29 +55,32 @@ class GroupPosition:
         return entry_time_ms(entry) >= since_ms
 
     def in_chunks(self, entries: Iterable[str]) -> dict[str, OpenChunk]:
-        """Return entry → open chunk, for those of the entries that are in one."""
+        """Return the open chunks by entry, for entries that are in one."""
         if self.info is None or not self.info.chunks:
             return {}
-        bounds = [(entry_key(one.after), entry_key(one.upto), one) for one in self.info.chunks]
-        found = {}
+        bounds = [
+            (entry_key(chunk.after), entry_key(chunk.upto), frozenset(chunk.entries), chunk)
+            for chunk in self.info.chunks
+        ]
+        by_entry = {}
         for entry in entries:
             key = entry_key(entry)
-            for after, upto, chunk in bounds:
-                if after < key <= upto:
-                    found[entry] = chunk
-        return found
+            for after, upto, named, chunk in bounds:
+                if after < key <= upto and (not named or entry in named):
+                    by_entry[entry] = chunk
+        return by_entry
 
 
-def stands(
+def group_positions(
     event_log: EventLog, records: Iterable[HandlerRecord], domain: str
 ) -> list[GroupPosition]:
-    """Every handler that takes part in the domain, or will once it is started."""
+    """Return the position of every handler that is or will be subscribed to the domain."""
     groups = {info.handler: info for info in event_log.groups(domain)}
-    found = []
+    positions = []
     for record in records:
         matcher = compile_patterns(*record.patterns)
         reaches = matcher.domains is None or domain in matcher.domains
         if reaches or domain in record.since:
             group = Group(domain, record.id, record.flow_control)
-            found.append(GroupPosition(record, matcher, group, groups.get(record.id)))
-    return found
+            positions.append(GroupPosition(record, matcher, group, groups.get(record.id)))
+    return positions

@@ -1,9 +1,9 @@
-"""The newest events, page by page, at a cost that does not grow with the log.
+"""Search the newest events, page by page, at a cost independent of the size of the log.
 
-The logs of all domains are read backwards as one. A page ends when it is full, or when so many
-entries were read; its cursor says where the next one goes on. Nothing is skipped and nothing comes
-twice, whatever is emitted meanwhile. Dead letters alone come in the order in which they died, and
-an event that two handlers gave up may come on two pages.
+The logs of all domains are read backwards as one. A page ends when it is full or the limit of
+entries is reached; its cursor marks where the next page begins. No event is omitted or repeated,
+even if others are emitted at the same time. Dead letters are ordered by the time of their failure,
+and an event that is dead for two handlers can be on two pages.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from celeriac.event import EventHeader, compile_patterns, literal_domain, read_h
 from celeriac.event_log import EventLog, entry_key
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
-from celeriac.tracking.candidate import Candidate, Span, candidates
+from celeriac.tracking.candidate import Candidate, SearchRange, candidates
 from celeriac.tracking.cell import Cell, EventStatus
-from celeriac.tracking.page import Item, page_cells
+from celeriac.tracking.page import PageItem, page_cells
 
-# Events whose cells are looked up at a time, where these decide: at first as many as are wanted,
-# since most events are in most of the states that are asked for.
+# Events whose cells are read at a time if the filter needs them. The first batch has the size of
+# the page, because most events have the most common states.
 CELLS, CELLS_GROWTH = 500, 4
-MOST_READ = 5000
-MOST_LOOKED_UP = 2000  # where the cells of each event have to be looked up to know whether it fits
+MAX_READ = 5000
+MAX_READ_WITH_CELLS = 2000  # entries, if the cells of each event decide
 
-Seen = tuple[Candidate, EventHeader]  # an entry, and what was read of its event: not its data
+Seen = tuple[Candidate, EventHeader]  # an entry and the header of its event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Query:
     until_ms: int | None = None
 
     @property
-    def asks_for_cells(self) -> bool:
+    def needs_cells(self) -> bool:
         return any((self.service, self.handler, self.state))
 
 
@@ -89,72 +89,73 @@ def search(
     *,
     before: str = "",
     limit: int = 50,
-    most_read: int | None = None,
+    max_read: int | None = None,
 ) -> EventPage:
-    """Up to `limit` events past the cursor, newest first.
+    """Return up to `limit` events after the cursor, newest first.
 
-    Reads `most_read` entries; where that is None, MOST_READ, or MOST_LOOKED_UP if cells decide.
-
-    Raises SubscriptionError for a bad pattern.
+    Reads at most `max_read` entries: by default MAX_READ, or MAX_READ_WITH_CELLS if cells decide.
+    Raises SubscriptionError for an invalid pattern.
     """
     fits = _event_test(query)
     chosen = [record for record in records if _serves(query, record)]
-    span = Span(since_ms=query.since_ms, until_ms=query.until_ms, before=before)
+    span = SearchRange(since_ms=query.since_ms, until_ms=query.until_ms, before=before)
     domains = _domains(backend.event_log, query, chosen)
     entries = candidates(backend, chosen, domains, query.state, span)
-    found: list[EventStatus] = []
-    if most_read is None:
-        most_read = MOST_LOOKED_UP if query.asks_for_cells else MOST_READ
+    events: list[EventStatus] = []
+    if max_read is None:
+        max_read = MAX_READ_WITH_CELLS if query.needs_cells else MAX_READ
     at_once = limit
     read, last = 0, None
-    places: dict[tuple[str, str], Candidate] = {}
+    chosen_entries: dict[tuple[str, str], Candidate] = {}
     while True:
-        some: list[Seen] = []
+        page: list[Seen] = []
         end = True
         for candidate in entries:
             read, last = read + 1, candidate
             domain, entry = candidate.domain, candidate.entry
             event = _peeked(domain, candidate.body)
-            if event is not None and fits(event) and (domain, entry) not in places:
-                places[domain, entry] = candidate
-                some.append((candidate, event))
-            if len(some) >= at_once or read >= most_read:
+            if event is not None and fits(event) and (domain, entry) not in chosen_entries:
+                chosen_entries[domain, entry] = candidate
+                page.append((candidate, event))
+            if len(page) >= at_once or read >= max_read:
                 end = False
                 break
-        for one in _fitting(backend, records, chosen, query, some):
-            found.append(one)
-            if len(found) == limit:
-                return _page(found, places[one.domain, one.entry or ""], read, full=True)
+        for status in _fitting(backend, records, chosen, query, page):
+            events.append(status)
+            if len(events) == limit:
+                return _page(
+                    events, chosen_entries[status.domain, status.entry or ""], read, full=True
+                )
         if end:
-            return EventPage(events=tuple(found), read=read)
-        if read >= most_read:
-            return _page(found, last, read, full=False)
+            return EventPage(events=tuple(events), read=read)
+        if read >= max_read:
+            return _page(events, last, read, full=False)
         at_once = max(limit, min(CELLS, at_once * CELLS_GROWTH))
 
 
 def statuses(
     backend: Backend,
     records: Sequence[HandlerRecord],
-    some: Sequence[Seen],
+    seen: Sequence[Seen],
     *,
     ignored: bool = False,
 ) -> list[EventStatus]:
-    """Events of any domains with their cells, in the order given; `ignored` as in `page_cells`."""
-    by_place: dict[tuple[str, str], EventStatus] = {}
-    ordered = sorted(some, key=lambda one: one[0].domain)
-    for domain, info in groupby(ordered, key=lambda one: one[0].domain):
-        items = [Item.of(one.entry, event, one.kind) for one, event in info]
+    """Return events with their cells, in the given order; `ignored` as in `page_cells`."""
+    by_entry: dict[tuple[str, str], EventStatus] = {}
+    ordered = sorted(seen, key=lambda pair: pair[0].domain)
+    for domain, info in groupby(ordered, key=lambda pair: pair[0].domain):
+        items = [PageItem.of(entry.entry, event, entry.kind) for entry, event in info]
         rows = page_cells(backend, records, domain, items, ignored=ignored)
-        for item, found in zip(items, rows, strict=True):
-            cells = tuple(one.cell(stand.record) for stand, one in found)
-            by_place[domain, item.entry] = _status(domain, item, cells)
-    return [by_place[one.domain, one.entry] for one, _ in some]
+        for item, row in zip(items, rows, strict=True):
+            cells = tuple(stored.cell(position.record) for position, stored in row)
+            by_entry[domain, item.entry] = _status(domain, item, cells)
+    return [by_entry[candidate.domain, candidate.entry] for candidate, _ in seen]
 
 
-def _page(found: list[EventStatus], last: Candidate | None, read: int, *, full: bool) -> EventPage:
+def _page(events: list[EventStatus], last: Candidate | None, read: int, *, full: bool) -> EventPage:
     assert last is not None
     return EventPage(
-        events=tuple(found),
+        events=tuple(events),
         older=f"{last.domain}/{last.at}",
         full=full,
         searched_ms=entry_key(last.at)[0],
@@ -180,7 +181,7 @@ def _serves(query: Query, record: HandlerRecord) -> bool:
 
 
 def _domains(event_log: EventLog, query: Query, chosen: Sequence[HandlerRecord]) -> list[str]:
-    """Where there may be such events at all."""
+    """Return the domains that can have such events."""
     domains = event_log.domains() if query.domain is None else frozenset({query.domain})
     if query.pattern is not None and (literal := literal_domain(query.pattern)) is not None:
         domains = domains & {literal}
@@ -201,22 +202,22 @@ def _fitting(
     some: Sequence[Seen],
 ) -> list[EventStatus]:
     ignored = query.state is DeliveryState.IGNORED
-    if query.asks_for_cells and len(chosen) < len(records):
-        # First only what decides; the whole row for those that fit.
-        there = statuses(backend, chosen, some, ignored=ignored)
-        some = [seen for seen, one in zip(some, there, strict=True) if _has(query, one)]
-    found = statuses(backend, records, some, ignored=ignored)
-    return [one for one in found if _has(query, one)]
+    if query.needs_cells and len(chosen) < len(records):
+        # First only the deciding cells; all cells only for matching events.
+        decisive = statuses(backend, chosen, some, ignored=ignored)
+        some = [seen for seen, event in zip(some, decisive, strict=True) if _has(query, event)]
+    events = statuses(backend, records, some, ignored=ignored)
+    return [event for event in events if _has(query, event)]
 
 
-def _has(query: Query, one: EventStatus) -> bool:
-    if not query.asks_for_cells:
+def _has(query: Query, event: EventStatus) -> bool:
+    if not query.needs_cells:
         return True
     return any(
         query.service in (None, cell.service)
         and query.handler in (None, cell.handler)
         and query.state in (None, cell.state)
-        for cell in one.cells
+        for cell in event.cells
     )
 
 
@@ -227,7 +228,7 @@ def _peeked(domain: str, body: bytes | None) -> EventHeader | None:
         return None
 
 
-def _status(domain: str, item: Item, cells: tuple[Cell, ...]) -> EventStatus:
+def _status(domain: str, item: PageItem, cells: tuple[Cell, ...]) -> EventStatus:
     event, entry = item.event, item.entry
     return EventStatus(
         id=event.id,
@@ -235,7 +236,7 @@ def _status(domain: str, item: Item, cells: tuple[Cell, ...]) -> EventStatus:
         source=event.source,
         domain=domain,
         entry=entry,
-        place="log",
+        location="log",
         time_ms=entry_key(entry)[0],
         cells=cells,
         subject=event.subject,

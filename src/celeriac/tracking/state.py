@@ -1,4 +1,4 @@
-"""What people read about the states of a delivery: CLI, Flower, JSON, metrics and docs."""
+"""Descriptions of the states of a delivery, for CLI, Flower, JSON, metrics and docs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from celeriac.delivery import DeliveryState
 MEANINGS: Mapping[DeliveryState, str] = MappingProxyType(
     {
         DeliveryState.WAITING: "in the log, not fetched for the handler yet",
-        DeliveryState.QUEUED: "handed to a worker",
+        DeliveryState.QUEUED: "given to a worker",
         DeliveryState.RUNNING: "the handler runs",
         DeliveryState.SCHEDULED: "runs at a later time: a retry, or requeued",
-        DeliveryState.BLOCKED: "waits for a slot, the rate, the turn or the quiet of its key",
+        DeliveryState.BLOCKED: "waits for its key: a slot, the rate, its turn, or debounce",
         DeliveryState.PROCESSED: "the handler succeeded",
         DeliveryState.SKIPPED: "rejected by when=, or outside the share=",
-        DeliveryState.COALESCED: "another event of its key was handled in its place",
+        DeliveryState.COALESCED: "another event of its key was handled instead",
         DeliveryState.IGNORED: "not for this handler",
-        DeliveryState.DEAD: "in the dead letters: all attempts failed",
-        DeliveryState.MISSING: "the handler should have had it, and there is no record of it",
+        DeliveryState.DEAD: "a dead letter: all attempts failed",
+        DeliveryState.MISSING: "the handler should have processed it, but there is no record",
         DeliveryState.FORGOTTEN: "older than the records (CELERIAC_DEDUP_WINDOW)",
     }
 )
 
 
 def state_of(owner: str) -> DeliveryState:
-    """Return the state in the owner of a pending entry, for example `queued:WORKER`."""
+    """Return the state from the owner of a pending entry, for example `queued:WORKER`."""
     return DeliveryState(owner.partition(":")[0])
 
 

@@ -1,4 +1,4 @@
-"""Which event caused which: up to the first cause, and down to what came of it all."""
+"""The tree of causes: from the first cause to all consequences."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking.cell import Cell, Located
 from celeriac.tracking.locate import entries_near_ids, locate
-from celeriac.tracking.page import Item, page_cells
-from celeriac.tracking.position import GroupPosition, stands
+from celeriac.tracking.page import PageItem, page_cells
+from celeriac.tracking.position import GroupPosition, group_positions
 
-MOST_CAUSES = 20  # steps up
-MOST_NODES = 60  # events in all
+MAX_CAUSES = 20  # levels above the event
+MAX_NODES = 60  # events in total
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a tree. `handler` emitted it while it handled the event with the key `parent`.
+    """One event of a tree. `handler` emitted it while it ran on the event with the key `parent`.
 
-    `key` is the event key, or the id alone where the event is `gone`: in the log no more, so that
-    nobody knows its source. `entry` is None where it is not found: the event is postponed, or was
-    appended much later than it was emitted.
+    `key` is the event key, or only the id if the event is `gone`: no longer in the log, so that its
+    source is unknown. `entry` is None if it is not known: the event is postponed, or was appended
+    much later than emitted.
     """
 
     id: str
@@ -43,10 +43,10 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tree(msgspec.Struct, frozen=True, kw_only=True):
-    """Every event after its parent, siblings in the order in which they were emitted.
+    """All events, each after its parent, siblings in the order of their emits.
 
-    `unseen` effects are not in it: the tree is as large as it may be, or they were emitted after
-    the first MOST_EFFECTS of one delivery. What they led to is not counted.
+    `unseen` events are omitted: the tree has its maximum size, or they were emitted after the first
+    MAX_EFFECTS of one delivery. Their consequences are not counted.
     """
 
     nodes: tuple[Cause, ...]
@@ -54,22 +54,22 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -> Tree:
-    """The tree that an event belongs to. Reads no log through; see MOST_CAUSES, MOST_NODES."""
+    """Return the tree of an event. Does not scan logs; bounded by MAX_CAUSES and MAX_NODES."""
     top = _first_cause(backend, records, located)
     known = {node.key for node in top}
     levels: list[list[Cause]] = [[node] for node in top]
     unseen = 0
     depth = 0
     while depth < len(levels):
-        found, unnamed = _effects(backend, records, levels[depth])
+        emitted, unnamed = _effects(backend, records, levels[depth])
         unseen += unnamed
         following = levels[depth + 1] if depth + 1 < len(levels) else []
-        for effect in found:
-            if effect.key in known:
-                following = [_with_handler(node, effect) for node in following]
-            elif len(known) < MOST_NODES:
-                known.add(effect.key)
-                following = [*following, effect]
+        for event in emitted:
+            if event.key in known:
+                following = [_with_handler(node, event) for node in following]
+            elif len(known) < MAX_NODES:
+                known.add(event.key)
+                following = [*following, event]
             else:
                 unseen += 1
         if following:
@@ -79,85 +79,95 @@ def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -
     return Tree(nodes=tuple(_in_order([node for level in levels for node in level])), unseen=unseen)
 
 
-def _with_handler(node: Cause, effect: Cause) -> Cause:
-    same = node.key == effect.key
-    return msgspec.structs.replace(node, handler=effect.handler) if same else node
+def _with_handler(node: Cause, event: Cause) -> Cause:
+    same = node.key == event.key
+    return msgspec.structs.replace(node, handler=event.handler) if same else node
 
 
 def _first_cause(
     backend: Backend, records: Sequence[HandlerRecord], located: Located
 ) -> list[Cause]:
-    """The event and the causes above it, the first cause first."""
+    """Return the event and the causes above it, the first cause first."""
     chain, at = [located], located
     missing: Cause | None = None
     seen = {located.key}
-    while (cause := at.event.causationid) and len(chain) < MOST_CAUSES:
+    while (cause := at.event.causationid) and len(chain) < MAX_CAUSES:
         try:
-            several = locate(backend, records, cause)
+            candidates = locate(backend, records, cause)
         except NotFound:
             missing = Cause(id=cause, key=cause, type="", domain="", gone=True)
             break
-        causes = [one for one in several if one.key not in seen]
+        causes = [candidate for candidate in candidates if candidate.key not in seen]
         if not causes:
             break
         at = causes[0] if len(causes) == 1 else _cause_of(backend, records, at, causes)
         seen.add(at.key)
         chain.append(at)
     above = [*chain[1:], None]
-    found = [
+    path = [
         Cause(
-            id=one.event.id,
-            key=one.key,
-            type=one.event.type,
-            domain=one.domain,
-            entry=one.entry,
-            time_ms=one.time_ms,
+            id=located.event.id,
+            key=located.key,
+            type=located.event.type,
+            domain=located.domain,
+            entry=located.entry,
+            time_ms=located.time_ms,
             parent=None if parent is None else parent.key,
         )
-        for one, parent in reversed(list(zip(chain, above, strict=True)))
+        for located, parent in reversed(list(zip(chain, above, strict=True)))
     ]
     if missing:
-        found[0] = msgspec.structs.replace(found[0], parent=missing.key)
-    whole = [missing, *found] if missing else found
-    numbered = [msgspec.structs.replace(node, depth=n) for n, node in enumerate(whole)]
+        path[0] = msgspec.structs.replace(path[0], parent=missing.key)
+    nodes = [missing, *path] if missing else path
+    numbered = [msgspec.structs.replace(node, depth=n) for n, node in enumerate(nodes)]
     return _placed(backend, records, numbered)
 
 
 def _cause_of(
-    backend: Backend, records: Sequence[HandlerRecord], effect: Located, several: Sequence[Located]
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    effect: Located,
+    candidates: Sequence[Located],
 ) -> Located:
-    """The one of several events with one id that led to the effect, as far as their rows tell."""
-    for one in several:
-        node = Cause(id=one.event.id, key=one.key, type=one.event.type, domain=one.domain)
+    """Return which of several events with one id caused the event, as far as their rows show."""
+    for candidate in candidates:
+        node = Cause(
+            id=candidate.event.id,
+            key=candidate.key,
+            type=candidate.event.type,
+            domain=candidate.domain,
+        )
         emitted_events, _ = _effects(backend, records, [node])
-        if any(found.key == effect.key for found in emitted_events):
-            return one
-    return several[0]
+        if any(event.key == effect.key for event in emitted_events):
+            return candidate
+    return candidates[0]
 
 
 def _effects(
     backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
 ) -> tuple[list[Cause], int]:
-    """What was emitted while these were handled, and how much more that is not named."""
+    """Return the events emitted by handlers of these events, and the number of unnamed ones."""
     answer: list[Cause] = []
     unnamed = 0
     for domain, nodes in _by_domain(level):
-        for stand in stands(backend.event_log, records, domain):
-            wanting = [node for node in nodes if stand.matcher.matches(node.type)]
-            emitted = backend.deliveries.emitted_events(stand.group, [node.key for node in wanting])
+        for position in group_positions(backend.event_log, records, domain):
+            wanting = [node for node in nodes if position.matcher.matches(node.type)]
+            emitted = backend.deliveries.emitted_events(
+                position.group, [node.key for node in wanting]
+            )
             for node, emitted_events in zip(wanting, emitted, strict=True):
                 answer += (
                     Cause(
-                        id=effect.id,
-                        key=effect.key,
-                        type=effect.type,
-                        domain=effect.type.partition(".")[0],
+                        id=event.id,
+                        key=event.key,
+                        type=event.type,
+                        domain=event.type.partition(".")[0],
                         depth=node.depth + 1,
-                        time_ms=id_time_ms(effect.id),
+                        time_ms=id_time_ms(event.id),
                         parent=node.key,
-                        handler=stand.record.id,
+                        handler=position.record.id,
                     )
-                    for effect in emitted_events.named
+                    for event in emitted_events.named
                 )
                 unnamed += emitted_events.unnamed
     return answer, unnamed
@@ -166,13 +176,15 @@ def _effects(
 def _placed(
     backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
 ) -> list[Cause]:
-    """The same with entries, where they are found, and with cells."""
+    """Add entries, if known, and cells."""
     done: dict[str, Cause] = {}
     for domain, nodes in _by_domain(level):
-        there = stands(backend.event_log, records, domain)
-        entries = _entries(backend, domain, there, nodes)
+        positions = group_positions(backend.event_log, records, domain)
+        entries = _entries(backend, domain, positions, nodes)
         items = [
-            Item(entries[node.key], _peek(node), node.key) for node in nodes if node.key in entries
+            PageItem(entries[node.key], _peek(node), node.key)
+            for node in nodes
+            if node.key in entries
         ]
         rows = iter(page_cells(backend, records, domain, items))
         for node in nodes:
@@ -180,7 +192,7 @@ def _placed(
             if entry is None:
                 done[node.key] = node
                 continue
-            cells = tuple(found.cell(stand.record) for stand, found in next(rows))
+            cells = tuple(stored.cell(position.record) for position, stored in next(rows))
             done[node.key] = msgspec.structs.replace(
                 node, entry=entry, time_ms=entry_key(entry)[0], cells=cells
             )
@@ -188,25 +200,28 @@ def _placed(
 
 
 def _entries(
-    backend: Backend, domain: str, there: Sequence[GroupPosition], nodes: Sequence[Cause]
+    backend: Backend, domain: str, positions: Sequence[GroupPosition], nodes: Sequence[Cause]
 ) -> dict[str, str]:
-    """Event key → entry: where a handler has a row, the key is registered, or the entry is of the
-    time at which the id was made."""
-    found = {node.key: node.entry for node in nodes if node.entry is not None}
-    for stand in there:
-        missing = [node.key for node in nodes if node.key not in found and _wants(stand, node)]
-        for key, row in zip(missing, backend.deliveries.rows(stand.group, missing), strict=True):
+    """Return entries by event key.
+
+    An entry is known if a handler has a row, the key is registered, or the entry was appended at
+    the time in the id.
+    """
+    entries = {node.key: node.entry for node in nodes if node.entry is not None}
+    for position in positions:
+        missing = [node.key for node in nodes if node.key not in entries and _wants(position, node)]
+        for key, row in zip(missing, backend.deliveries.rows(position.group, missing), strict=True):
             if row is not None:
-                found[key] = row.entry
-    missing = [node.key for node in nodes if node.key not in found]
+                entries[key] = row.entry
+    missing = [node.key for node in nodes if node.key not in entries]
     registered = backend.event_log.registered(domain, missing)
-    found |= {key: entry for key, entry in zip(missing, registered, strict=True) if entry}
-    ids = {node.key: node.id for node in nodes if node.key not in found}
-    return found | entries_near_ids(backend.event_log, domain, ids)
+    entries |= {key: entry for key, entry in zip(missing, registered, strict=True) if entry}
+    ids = {node.key: node.id for node in nodes if node.key not in entries}
+    return entries | entries_near_ids(backend.event_log, domain, ids)
 
 
-def _wants(stand: GroupPosition, node: Cause) -> bool:
-    return meant_for(stand.record.id, stand.matcher.matches(node.type), ())
+def _wants(position: GroupPosition, node: Cause) -> bool:
+    return meant_for(position.record.id, position.matcher.matches(node.type), ())
 
 
 def _peek(node: Cause) -> EventHeader:
@@ -220,7 +235,7 @@ def _by_domain(level: Iterable[Cause]) -> Iterable[tuple[str, list[Cause]]]:
 
 
 def _in_order(nodes: Sequence[Cause]) -> Iterable[Cause]:
-    """Depth first: each event before what it led to."""
+    """Yield the events depth first: each before its consequences."""
     children: dict[str | None, list[Cause]] = {}
     for node in nodes:
         children.setdefault(node.parent, []).append(node)

@@ -16,7 +16,7 @@ from celeriac.dispatcher import Chunk
 from celeriac.event.attributes import MAX_LENGTH
 from celeriac.event.identity import MAX_KEY_LENGTH
 from celeriac.event_log import Entry, EntryKind
-from celeriac.settings import MOST_IN_A_HINT
+from celeriac.settings import MAX_DELIVERIES_PER_TASK
 
 _DOMAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LENGTH}}}", re.ASCII)
 # A pair is a line, which costs JSON and pickle a tenth of what lists in a list do.
@@ -105,8 +105,8 @@ def read_pairs(domain: Any, events: Any) -> list[tuple[str, str]]:
     if not isinstance(events, str):
         raise InvalidTaskError("a hint names its events in a text")
     lines = events.count("\n") + 1
-    if lines > MOST_IN_A_HINT:
-        raise InvalidTaskError(f"a hint names at most {MOST_IN_A_HINT:,} events")
+    if lines > MAX_DELIVERIES_PER_TASK:
+        raise InvalidTaskError(f"a delivery task names at most {MAX_DELIVERIES_PER_TASK:,} events")
     pairs: list[tuple[str, str]] = _PAIR.findall(events)
     if len(pairs) != lines:
         raise InvalidTaskError("a hint names events by lines of a log entry and an event key")

@@ -1,10 +1,10 @@
 async ([url, letter]) => {
   const seen = [];
-  const act = url + "/celeriac/act/discard";
+  const act = url + "/celeriac/action/discard";
   for (const type of ["application/json", "text/plain"]) {
     for (const mode of ["cors", "no-cors"]) {
       try {
-        const body = JSON.stringify({ letter });
+        const body = JSON.stringify({ dead_letter: letter });
         const headers = { "Content-Type": type };
         const options = { method: "POST", mode, credentials: "include", headers, body };
         const answer = await fetch(act, options);
@@ -24,7 +24,7 @@ async ([url, letter]) => {
   const form = document.createElement("form");
   Object.assign(form, { method: "POST", action: act, enctype: "text/plain", target: "hole" });
   const field = document.createElement("input");
-  field.name = '{"letter": "' + letter + '", "x": "';
+  field.name = '{"dead_letter": "' + letter + '", "x": "';
   field.value = '"}';
   const frame = document.createElement("iframe");
   frame.name = "hole";

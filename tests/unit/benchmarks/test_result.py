@@ -13,30 +13,30 @@ import pytest
 
 from benchmarks import chart, report
 from benchmarks.bench import Bench
-from benchmarks.bend import sentences
 from benchmarks.calibrate import events_for
 from benchmarks.curves import CURVES
+from benchmarks.knee import sentences
 from benchmarks.latency import quantiles
-from benchmarks.measurement import Contestant, Goal, Measurement, Outcome, Take
+from benchmarks.measurement import Candidate, Goal, Measurement, Outcome, TakeSample
 from benchmarks.publish import FIGURES, README, with_figures
-from benchmarks.stored import Store, load
+from benchmarks.saved_result import SavedResults, load
 from benchmarks.table import TABLE
 
 
 @contextmanager
-def never(bench: Bench, contestant: Contestant, url: str) -> Iterator[Take]:
+def never(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
     raise AssertionError("not to be opened")
     yield
 
 
 def outcome(*goals: Goal) -> Outcome:
-    contestants = (Contestant("ours", "celeriac"), Contestant("theirs", "celery"))
-    measured = Measurement("speed", "Speed", "runs/s", never, contestants=contestants, goals=goals)
+    candidates = (Candidate("ours", "celeriac"), Candidate("theirs", "celery"))
+    measured = Measurement("speed", "Speed", "runs/s", never, candidates=candidates, goals=goals)
     return Outcome(measured)
 
 
 def test_a_ratio_is_of_values_of_the_same_round() -> None:
-    goal = Goal("ours : theirs", "ours", "theirs", at_least=2)
+    goal = Goal("ours : theirs", "ours", "theirs", minimum=2)
     found = outcome(goal)
     # Given a machine that was ten times slower in the second round
     found.samples = {
@@ -49,22 +49,22 @@ def test_a_ratio_is_of_values_of_the_same_round() -> None:
 
 
 def test_a_goal_without_a_rival_is_about_the_value() -> None:
-    goal = Goal("bytes", "ours", at_most=150, unit="bytes")
+    goal = Goal("bytes", "ours", maximum=150, unit="bytes")
     found = outcome(goal)
     found.samples = {"ours": [{"bytes": 151.0}]}
     assert report.goal_rows([found])[0][4] == "✗"
 
 
 def test_a_peer_that_failed_is_shown_with_its_reason() -> None:
-    found = outcome(Goal("ours : theirs", "ours", "theirs", at_least=2))
+    found = outcome(Goal("ours : theirs", "ours", "theirs", minimum=2))
     found.samples = {"ours": [{"runs/s": 300.0}]}
-    found.failed = {"theirs": "CrewError: no broker"}
+    found.failed = {"theirs": "WorkersFailed: no broker"}
     assert report.goal_rows([found])[0][2:] == ("failed", "", "✗", "theirs")
-    assert "failed: CrewError: no broker" in report.text([found], {})
+    assert "failed: WorkersFailed: no broker" in report.text([found], {})
 
 
 def test_json_is_one_line() -> None:
-    found = outcome(Goal("ours : theirs", "ours", "theirs", at_least=2))
+    found = outcome(Goal("ours : theirs", "ours", "theirs", minimum=2))
     found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
     told = report.as_json([found], {"date": "today"})
     assert "\n" not in told
@@ -96,16 +96,16 @@ def test_charts_are_well_formed() -> None:
 
 @pytest.mark.parametrize("measurement", [*TABLE, *CURVES], ids=lambda m: m.name)
 def test_goals_are_about_contestants_that_take_part_in_quick_too(measurement: Measurement) -> None:
-    there = {c.name for c in measurement.contestants if c.quick}
-    assert len({c.name for c in measurement.contestants}) == len(measurement.contestants)
+    there = {c.name for c in measurement.candidates if c.quick}
+    assert len({c.name for c in measurement.candidates}) == len(measurement.candidates)
     for goal in measurement.goals:
         assert {goal.of, goal.to} - {None} <= there
 
 
 def curve(**values: tuple[float, float, float]) -> Outcome:
     """A curve by name: (runs/s, server µs/run, server %)."""
-    contestants = tuple(Contestant(name[1:], "celeriac") for name in values)
-    found = Outcome(Measurement("by-x", "By x", "runs/s", never, contestants=contestants))
+    candidates = tuple(Candidate(name[1:], "celeriac") for name in values)
+    found = Outcome(Measurement("by-x", "By x", "runs/s", never, candidates=candidates))
     for name, (rate, cost, busy) in values.items():
         sample = {"runs/s": rate, "server µs/run": cost, "server %": busy, "workers %": 50.0}
         found.samples[name[1:]] = [sample]
@@ -141,18 +141,18 @@ def test_a_store_is_added_to_and_says_what_it_has(tmp_path: Path) -> None:
     last, first = (
         Outcome(m, {"celeriac": [{m.unit: 3.0}]}, seconds=60.0) for m in (TABLE[1], TABLE[0])
     )
-    Store(file).add(last, {"date": "yesterday"})
-    Store(file).add(replace(first, failed={"huey": "gone"}), {"date": "today"})
-    store = Store(file)
+    SavedResults(file).add(last, {"date": "yesterday"})
+    SavedResults(file).add(replace(first, failed={"huey": "gone"}), {"date": "today"})
+    store = SavedResults(file)
     assert [TABLE[0].name, TABLE[1].name] == [one.measurement.name for one in store.outcomes]
     assert TABLE[1].name in store
-    assert TABLE[0].name not in store, "a contestant failed: it is to be measured again"
+    assert TABLE[0].name not in store, "a candidate failed: it is to be measured again"
     assert {"date": "today", "took": "2.0 minutes"}.items() <= store.facts.items()
 
 
 def test_the_readme_has_the_goals_with_a_headline() -> None:
-    goal = Goal("a : b", "ours", "theirs", at_least=2, headline="Processed, against theirs")
-    found = outcome(goal, Goal("other", "ours", at_most=2))
+    goal = Goal("a : b", "ours", "theirs", minimum=2, headline="Processed, against theirs")
+    found = outcome(goal, Goal("other", "ours", maximum=2))
     found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
     readme = "a\n<!-- figures -->\nold\n<!-- /figures -->\nb\n"
     written = with_figures(readme, [found], {"date": "2026-11-27 04:00 UTC"})

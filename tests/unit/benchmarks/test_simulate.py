@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.simulate import Costs, fitted, imbalance_of, run, shares, size
 
-COSTS = Costs(append=10, deliver=20, emit=10, work=50, hint=100, chunk=100)
+COSTS = Costs(append=10, deliver=20, emit=10, work=50, task=100, chunk=100)
 
 
 def test_nodes_follow_from_what_events_cost_them() -> None:

@@ -1,4 +1,4 @@
-"""What a breaker may be."""
+"""Valid options of a breaker."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from celeriac import BusUnavailable, ConfigurationError, Event, EventBus
-from celeriac.cli.acl.rules import Part, operator_rules, rules
+from celeriac.cli.acl.rules import ServiceAccess, operator_rules, rules
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from celeriac.delivery import Group
@@ -54,8 +54,8 @@ broker: Any = kombu
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     with start_server(tmp_path_factory.mktemp("acl"), appendonly=False) as server:
         client: Any = redis.Redis.from_url(server.url)
-        orders = Part(service="orders", reads=["payment"], emits=["order"])
-        billing = Part(service="billing", reads=["order"], emits=["payment"])
+        orders = ServiceAccess(service="orders", reads=["payment"], emits=["order"])
+        billing = ServiceAccess(service="billing", reads=["order"], emits=["payment"])
         for part in (orders, billing):
             client.execute_command(
                 "ACL", "SETUSER", part.service, "reset", "on", ">pw", *rules(part, KEYS)
@@ -72,7 +72,7 @@ def url_of(server: EmbeddedServer, name: str) -> str:
 
 
 def dispatcher(bus: EventBus) -> Dispatcher:
-    """One that runs what it would send a hint for."""
+    """Run the deliveries instead of sending a delivery task."""
     record = WorkerRecord(
         name=bus.service.worker, service=bus.settings.service, hostname="h", pid=1, pool="none",
         processes=1, queues=(), version="1",
@@ -243,7 +243,7 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         # which would keep a signed event from them
         ("orders", "HSET", "celeriac:{order}:verified:billing.audit", "a", "1-0"),
         ("billing", "ZADD", "celeriac:{payment}:due:orders.ship", 1, "1-0"),
-        # hints in another's queue
+        # delivery tasks in another service's queue
         ("orders", "LPUSH", "billing", "{}"),
         ("billing", "RPOP", "orders"),
         # groups and logs as a whole
@@ -325,9 +325,9 @@ def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -
 
 
 def test_readers_may_move_postponed_events_where_that_is_wanted() -> None:
-    part = Part(service="billing", reads=["order"], promotes=True)
+    part = ServiceAccess(service="billing", reads=["order"], enqueues_due=True)
     assert "(%W~celeriac:{order}:events +xadd)" in rules(part, KEYS)
-    strict = Part(service="billing", reads=["order"])
+    strict = ServiceAccess(service="billing", reads=["order"])
     assert "(%W~celeriac:{order}:events +xadd)" not in rules(strict, KEYS)
 
 
@@ -337,16 +337,17 @@ FORGED = ["+@all", "a ~*", "*", "celeriac:{order}:events", "a)", "a\n", "", "[a-
 @pytest.mark.parametrize("name", FORGED)
 def test_a_name_that_is_more_than_a_name_is_in_no_rule(name: str) -> None:
     parts = [
-        Part(service=name), Part(service="a", reads=["o"], queues=[name]),
-        Part(service="a", emits=[name]), Part(service="a", reads=["o"], acks=[name]),
+        ServiceAccess(service=name), ServiceAccess(service="a", reads=["o"], queues=[name]),
+        ServiceAccess(service="a", emits=[name]),
+        ServiceAccess(service="a", reads=["o"], acks=[name]),
     ]  # fmt: skip
     if name != "*":
-        parts.append(Part(service="a", reads=[name]))
+        parts.append(ServiceAccess(service="a", reads=[name]))
     for part in parts:
         with pytest.raises(ConfigurationError):
             rules(part, KEYS)
     with pytest.raises(ConfigurationError):
-        rules(Part(service="a", reads=["o"]), Keys(name))
+        rules(ServiceAccess(service="a", reads=["o"]), Keys(name))
     with pytest.raises(ConfigurationError):
         operator_rules(Keys(name))
 
@@ -362,7 +363,7 @@ def test_a_forged_record_of_the_registry_gives_no_rule(
     session.backend.registry.register(record)
     answer = shown("--service", "mail", "--yes", session=session)
     assert (answer.exit_code, answer.stdout) == (2, "")
-    assert "queue '+@all ~*' cannot stand in an ACL rule" in answer.stderr
+    assert "queue is not usable in an ACL rule: '+@all ~*'" in answer.stderr
     session.backend.registry.register(msgspec.structs.replace(record, queue="payroll"))
     refused = CliRunner().invoke(main, ["acl", "--service", "mail"], obj=session, input="n\n")
     # click 8.1 echoes the input
@@ -372,7 +373,7 @@ def test_a_forged_record_of_the_registry_gives_no_rule(
 
 def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer) -> None:
     admin: Any = redis.Redis.from_url(server.url)
-    web = Part(service="web", emits=["cart"])
+    web = ServiceAccess(service="web", emits=["cart"])
     admin.execute_command("ACL", "SETUSER", "web", "reset", "on", ">pw", *rules(web, KEYS))
     admin.execute_command("ACL", "LOG", "RESET")
     bus = EventBus(service="web", redis_url=url_of(server, "web"))
@@ -426,7 +427,7 @@ def test_redis_takes_the_rules_as_valkey_does(tmp_path: Path) -> None:
         admin: Any = redis.Redis(port=port)
         # redis-py 5 itself does not retry a connection that was refused.
         Retry(ConstantBackoff(0.05), 200).call_with_retry(admin.ping, lambda _: None)
-        part = Part(service="a", reads=["*"], emits=["o"], promotes=True, bounded=True)
+        part = ServiceAccess(service="a", reads=["*"], emits=["o"], enqueues_due=True, bounded=True)
         for name, found in (("a", rules(part, KEYS)), ("people", operator_rules(KEYS))):
             admin.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *found)
         user: Any = redis.Redis(port=port, username="a", password="pw")
@@ -443,7 +444,7 @@ def test_redis_takes_the_rules_as_valkey_does(tmp_path: Path) -> None:
 
 def test_a_bounded_emitter_measures_the_backlog(server: EmbeddedServer) -> None:
     admin: Any = redis.Redis.from_url(server.url)
-    part = Part(service="till", emits=["sale"], bounded=True)
+    part = ServiceAccess(service="till", emits=["sale"], bounded=True)
     admin.execute_command("ACL", "SETUSER", "till", "reset", "on", ">pw", *rules(part, KEYS))
     admin.execute_command("ACL", "LOG", "RESET")
     bus = EventBus(service="till", redis_url=url_of(server, "till"), max_backlog=100)
@@ -463,8 +464,9 @@ def test_services_that_share_a_domain_respect_the_open_chunks_of_each_other(
     admin: Any = redis.Redis.from_url(server.url)
     keys = Keys("shared")  # whose bus has settings of its own
     parts = [
-        Part(service="press", reads=["news"]), Part(service="radio", reads=["news"]),
-        Part(service="desk", emits=["news"], bounded=True),
+        ServiceAccess(service="press", reads=["news"]),
+        ServiceAccess(service="radio", reads=["news"]),
+        ServiceAccess(service="desk", emits=["news"], bounded=True),
     ]  # fmt: skip
     for part in parts:
         name = part.service
@@ -520,7 +522,9 @@ def test_functions_run_with_the_rights_of_their_caller(server: EmbeddedServer) -
 def test_the_unacknowledged_messages_of_all_apps_are_granted_to_none(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not any("unacked" in rule for rule in rules(Part(service="a", reads=["o"]), KEYS))
+    assert not any(
+        "unacked" in rule for rule in rules(ServiceAccess(service="a", reads=["o"]), KEYS)
+    )
     session = Session(Settings.load({}, redis_url=server.url))
     source = (
         "from celery import Celery\n"

@@ -26,7 +26,7 @@ Found = dict[tuple[str, ...], click.Command]
 @pytest.mark.parametrize(
     "command", ["events", "lag", "workers", "handlers", "doctor", "status x", "emit a.b 1"]
 )
-def test_where_redis_is_away_one_line_says_so(
+def test_an_unreachable_redis_is_reported_in_one_line(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CELERIAC_EMIT_TIMEOUT", "0.2")
@@ -50,7 +50,7 @@ def test_help_names_every_command_and_exit_code() -> None:
         assert command is not None
         assert f"  {name} " in out
         assert command.help
-    assert "4  Redis cannot be reached" in out
+    assert "4  Redis is unreachable" in out
 
 
 def test_commands_on_a_real_server(redis_url: str, namespace: str) -> None:
@@ -61,7 +61,7 @@ def test_commands_on_a_real_server(redis_url: str, namespace: str) -> None:
         return result.stdout
 
     id = run("emit", "order.placed", '{"n": 1}').strip()
-    assert "No handler takes part in it." in run("status", id)
+    assert "No handler is subscribed to it." in run("status", id)
     assert id in run("events")
     assert "server" in run("doctor")
 
@@ -122,7 +122,7 @@ def test_the_bus_of_a_module_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         ("2026-11-23", "2026-11-23T00:00:00+00:00"),
     ],
 )
-def test_times_are_utc_unless_they_say_otherwise(text: str, expected: str) -> None:
+def test_times_are_utc_unless_they_have_a_zone(text: str, expected: str) -> None:
     assert expected == TimeParam().convert(text, None, None).isoformat()
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from celeriac.bus_settings import BusSettings
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
-from celeriac.dead_letter import acts
+from celeriac.dead_letter import audit_log
 from celeriac.settings import BUS_WIDE, Settings
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
@@ -24,7 +24,7 @@ def worker(shop: Shop, **given: object) -> BusSettings:
 
 
 def rows(run: Run, *arguments: str) -> dict[str, tuple[float, float, float | None, bool]]:
-    """Setting → its value, its default, what this environment says, whether it is written."""
+    """Setting → its value, its default, the value in this environment, whether it is written."""
     answer = run("config", *arguments, "--json").json
     names = ("value", "default", "here", "written")
     return {row["name"]: tuple(row[name] for name in names) for row in answer["settings"]}
@@ -47,24 +47,22 @@ def test_before_the_first_worker_nothing_is_written(run: Run) -> None:
     assert "No worker has started yet" in run("config").out
 
 
-def test_what_this_environment_says_in_vain_is_named(shop: Shop) -> None:
+def test_an_ignored_value_of_this_environment_is_named(shop: Shop) -> None:
     worker(shop, retention=50)
     own = Settings.load({"CELERIAC_RETENTION": "5"})
-    shop.backend.bus.own = own
+    shop.backend.bus.local = own
     result = CliRunner().invoke(main, ["config"], obj=Session(own, shop.backend))
     assert "CELERIAC_RETENTION=5 is ignored: the bus uses retention=50" in result.stdout
     assert "celeriac config set retention 5" in result.stdout
 
 
-def test_a_change_holds_for_all_who_read_again_and_is_in_the_audit_log(
-    shop: Shop, run: Run
-) -> None:
+def test_a_change_applies_to_every_reader_and_is_in_the_audit_log(shop: Shop, run: Run) -> None:
     other = worker(shop, retention=50)
     answer = run("config", "set", "retention", "60")
     assert (0, "retention: 50 to 60. ") == (answer.exit_code, answer.out[:21])
     other.refresh()
     assert 60 == other.current.retention
-    [act] = acts(shop.backend)
+    [act] = audit_log(shop.backend)
     assert ("set", "retention: 50 to 60") == (act.note.did, act.note.what)
     answer = run("config", "set", "retention", "70.5", "--json")
     assert {"name": "retention", "before": 60, "value": 70.5} == answer.json
@@ -73,7 +71,7 @@ def test_a_change_holds_for_all_who_read_again_and_is_in_the_audit_log(
 def test_setting_what_holds_already_is_no_act(shop: Shop, run: Run) -> None:
     worker(shop, retention=50)
     assert 0 == run("config", "set", "retention", "50").exit_code
-    assert [] == acts(shop.backend)
+    assert [] == audit_log(shop.backend)
 
 
 def test_reset_gives_a_setting_its_default(shop: Shop, run: Run) -> None:
@@ -96,7 +94,7 @@ def test_a_bad_value_is_refused_and_changes_nothing(
     assert "retention" in answer.err and value in answer.err and reason in answer.err
     other.refresh()
     assert 50 == other.current.retention
-    assert [] == acts(shop.backend)
+    assert [] == audit_log(shop.backend)
 
 
 @pytest.mark.parametrize("verb", [("set", "retentoin", "5"), ("reset", "lease")])
@@ -107,11 +105,11 @@ def test_an_unknown_name_is_refused_with_those_there_are(run: Run, verb: tuple[s
 
 
 @pytest.mark.parametrize("name", ["retention", "max_dead_letters", "dedup_window"])
-def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> None:
+def test_a_change_that_deletes_data_asks_first(shop: Shop, run: Run, name: str) -> None:
     other = worker(shop, **{name: 50})
     refused = run("config", "set", name, "40", input="n\n")
     assert 0 != refused.exit_code
-    assert f"Lower {name} from 50 to 40? What is past it is lost." in refused.out
+    assert f"Lower {name} from 50 to 40? Data beyond it is deleted." in refused.out
     other.refresh()
     assert 50 == getattr(other.current, name)
     assert 0 == run("config", "set", name, "40", input="y\n").exit_code
@@ -119,7 +117,7 @@ def test_what_deletes_is_asked_about_first(shop: Shop, run: Run, name: str) -> N
     assert 40 == getattr(other.current, name)
 
 
-def test_what_deletes_nothing_is_not_asked_about(shop: Shop, run: Run) -> None:
+def test_a_change_that_deletes_nothing_does_not_ask(shop: Shop, run: Run) -> None:
     worker(shop, retention=50, max_backlog=50)
     for name, value in (("retention", "60"), ("max_backlog", "40")):
         assert "?" not in run("config", "set", name, value, input="").out

@@ -37,7 +37,7 @@ def write_locks(directory: Path) -> str:
     return str(directory)
 
 
-def test_the_list_of_an_empty_bus_says_how_a_contract_gets_there(run: Run) -> None:
+def test_the_list_of_an_empty_bus_explains_how_contracts_are_declared(run: Run) -> None:
     assert "A worker declares" in run("contracts", "list").out
 
 
@@ -85,5 +85,5 @@ def test_broken_lock_files_end_each_command_with_exit_code_2(run: Run, tmp_path:
     for command in (["check"], ["asyncapi"], ["catalog", "--html", str(tmp_path / "x.html")]):
         said = run("contracts", *command, "--dir", str(tmp_path))
         assert 2 == said.exit_code
-        assert "orders.json is no lock file of celeriac" in said.err
+        assert "orders.json is not a valid lock file" in said.err
     assert not (tmp_path / "x.html").exists()

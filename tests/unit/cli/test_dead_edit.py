@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from celeriac.dead_letter import acts
+from celeriac.dead_letter import audit_log
 from celeriac.delivery import DeadLetter
 from celeriac.event import decode
 from tests.unit.cli.conftest import Run
@@ -84,14 +84,16 @@ def test_one_letter_is_edited_and_delivered_to_its_handler_alone(
     ]
 
 
-def test_the_audit_log_and_the_history_name_who_edited_what_and_why(shop: Shop, run: Run) -> None:
+def test_the_audit_log_and_the_history_name_the_editor_the_change_and_the_reason(
+    shop: Shop, run: Run
+) -> None:
     [letter] = die(shop)
     run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes", "--reason", "typing error")
-    [act] = acts(shop.backend)
+    [act] = audit_log(shop.backend)
     assert ("edit", f"order/{letter.id}", "typing error", 1) == (
         act.note.did, act.note.what, act.note.reason, act.count,
     )  # fmt: skip
-    assert act.note.who
+    assert act.note.actor
     assert json.loads(act.note.diff) == json.loads(FIX)
     edited = decode(shop.backend.event_log.read("order", newest_first=True)[0].body or b"")
     [found] = run("history", letter.event_id, "billing.charge", "--json").json
@@ -112,7 +114,7 @@ def test_a_dry_run_shows_the_first_differences_and_changes_nothing(shop: Shop, r
     assert "and 2 more dead letters" in answer.out
     assert "5 dead letters would be edited; nothing was changed" in answer.out
     assert 5 == shop.backend.deliveries.dead_count("order")
-    assert [] == acts(shop.backend)
+    assert [] == audit_log(shop.backend)
 
 
 def test_without_dead_letters_there_is_nothing_to_edit(shop: Shop, run: Run) -> None:
@@ -131,7 +133,7 @@ def test_a_patch_edits_a_whole_group_from_a_file(shop: Shop, run: Run, tmp_path:
     assert "5 dead letters edited" in answer.out
     shop.run_until_idle()
     assert 0 == shop.backend.deliveries.dead_count("order")
-    [act] = acts(shop.backend)
+    [act] = audit_log(shop.backend)
     assert (5, "5 dead letters") == (act.count, act.note.what)
 
 
@@ -150,7 +152,7 @@ def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
     assert "tok_" not in answer.out
     assert "only sensitive values differ" in answer.out
-    assert "tok_" not in acts(shop.backend)[0].note.diff
+    assert "tok_" not in audit_log(shop.backend)[0].note.diff
     shop.run_until_idle()
     assert 0 == shop.backend.deliveries.dead_count("order")
 
@@ -163,8 +165,8 @@ def test_what_is_sensitive_is_edited_and_not_shown(shop: Shop, run: Run) -> None
         ('[{"op": "remove", "path": "/source"}]', "cannot change source"),
         ('[{"op": "replace", "path": "/data/card", "value": "tok_1"}]', "nothing was changed"),
         ('[{"op": "replace", "path": "/subject", "value": 1}]', "subject"),
-        ('[{"op": "replace", "path": "", "value": [1]}]', "no JSON object"),
-        ("{", "no JSON patch"),
+        ('[{"op": "replace", "path": "", "value": [1]}]', "not a JSON object"),
+        ("{", "invalid JSON patch"),
         ('[{"op": "fly"}]', "patch"),
         ("[1]", "patch"),
     ],
@@ -177,7 +179,7 @@ def test_a_bad_edit_is_refused_and_changes_nothing(
     assert 0 != answer.exit_code
     assert message in answer.err
     assert [letter] == shop.backend.deliveries.dead("order")
-    assert [] == acts(shop.backend)
+    assert [] == audit_log(shop.backend)
 
 
 def test_an_editor_that_is_left_without_saving_changes_nothing(
@@ -203,7 +205,7 @@ def test_a_handler_that_demands_signatures_needs_a_key(shop: Shop, run: Run) -> 
     shop.backend.registry.register(record)
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
     assert 1 == answer.exit_code
-    assert "set CELERIAC_SIGNING_KEY" in answer.err
+    assert "Set CELERIAC_SIGNING_KEY" in answer.err
     assert 1 == shop.backend.deliveries.dead_count("order")
 
 

@@ -104,7 +104,7 @@ def test_an_event_is_explained_before_it_is_emitted(shop: Shop, run: Run) -> Non
     assert "pattern" == found["billing.charge"]["decision"]
     assert "delivered" == found["mail.send"]["decision"]
     answer = run(*described, "mail.send")
-    assert "▶ ✓ delivered    would be delivered, through the queue mail" in answer.out
+    assert "▶ ✓ delivered    would be delivered through the queue mail" in answer.out
     addressed = run(*described, "--handlers", "billing.charge", "mail.send", "--json").json[0]
     assert "addressed" == addressed["decision"]
     assert 0 == shop.backend.event_log.length("order")
@@ -155,12 +155,12 @@ def test_an_error_in_when_shows_no_data(run: Run, module: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give EVENT_ID and HANDLER, or --type and --data"),
-        (("a", "b", "--data", "{}"), "give --type too"),
-        (("a", "b", "--type", "order.placed"), "give HANDLER only"),
+        ((), "The event is missing. Pass EVENT_ID, or --type and --data."),
+        (("a", "b", "--data", "{}"), "--type is missing"),
+        (("a", "b", "--type", "order.placed"), "Pass HANDLER only"),
         (("--type", "order..placed"), "type"),
-        (("--type", "order.placed", "--data", "{"), "no JSON"),
-        (("a", "-A", "no.such.module"), "no module no.such.module"),
+        (("--type", "order.placed", "--data", "{"), "invalid JSON"),
+        (("a", "-A", "no.such.module"), "module not found: no.such.module"),
     ],
 )
 def test_wrong_usage_is_refused_with_the_remedy(
@@ -174,4 +174,4 @@ def test_wrong_usage_is_refused_with_the_remedy(
 def test_without_handlers_there_is_nothing_to_explain(run: Run, clock: MemoryClock) -> None:
     answer = run("explain", "--type", "order.placed")
     assert 1 == answer.exit_code
-    assert "no handler is registered" in answer.err
+    assert "No handler is registered" in answer.err

@@ -14,7 +14,7 @@ from celeriac import BusUnavailable
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from celeriac.delivery.run_record import RunOutcome
-from celeriac.flower.view.home import read_front
+from celeriac.flower.view.home import read_home
 from celeriac.flower.view.services import read_services
 from celeriac.settings import Settings
 from celeriac.store.factory import redis_backend
@@ -53,7 +53,7 @@ def shop(settings: Settings) -> Shop:
 
 
 def keys_of(settings: Settings) -> dict[str, str]:
-    """Every key of Keys that somebody reads, by its name."""
+    """Every key that is read, by the name of its method."""
     keys = Keys(settings.namespace)
     found = {
         "domains": keys.domains, "handlers": keys.handlers,
@@ -118,7 +118,7 @@ def read_everything(settings: Settings) -> dict[str, str]:
             said[" ".join([*arguments, *form])] = answer.output
     matrix = Matrix(redis_backend(settings))
     read_services(matrix)
-    read_front(matrix)
+    read_home(matrix)
     matrix.events()
     matrix.totals()
     return said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.dead_letter import acts
+from celeriac.dead_letter import audit_log
 from celeriac.store.memory.event_log import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
@@ -34,12 +34,12 @@ def test_every_attempt_of_every_life_is_there_in_order(shop: Shop, run: Run) -> 
         ("dead", 2, 2),
     ]
     redrive = found["steps"][3]
-    assert redrive["who"] and "celeriac" == redrive["via"]
+    assert redrive["actor"] and "celeriac" == redrive["via"]
     assert "the bank is open" == redrive["reason"]
     assert redrive["at"].endswith("Z")
 
 
-def test_it_says_who_redrove_and_why(shop: Shop, run: Run) -> None:
+def test_it_names_the_actor_and_the_reason_of_a_redrive(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     out = run("history", id).out
     lines = [line.strip() for line in out.splitlines()]
@@ -48,7 +48,7 @@ def test_it_says_who_redrove_and_why(shop: Shop, run: Run) -> None:
     assert 4 == out.count("ValueError: declined")
     assert "mail.send" in out
     assert "in celeriac: the bank is open" in run("status", id).out
-    assert "the bank is open" == acts(shop.backend)[0].note.reason
+    assert "the bank is open" == audit_log(shop.backend)[0].note.reason
 
 
 def test_a_delivery_under_way_ends_the_history(shop: Shop, run: Run, clock: MemoryClock) -> None:
@@ -64,13 +64,13 @@ def test_a_delivery_under_way_ends_the_history(shop: Shop, run: Run, clock: Memo
     assert "postponed" == found["steps"][0]["did"]
 
 
-def test_a_replay_says_who_asked(shop: Shop, run: Run) -> None:
+def test_it_names_the_actor_of_a_replay(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     answer = run("replay", "billing.charge", "--since", "1h", "--yes", "--reason", "new price list")
     assert "1 event scheduled" in answer.out
     shop.run_until_idle()
     assert "new price list" in run("history", id).out
-    [act] = [act for act in acts(shop.backend) if act.note.did == "replay"]
+    [act] = [act for act in audit_log(shop.backend) if act.note.did == "replay"]
     assert act.note.what.startswith("billing.charge since ")
     assert 1 == act.count
 
@@ -93,4 +93,7 @@ def test_an_unknown_handler_is_refused(shop: Shop, run: Run) -> None:
     id = redriven(shop, run)
     answer = run("history", id, "billing.nope")
     assert 1 == answer.exit_code
-    assert "no handler billing.nope; there are: billing.charge, mail.send" in answer.err
+    assert (
+        "handler not found: billing.nope. Registered handlers: billing.charge, mail.send."
+        in answer.err
+    )

@@ -10,7 +10,7 @@ from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
 from celeriac.flower.view.event import read_event
-from celeriac.flower.view.home import read_front
+from celeriac.flower.view.home import read_home
 from celeriac.observability.metrics.snapshot import take_snapshot
 from celeriac.store.memory.event_log import MemoryClock
 from celeriac.tracking import Matrix
@@ -95,7 +95,7 @@ def test_lag_counts_what_is_in_chunks(shop: Shop, run: Run, ids: list[str]) -> N
     assert (1, 1, 3, 5) == (row.waiting, row.queued, row.running, row.lag)
     [state] = take_snapshot(shop.backend).groups
     assert (1, 1, 3) == (state.lag.waiting, state.lag.queued, state.lag.running)
-    assert 5 == read_front(Matrix(shop.backend)).unfinished
+    assert 5 == read_home(Matrix(shop.backend)).unfinished
 
 
 def test_the_removal_of_a_handler_counts_what_it_drops(run: Run, ids: list[str]) -> None:
@@ -110,8 +110,8 @@ def test_doctor_sees_the_age_of_what_is_in_chunks(
 ) -> None:
     clock.advance(2 * 3_600_000)
     findings = run("doctor", "--json").json["findings"]
-    [old] = [one["text"] for one in findings if "the oldest for" in one["text"]]
-    assert "5 unfinished, the oldest for 2 h" in old
+    [old] = [one["text"] for one in findings if "unfinished deliveries, the oldest" in one["text"]]
+    assert "5 unfinished deliveries, the oldest 2 h old" in old
 
 
 def test_the_page_of_an_event_names_the_worker(shop: Shop, ids: list[str]) -> None:

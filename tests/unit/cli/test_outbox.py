@@ -1,4 +1,4 @@
-"""The commands for an outbox: what waits, what is failed, and publishing it by hand."""
+"""The commands for an outbox: waiting events, failed events, and publishing them manually."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_status_counts_what_waits_and_once_publishes_it(
     assert live.service.backend.event_log.length("order") == 2
 
 
-def test_what_is_failed_is_listed_given_back_and_discarded(
+def test_failed_events_are_listed_retried_and_discarded(
     settings: Settings,
     live: EventBus,
     engine: Engine,
@@ -80,11 +80,11 @@ def test_what_is_failed_is_listed_given_back_and_discarded(
     assert "2 failed" in run(settings, "outbox", "status").stdout
     assert "1 event discarded" in run(settings, "outbox", "discard", str(rows[0]), "--yes").stdout
     monkeypatch.setenv("CELERIAC_MAX_EVENT_BYTES", "10000")
-    assert "1 event given back" in run(settings, "outbox", "retry", "--all", "--yes").stdout
+    assert "1 event requeued" in run(settings, "outbox", "retry", "--all", "--yes").stdout
     assert "1 event published" in run(settings, "relay", "--once").stdout
 
 
-def park(engine: Engine, count: int) -> None:
+def fail_rows(engine: Engine, count: int) -> None:
     row = {"domain": "order", "body": b"{}", "created_ms": 1, "failed_ms": 2}
     with engine.begin() as connection:
         statement = (
@@ -98,7 +98,7 @@ def park(engine: Engine, count: int) -> None:
 def test_any_number_of_failed_events_is_dealt_with_and_the_first_are_named(
     settings: Settings, engine: Engine, url: str, command: str
 ) -> None:
-    park(engine, 1103)
+    fail_rows(engine, 1103)
     database = ("--database", url)
     rows = [str(row) for row in range(1, 1003)]
     asked = run(settings, "outbox", command, *rows, *database, input="n\n").stdout
@@ -106,7 +106,7 @@ def test_any_number_of_failed_events_is_dealt_with_and_the_first_are_named(
     assert "e9 and 992 more?" in asked
     assert "1,002 events" in run(settings, "outbox", command, *rows, *database, "--yes").stdout
     answer = run(settings, "outbox", command, *rows, *database, "--yes")
-    assert (1, True) == (answer.exit_code, "10 and 992 more. Run" in answer.stderr)
+    assert (1, True) == (answer.exit_code, "10 and 992 more. Check" in answer.stderr)
     assert "101 failed" in run(settings, "outbox", "status", *database).stdout
     asked = run(settings, "outbox", command, "--all", *database, input="y\n").stdout
     assert "101 failed events: e1002, e1003, " in asked and "and 91 more?" in asked
@@ -119,7 +119,7 @@ def test_a_number_that_no_row_has_is_refused(settings: Settings, engine: Engine,
         assert 2 == answer.exit_code
 
 
-def test_without_a_database_the_usage_is_said(settings: Settings) -> None:
+def test_a_missing_database_is_a_usage_error(settings: Settings) -> None:
     result = run(settings, "outbox", "status")
     assert result.exit_code == 2
     assert "CELERIAC_OUTBOX_URL" in result.stderr
@@ -135,13 +135,13 @@ def test_django_needs_its_settings(settings: Settings, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("nonsense", "no URL of SQLAlchemy"),
-        ("foo://secret@host/x", "begins with foo"),
+        ("nonsense", "not a URL of SQLAlchemy"),
+        ("foo://secret@host/x", "unknown driver foo"),
         ("sqlite:////nowhere/at/all.sqlite", "nowhere/at/all"),
         ("postgresql://u:secret@127.0.0.1:1/x", "connection"),
     ],
 )
-def test_a_database_that_is_not_there_is_told_in_one_line(
+def test_an_unreachable_database_is_reported_in_one_line(
     settings: Settings, url: str, said: str
 ) -> None:
     result = run(settings, "relay", "--database", url, "--once")
@@ -151,7 +151,7 @@ def test_a_database_that_is_not_there_is_told_in_one_line(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_missing_table_is_told_with_the_remedy(settings: Settings, url: str) -> None:
+def test_a_missing_table_is_reported_with_the_remedy(settings: Settings, url: str) -> None:
     result = run(settings, "outbox", "status", "--database", url)
     assert result.exit_code == 2
     assert "create_outbox" in result.stderr

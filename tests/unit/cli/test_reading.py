@@ -51,10 +51,10 @@ def test_status_ends_with_3_where_a_handler_misses_the_event(shop: Shop, run: Ru
 def test_status_of_an_unknown_event_ends_with_1(run: Run) -> None:
     answer = run("status", "nope")
     assert 1 == answer.exit_code
-    assert answer.err.startswith("Error: no event nope")
+    assert answer.err.startswith("Error: event not found: nope")
 
 
-def test_status_of_a_postponed_event_says_until_when(shop: Shop, run: Run) -> None:
+def test_status_of_a_postponed_event_shows_its_time(shop: Shop, run: Run) -> None:
     answer = run("status", shop.emit("order.placed", delay=3600))
     assert "postponed to" in answer.out
     assert "in 60 min" in answer.out
@@ -100,7 +100,7 @@ def test_dead_events_show_their_last_error(shop: Shop, run: Run) -> None:
     assert [None] == [cell["error"] for cell in cells[fine]]
 
 
-def test_a_list_of_events_says_where_the_search_stopped(
+def test_a_list_of_events_reports_where_the_search_stopped(
     shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On stderr, so that JSON stays one document."""
@@ -141,7 +141,7 @@ def test_lag_has_a_line_for_each_handler_and_domain(shop: Shop, run: Run) -> Non
     assert {("order", 1), ("payment", 0)} == {(one["domain"], one["unfinished"]) for one in found}
 
 
-def test_workers_show_who_has_gone(shop: Shop, run: Run, clock: MemoryClock) -> None:
+def test_workers_marks_stopped_workers(shop: Shop, run: Run, clock: MemoryClock) -> None:
     assert "No workers" in run("workers").out
     shop.on("billing.charge", "order.placed")
     shop.start()
@@ -196,7 +196,7 @@ def test_status_and_trace_show_each_event_that_has_the_id(shop: Shop, run: Run) 
     assert ("rival", "processed") == (one["source"], one["cells"][0]["state"])
     assert "source       shop" not in run("status", "x", "--source", "rival").out
     answer = run("status", "x", "--source", "other")
-    assert 1 == answer.exit_code and "no event x of the source other" in answer.err
+    assert 1 == answer.exit_code and "event not found: x of the source other" in answer.err
 
     assert 2 == len(run("trace", "x", "--json").json)
     assert 2 == run("trace", "x").out.count("1 event, 1 delivery")

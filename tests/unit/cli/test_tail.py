@@ -49,7 +49,7 @@ def test_it_begins_now_and_gives_each_entry_once_in_the_order_they_came(shop: Sh
 def test_a_domain_that_appears_later_is_followed_from_its_first_entry(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(follow, "DOMAINS_EVERY", 0.0)
     event_log = shop.backend.event_log
     follower = Follower(event_log)
     assert [] == drain(follower)
@@ -91,7 +91,7 @@ def test_a_pattern_chooses_among_types_and_domains(
     ]
 
 
-def test_data_is_left_out_or_masked_unless_it_is_asked_for(shop: Shop, run: Run) -> None:
+def test_data_is_omitted_or_masked_by_default(shop: Shop, run: Run) -> None:
     shop.emit("order.placed", {"card": "4242", "n": 7}, sensitive=["card"])
 
     def tailed(*options: str) -> str:
@@ -114,7 +114,7 @@ def test_each_line_of_json_is_one_event_with_its_place(shop: Shop, run: Run) -> 
     assert line["time"].endswith("Z") and "-" in line["entry"]
 
 
-def test_what_is_no_event_is_told_and_stops_nothing(shop: Shop, run: Run) -> None:
+def test_an_invalid_entry_is_reported_and_skipped(shop: Shop, run: Run) -> None:
     shop.backend.event_log.register_domains(["order"])
     shop.backend.event_log.append("order", b"\xff\x1b[2Jnonsense")
     shop.emit("order.placed")
@@ -182,7 +182,7 @@ def test_it_survives_a_restart_of_redis_without_a_gap_or_a_double(
         tail.process.send_signal(signal.SIGINT)
         assert 0 == tail.process.wait(10)
         assert tail.process.stderr is not None
-        assert "Redis is back" in tail.process.stderr.read()
+        assert "Redis is reachable again" in tail.process.stderr.read()
 
 
 def test_a_reader_that_has_seen_enough_ends_it_without_a_word(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 import celeriac.cli
-from celeriac.cli.group import Failure
+from celeriac.cli.group import CommandError
 from celeriac.cli.terminal import make_console
 from celeriac.visible import visible, visible_json
 
@@ -60,7 +60,7 @@ def test_a_console_shows_styles_and_no_escapes_of_the_text(
 
 
 def test_a_failure_is_shown_without_escapes() -> None:
-    assert Failure("no event \x1b[2J").format_message() == "no event ␛[2J"
+    assert CommandError("no event \x1b[2J").format_message() == "no event ␛[2J"
 
 
 def test_commands_write_through_the_one_place_that_escapes() -> None:

@@ -71,7 +71,7 @@ def test_a_screen_is_never_larger_than_the_terminal(width: int, height: int) -> 
         assert max(map(len, lines)) <= width
 
 
-def test_what_has_no_room_gives_way_and_the_most_needed_stays() -> None:
+def test_a_narrow_window_keeps_the_important_columns() -> None:
     titles = {
         width: next(x for x in rendered(still(VIEW, ViewOptions(), width), width) if "handler" in x)
         for width in (60, 80, 160)
@@ -81,7 +81,7 @@ def test_what_has_no_room_gives_way_and_the_most_needed_stays() -> None:
     assert "dead" in titles[80] and "waiting" not in titles[80]
 
 
-def test_rows_come_in_the_order_that_is_asked_for() -> None:
+def test_rows_are_sorted_as_selected() -> None:
     assert "s29" in ViewOptions(sort="lag").chosen(VIEW)[0].handler
     assert "s0" in ViewOptions(sort="name").chosen(VIEW)[0].handler
     assert {row.dead for row in ViewOptions(sort="dead").chosen(VIEW)[:10]} == {2}
@@ -90,7 +90,7 @@ def test_rows_come_in_the_order_that_is_asked_for() -> None:
     ]
 
 
-def test_a_service_without_a_worker_stands_out() -> None:
+def test_a_service_without_a_worker_is_highlighted() -> None:
     assert any("gone no worker" in line for line in rendered(still(VIEW, ViewOptions(), 160), 160))
 
 
@@ -147,7 +147,7 @@ def test_rates_are_those_between_two_readings(shop: Shop, clock: MemoryClock) ->
     assert {"billing": 1, "mail": 1} == {one.service: one.workers for one in view.services}
 
 
-def test_the_first_reading_tells_the_rates_of_the_last_minutes(shop: Shop) -> None:
+def test_the_first_reading_has_the_rates_of_the_last_minutes(shop: Shop) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
     for _ in range(120):
@@ -163,7 +163,7 @@ def test_a_backlog_and_a_paused_handler_are_shown(shop: Shop, clock: MemoryClock
     shop.start()
     shop.emit("order.placed")
     clock.advance(90_000)
-    shop.backend.circuits.pause("billing.charge", reason="by hand")
+    shop.backend.circuits.pause("billing.charge", reason="maintenance")
     view = Watch(shop.backend).view()
     [row] = view.handlers
     assert (1, 90.0) == (row.lag, row.oldest_s)
@@ -216,7 +216,7 @@ class Terminal:
         self.seen = ""
 
     def until(self, text: str) -> None:
-        """Waits until it is shown anew."""
+        """Wait until the frame is drawn again."""
         deadline, self.seen = time.monotonic() + 20, ""
         while text not in self.seen:
             assert time.monotonic() < deadline, (text, self.seen[-2000:])

@@ -42,7 +42,7 @@ TREE = Tree(
 )  # fmt: skip
 
 
-def test_beneath_a_handler_stands_what_it_emitted() -> None:
+def test_events_are_below_the_handler_that_emitted_them() -> None:
     shown = [(f"{x.prefix}{x.cell.handler if x.cell else x.event.id}") for x in lines(TREE)]
     assert [
         "o",
@@ -79,7 +79,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, width: int, terminal: bool = True) ->
     console = Console(width=width, force_terminal=terminal, color_system=None, record=True)
     monkeypatch.setattr(drawing, "console", lambda: console)
     with console.capture() as captured:
-        draw(TREE, asked="p")
+        draw(TREE, "p")
     return captured.get().splitlines()
 
 
@@ -146,4 +146,4 @@ def test_as_json_it_is_the_tree(shop: Shop, run: Run, clock: MemoryClock) -> Non
 def test_an_unknown_event_ends_with_1(run: Run) -> None:
     answer = run("trace", "nope")
     assert 1 == answer.exit_code
-    assert "no event nope" in answer.err
+    assert "event not found: nope" in answer.err

@@ -27,7 +27,7 @@ WORSE = msgspec.structs.replace(LATE, level="fail", text="lag: 9 min behind")
 
 def sent(alerts: Alerts, *found: Alert, now: float = 0.0) -> tuple[list[str], list[str]]:
     """The texts of what a look sends, and of what it reports as over."""
-    changes = alerts.look(found, now)
+    changes = alerts.update(found, now)
     alerts.sent(changes, now)
     new = [one.text for one in (*changes.new, *changes.repeated)]
     return new, [one.text for one in changes.recovered]
@@ -65,7 +65,7 @@ def test_one_that_gets_worse_is_sent_again_and_one_that_gets_better_is_not() -> 
     assert ([], []) == sent(alerts, LATE)
 
 
-def test_one_that_goes_on_is_repeated_only_where_that_is_asked_for() -> None:
+def test_a_lasting_alert_is_repeated_only_with_repeat() -> None:
     alerts = Alerts(after=1, repeat_s=100)
     sent(alerts, LATE, now=0)
     assert ([], []) == sent(alerts, LATE, now=99)
@@ -75,18 +75,18 @@ def test_one_that_goes_on_is_repeated_only_where_that_is_asked_for() -> None:
 
 def test_what_could_not_be_sent_is_sent_at_the_next_look() -> None:
     alerts = Alerts(after=1)
-    assert alerts.look([LATE], 0).new
-    assert alerts.look([LATE], 1).new, "`sent` was not called"
-    alerts.sent(alerts.look([LATE], 2), 2)
-    assert alerts.look([], 3).recovered
-    assert alerts.look([], 4).recovered
+    assert alerts.update([LATE], 0).new
+    assert alerts.update([LATE], 1).new, "`sent` was not called"
+    alerts.sent(alerts.update([LATE], 2), 2)
+    assert alerts.update([], 3).recovered
+    assert alerts.update([], 4).recovered
 
 
 def test_a_look_without_redis_ends_no_alert() -> None:
     alerts = Alerts(after=1)
     sent(alerts, LATE)
     away = Alert(key="redis", level="fail", text="away")
-    changes = alerts.look([away], 1, is_partial=True)
+    changes = alerts.update([away], 1, is_partial=True)
     assert ([away], []) == (changes.new, changes.recovered)
 
 
@@ -137,10 +137,10 @@ def test_lag_and_missing_workers_are_rules(shop: Shop, run: Run, clock: MemoryCl
     ("arguments", "message"),
     [
         (("--dead", "order..x"), "--dead"),
-        (("--dead", "order.*=x"), "is no number over 0"),
-        (("--lag", "10"), "write NAME=NUMBER"),
-        (("--workers", "billing=0"), "is no number over 0"),
-        (("--to", "nothing://"), "none that Apprise knows"),
+        (("--dead", "order.*=x"), "a number above 0"),
+        (("--lag", "10"), "Write NAME=NUMBER"),
+        (("--workers", "billing=0"), "a number above 0"),
+        (("--to", "nothing://"), "not a URL of Apprise"),
     ],
 )
 def test_wrong_rules_and_urls_are_refused(
@@ -177,7 +177,7 @@ def inbox() -> Iterator[tuple[str, list[Any], list[int]]]:
     server.server_close()
 
 
-def test_a_notice_is_sent_once_over_restarts_and_once_more_when_it_is_over(
+def test_a_notification_is_sent_once_across_restarts_and_again_on_recovery(
     shop: Shop, run: Run, tmp_path: Path, inbox: tuple[str, list[Any], list[int]]
 ) -> None:
     url, got, statuses = inbox
@@ -188,7 +188,7 @@ def test_a_notice_is_sent_once_over_restarts_and_once_more_when_it_is_over(
     state = str(tmp_path / "state.json")
     look = ("watch", "--once", "--to", url, "--state", state, "--after", "1", "--dead", "#")
     statuses.append(500)
-    assert "could not be sent" in run(*look).err
+    assert "Sending the notification failed" in run(*look).err
     run(*look)
     run(*look)
     assert 2 == len(got), "refused, then sent, then known"

@@ -1,4 +1,4 @@
-"""The catalog: who emits, who reads, in which version; as AsyncAPI and as a page."""
+"""The catalog: owners, readers and versions; as AsyncAPI and as a page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from celeriac.contract.asyncapi import asyncapi_document
 from celeriac.contract.catalog import Seen, VersionInfo, make_catalog
 from celeriac.contract.catalog_page import catalog_page
-from celeriac.contract.judgement import Reader
+from celeriac.contract.judgement import HandlerReader
 from celeriac.contract.lock import LockedContract, LockedReader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
@@ -58,8 +58,10 @@ VERSIONS = [
     ("tree.grown", VersionInfo(locked(Node, 1, owner="trees", deprecated="use forest"), "orders")),
 ]
 READERS = [
-    Reader("billing.charge", "billing", "lock", reads(Cents, "order.placed"), workers=("w",)),
-    Reader("books.count", "books", "lock", reads(Any, "#", versions={"order.placed": 2})),
+    HandlerReader(
+        "billing.charge", "billing", "lock", reads(Cents, "order.placed"), workers=("w",)
+    ),
+    HandlerReader("books.count", "books", "lock", reads(Any, "#", versions={"order.placed": 2})),
 ]
 
 
@@ -174,7 +176,7 @@ def backend() -> Backend:
         queues=(), version="1", handlers=("billing.charge",),
         reads={"billing.charge": known.digest},
     )  # fmt: skip
-    made.registry.beat(worker)
+    made.registry.heartbeat(worker)
     for name, pattern in (("old.code", "order.#"), ("billing.charge", "order.placed")):
         service = name.partition(".")[0]
         made.registry.register(

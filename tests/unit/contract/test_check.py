@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from celeriac.contract.check import RunningReader, Sources
+from celeriac.contract.check import CheckInputs, RunningReader
 from celeriac.contract.lock import (
     InvalidLock,
     Lock,
@@ -48,8 +48,8 @@ def billing(model: Any, **more: Any) -> Lock:
 
 
 def test_a_new_version_is_judged_against_the_readers_of_other_services() -> None:
-    sources = Sources(
-        own=orders(locked(Amount, 2)),
+    sources = CheckInputs(
+        code=orders(locked(Amount, 2)),
         files={"orders": orders(locked(Cents)), "billing": billing(Cents)},
     )
     (found,) = sources.judge().breaks
@@ -60,8 +60,8 @@ def test_a_new_version_is_judged_against_the_readers_of_other_services() -> None
 
 def test_a_version_of_the_commit_is_judged_against_the_code() -> None:
     own = billing(Amount)
-    sources = Sources(
-        own=own,
+    sources = CheckInputs(
+        code=own,
         annotations={"billing.charge": Amount},
         files={"orders": orders(locked(Amount, 2)), "billing": billing(Cents)},
         before={"orders": orders(locked(Cents))},
@@ -74,7 +74,7 @@ def test_a_version_of_the_commit_is_judged_against_the_code() -> None:
 
 
 def test_a_version_with_another_schema_is_changed() -> None:
-    sources = Sources(own=orders(locked(Amount)), files={"orders": orders(locked(Cents))})
+    sources = CheckInputs(code=orders(locked(Amount)), files={"orders": orders(locked(Cents))})
     (found,) = sources.changed()
     assert ("order.placed", 1, "lock of orders") == (found.type, found.version, found.found_in)
     assert ("field cents removed", "field amount added: integer") == found.changes
@@ -88,8 +88,8 @@ def test_running_workers_of_older_code_are_judged_too_and_named() -> None:
         upcasts={"order.placed": (1,)},
         schema=read_schema(Amount),
     )
-    sources = Sources(
-        own=orders(locked(Cents), locked(Amount, 2)),
+    sources = CheckInputs(
+        code=orders(locked(Cents), locked(Amount, 2)),
         files={"billing": Lock(service="billing", readers={"billing.charge": new})},
         running=[
             RunningReader("billing.charge", old, ("w1", "w2")),
@@ -105,8 +105,8 @@ def test_running_workers_of_older_code_are_judged_too_and_named() -> None:
 def test_pairs_of_other_services_alone_are_their_own_affair() -> None:
     others = {"orders": orders(locked(Amount)), "billing": billing(Cents)}
     mine = Lock(service="shipping")
-    assert [] == Sources(own=mine, files=others).judge().breaks
-    assert 1 == len(Sources(files=others).judge().breaks)
+    assert [] == CheckInputs(code=mine, files=others).judge().breaks
+    assert 1 == len(CheckInputs(files=others).judge().breaks)
 
 
 def test_versions_that_left_the_code_stay_in_the_lock_until_they_are_forgotten() -> None:
@@ -141,7 +141,7 @@ def test_a_broken_lock_is_refused_by_name(change: Any, reason: str) -> None:
     with pytest.raises(InvalidLock) as raised:
         decode_lock(change(text).encode(), "contracts/orders.json")
     message = str(raised.value)
-    assert message.startswith("contracts/orders.json is no lock file of celeriac: ")
+    assert message.startswith("contracts/orders.json is not a valid lock file: ")
     assert reason in message
     assert "celeriac contracts lock" in message
 

@@ -71,7 +71,9 @@ def test_plain_data_is_refused_once_there_is_a_second_version(bus: EventBus) -> 
     contract("order.placed", version=2)(Placed)
     with pytest.raises(InvalidEvent) as raised:
         bus.emit("order.placed", {"number": 1})
-    assert "order.placed has version 2, and dict is the contract of none" in str(raised.value)
+    assert "data of order.placed has no contract: dict. The newest version is 2" in str(
+        raised.value
+    )
     assert "bus.declare('order.placed', ...)" in str(raised.value)
 
 

@@ -18,7 +18,7 @@ from celeriac import Event
 from celeriac.contract import contract, upcast
 from celeriac.contract.change import changes
 from celeriac.contract.example import examples
-from celeriac.contract.judgement import Reader, Writer, judge_pair, within
+from celeriac.contract.judgement import HandlerReader, Writer, judge_pair, within
 from celeriac.contract.lock import LockedReader, locked_contract, locked_reader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
@@ -34,15 +34,15 @@ def writer(model: Any, version: int = 1, type_: str = "order.placed") -> Writer:
     return Writer(type_, version, schema, digest(schema), "code")
 
 
-def foreign(model: Any, **more: Any) -> Reader:
-    """A reader whose code is not at hand."""
+def foreign(model: Any, **more: Any) -> HandlerReader:
+    """Return a reader whose code is not available."""
     reads = LockedReader(patterns=("order.*",), schema=read_schema(model), **more)
-    return Reader("billing.charge", "billing", "lock of billing", reads)
+    return HandlerReader("billing.charge", "billing", "lock of billing", reads)
 
 
-def own(model: Any, **more: Any) -> Reader:
+def own(model: Any, **more: Any) -> HandlerReader:
     reads = LockedReader(patterns=("order.*",), schema=read_schema(model), **more)
-    return Reader("billing.charge", "billing", "code", reads, model, True)
+    return HandlerReader("billing.charge", "billing", "code", reads, model, True)
 
 
 class Colour(enum.Enum):
@@ -91,10 +91,10 @@ def struct(fields: dict[str, tuple[str, bool]]) -> Any:
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_verdict_is_that_of_reading_all_that_can_be_written(
+def test_the_result_equals_reading_everything_that_can_be_written(
     written: dict[str, tuple[str, bool]], read: dict[str, tuple[str, bool]]
 ) -> None:
-    """Of a reader whose code is at hand. `within` may not object where nothing was found."""
+    """With the code of the reader: `within` must agree if no counterexample exists."""
     old, new = struct(written), struct(read)
     decoder = decoder_for(new)
     fits = True

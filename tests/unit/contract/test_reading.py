@@ -182,7 +182,7 @@ def test_an_upcaster_that_fails_is_named_without_any_value() -> None:
 def test_an_upcaster_that_returns_no_json_is_named() -> None:
     contract("order.placed", version=2)(Placed)
     upcast("order.placed", 1)(lambda data: {"number": object()})
-    with pytest.raises(InvalidData, match="returned what has no form in JSON"):
+    with pytest.raises(InvalidData, match="returned data that JSON cannot represent"):
         read_data(wire({"number": 1}), Placed)
 
 

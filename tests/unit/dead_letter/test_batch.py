@@ -12,7 +12,7 @@ from celeriac import transfer
 from celeriac.dead_letter import (
     Choice,
     Note,
-    acts,
+    audit_log,
     batch,
     count_batch,
     dead_page,
@@ -65,14 +65,14 @@ def test_pages_go_back_over_all_domains(shop: Shop) -> None:
     cursor: str | None = ""
     while cursor is not None:
         page = dead_page(shop.backend, Choice(), before=cursor, limit=2)
-        seen += ids(page.letters)
+        seen += ids(page.dead_letters)
         cursor = page.older
     assert 9 == len(seen) == len(set(seen))
 
 
-def test_a_page_says_how_far_it_searched(shop: Shop) -> None:
-    page = dead_page(shop.backend, Choice(error="nowhere"), most_read=4)
-    assert () == page.letters
+def test_a_page_has_the_time_that_its_search_reached(shop: Shop) -> None:
+    page = dead_page(shop.backend, Choice(error="nowhere"), max_read=4)
+    assert () == page.dead_letters
     assert page.older and page.searched_ms
     rest = dead_page(shop.backend, Choice(error="nowhere"), before=page.older)
     assert (None, None) == (rest.older, rest.searched_ms)
@@ -84,17 +84,17 @@ def test_a_group_is_counted_and_redriven(shop: Shop) -> None:
         (counted := count_batch(shop.backend, choice)).chosen, counted.done, counted.end
     )  # fmt: skip
     records = shop.backend.registry.handlers()
-    note = Note(who="ada", did="redrive", what="them", operation="1").encode()
+    note = Note(actor="ada", did="redrive", what="them", operation="1").encode()
     did = redrive_batch(shop.backend, records, choice, note=note)
     assert (6, 6, 0, True) == (did.chosen, did.done, did.refused, did.end)
     assert 0 == count_batch(shop.backend, choice).chosen
     assert 3 == count_batch(shop.backend, Choice()).chosen
-    [act] = acts(shop.backend)
-    assert ("ada", "redrive", "them", 6) == (act.note.who, act.note.did, act.note.what, act.count)
+    [act] = audit_log(shop.backend)
+    assert ("ada", "redrive", "them", 6) == (act.note.actor, act.note.did, act.note.what, act.count)
 
 
-def test_what_dies_again_meanwhile_is_left_alone(shop: Shop) -> None:
-    until = max(letter.last_failed_ms for letter in dead_page(shop.backend, Choice()).letters)
+def test_dead_letters_that_arrive_later_are_excluded(shop: Shop) -> None:
+    until = max(letter.last_failed_ms for letter in dead_page(shop.backend, Choice()).dead_letters)
     choice = Choice(handler="mail.send", until_ms=until)
     records = shop.backend.registry.handlers()
     first = redrive_batch(shop.backend, records, choice)
@@ -129,7 +129,7 @@ def test_those_of_a_handler_that_was_removed_are_refused(shop: Shop) -> None:
 
 def test_a_note_that_cannot_be_read_is_shown_as_it_is(shop: Shop) -> None:
     shop.backend.deliveries.record("order", b"\xff not json")
-    [act] = acts(shop.backend)
+    [act] = audit_log(shop.backend)
     assert "not json" in act.note.what
     assert msgspec.json.encode(act)
 
@@ -184,5 +184,5 @@ def test_large_letters_are_read_a_few_at_a_time(
     monkeypatch.setattr(page, "FIRST_PAGE", 1)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 1)
     assert 9 == count_batch(shop.backend, Choice()).chosen
-    assert 9 == len(dead_page(shop.backend, Choice()).letters)
+    assert 9 == len(dead_page(shop.backend, Choice()).dead_letters)
     assert 18 == sum(size > 0 for size in read)

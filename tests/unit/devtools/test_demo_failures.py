@@ -36,7 +36,10 @@ def test_quotes_in_the_message_survive() -> None:
 
 
 def test_other_lines_are_none() -> None:
-    assert parse_failure('at=07:00:00 level=info service=billing say="billing@vm ready."') is None
+    assert (
+        parse_failure('time=07:00:00 level=info service=billing message="billing@vm ready."')
+        is None
+    )
 
 
 def test_only_what_is_new_is_read_and_only_whole_lines(tmp_path: Path) -> None:

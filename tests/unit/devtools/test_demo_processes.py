@@ -23,5 +23,5 @@ def test_else_the_next_one() -> None:
 
 
 def test_none_at_all_is_told_with_the_remedy() -> None:
-    with pytest.raises(DemoFailed, match="--port names another"):
+    with pytest.raises(DemoFailed, match="Choose another with --port"):
         next_free(70_000)

@@ -59,8 +59,8 @@ def test_without_a_terminal_it_says_plain_lines_on_stderr(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Screen(lambda: PLACES, Console(file=io.StringIO())) as screen:
-        screen.say("waiting for billing")
+        screen.report("waiting for billing")
         screen.show(VIEW, 0, [])
     said = capsys.readouterr()
-    places = [f"demo: {name}: {where}" for name, where in PLACES]
-    assert ("", [*places, "demo: waiting for billing"]) == (said.out, said.err.splitlines())
+    addresses = [f"demo: {name}: {where}" for name, where in PLACES]
+    assert ("", [*addresses, "demo: waiting for billing"]) == (said.out, said.err.splitlines())

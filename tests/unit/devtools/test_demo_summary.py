@@ -30,7 +30,7 @@ GOOD = Summary(
     totals=TOTALS,
     expected_dead=1,
     seconds=2.5,
-    settled=True,
+    finished=True,
     flower="http://127.0.0.1:5555",
 )
 
@@ -49,8 +49,8 @@ def test_all_accounted_for_is_no_fault() -> None:
     ("summary", "fault"),
     [
         (replace(GOOD, totals=totals(missing=2)), "2 deliveries are missing"),
-        (replace(GOOD, totals=totals(in_flight=3, waiting=1)), "4 are not dealt with"),
-        (replace(GOOD, totals=totals(dead=5)), "5 are dead, 1 should be"),
+        (replace(GOOD, totals=totals(in_flight=3, waiting=1)), "4 are not finished"),
+        (replace(GOOD, totals=totals(dead=5)), "5 are dead instead of 1"),
     ],
 )
 def test_what_is_not_accounted_for_is(summary: Summary, fault: str) -> None:
@@ -58,7 +58,7 @@ def test_what_is_not_accounted_for_is(summary: Summary, fault: str) -> None:
 
 
 def test_what_is_under_way_at_ctrl_c_is_no_fault() -> None:
-    stopped = replace(GOOD, settled=False, totals=totals(in_flight=3, dead=0))
+    stopped = replace(GOOD, finished=False, totals=totals(in_flight=3, dead=0))
     assert stopped.faults() == []
 
 
@@ -101,6 +101,6 @@ def test_durations_have_the_unit_that_suits_them() -> None:
 
 def test_after_the_repair_redriven_letters_need_not_be_dead() -> None:
     assert [] == replace(GOOD, repaired=True, totals=totals(dead=0)).faults()
-    assert ["2 are dead, 1 should be"] == replace(
+    assert ["2 are dead instead of 1"] == replace(
         GOOD, repaired=True, totals=totals(dead=2)
     ).faults()

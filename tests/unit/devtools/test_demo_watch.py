@@ -41,5 +41,5 @@ def test_a_view_sums_its_rows_and_says_what_is_to_do() -> None:
     view = View(
         5, 9, [HandlerRow("a.y", 0, 0, 0, 7, 3, 1, 0), HandlerRow("b.x", 2, 3, 4, 40, 0, 0, 9)], ()
     )
-    assert (view.processed, view.retried, view.dead, view.unsettled) == (47, 3, 1, 9)
+    assert (view.processed, view.retried, view.dead, view.unfinished) == (47, 3, 1, 9)
     assert view.to_do() == "b.x has 2 waiting, 3 in flight, 4 scheduled"

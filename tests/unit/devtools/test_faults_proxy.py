@@ -100,7 +100,7 @@ def test_cut_resets_what_is_there_and_refuses_more_until_mended(proxy: Proxy) ->
         assert not answers(old)
         with connect(proxy) as refused:
             assert not answers(refused)
-        proxy.mend()
+        proxy.restore()
         with connect(proxy) as new:
             assert said(new) == b"hello"
 

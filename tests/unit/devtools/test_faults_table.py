@@ -10,7 +10,7 @@ import pytest
 from devtools.faults import show
 from devtools.faults.command import main
 from devtools.faults.fault import RABBITMQ, REDIS
-from devtools.faults.row import Row, tally
+from devtools.faults.row import Row, count
 from devtools.faults.store import Delivery, Run
 from devtools.faults.table import FAULTS, chosen
 
@@ -23,7 +23,7 @@ ROW = Row(
     executions_doubled=3,
     unexplained=0,
     dead=0,
-    heal=1.5,
+    recovery=1.5,
     lease=3.0,
     stock_deliveries=1100,
     stock_lost=7,
@@ -55,24 +55,24 @@ def test_only_chooses_by_part_of_the_name_whether_quick_or_not() -> None:
 
 
 def test_lost_is_what_has_neither_effect_nor_dead_letter() -> None:
-    found = tally([A, B, C], [B], dead=[B], left=[], runs=runs(A), effects=Counter([A]))
+    found = count([A, B, C], [B], dead=[B], remaining=[], runs=runs(A), effects=Counter([A]))
     assert (found.deliveries, found.lost, found.dead) == (3, 1, 1)
 
 
 def test_what_the_system_still_holds_is_late_and_not_lost() -> None:
-    found = tally([A, B], [], dead=[], left=[B], runs=runs(A), effects=Counter([A]))
+    found = count([A, B], [], dead=[], remaining=[B], runs=runs(A), effects=Counter([A]))
     assert found.lost == 0
 
 
 def test_doubled_executions_and_effects_are_counted_apart() -> None:
-    found = tally([A, C], [], dead=[], left=[], runs=runs(A, A, A, C), effects=Counter([A, C]))
+    found = count([A, C], [], dead=[], remaining=[], runs=runs(A, A, A, C), effects=Counter([A, C]))
     assert (found.executions_doubled, found.effects_doubled) == (2, 0)
-    found = tally([A], [], dead=[], left=[], runs=runs(A, A), effects=Counter([A, A]))
+    found = count([A], [], dead=[], remaining=[], runs=runs(A, A), effects=Counter([A, A]))
     assert (found.executions_doubled, found.effects_doubled) == (1, 1)
 
 
 def test_retries_of_a_handler_that_fails_by_design_are_no_doubled_executions() -> None:
-    found = tally([A], [A], dead=[A], left=[], runs=runs(A, A, A), effects=Counter())
+    found = count([A], [A], dead=[A], remaining=[], runs=runs(A, A, A), effects=Counter())
     assert (found.lost, found.executions_doubled) == (0, 0)
 
 

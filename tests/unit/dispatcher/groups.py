@@ -5,7 +5,7 @@ from __future__ import annotations
 from celeriac import Event
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState, HandlerState
-from celeriac.handler import make_handler
+from celeriac.handler import HandlerOptions, make_handler
 
 
 def make_group(domain: str, name: str = "charge", of: HandlerState | None = None) -> GroupState:
@@ -13,7 +13,7 @@ def make_group(domain: str, name: str = "charge", of: HandlerState | None = None
 
     def function(event: Event) -> None: ...
 
-    handler = make_handler(function, (f"{domain}.#",), service="billing", name=name)
+    handler = make_handler(function, (f"{domain}.#",), HandlerOptions(name=name), service="billing")
     of = of or HandlerState(handler.id)
     state = GroupState(handler.group(domain), handler, of, FetchSize(100))
     of.groups.append(state)

@@ -9,7 +9,7 @@ import pytest
 from celeriac import Event
 from celeriac.dispatcher.chunk import Chunk, Item, chunk_size, limit, split
 from celeriac.event import EventHeader, key_id
-from celeriac.handler import Handler, make_handler
+from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.settings import Settings
 
 SETTINGS = Settings.load({}, chunk_time=0.05, max_chunk=500, prefetch=2)
@@ -20,9 +20,8 @@ def store(events: list[Event]) -> None: ...
 
 
 def handler(**options: Any) -> Handler:
-    return make_handler(
-        store if "batch" in options else handle, ["order.placed"], service="s", **options
-    )
+    function = store if "batch" in options else handle
+    return make_handler(function, ["order.placed"], HandlerOptions(**options), service="s")
 
 
 def items(*attempts: int) -> list[Item]:

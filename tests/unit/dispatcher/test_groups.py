@@ -10,7 +10,7 @@ import pytest
 from celeriac import Event
 from celeriac.delivery import Group
 from celeriac.dispatcher.groups import FIRST, NEWEST, join, plan_joins, rejoin
-from celeriac.handler import Handler, make_handler
+from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import HandlerRecord
 from celeriac.testing.store import Store
 
@@ -19,7 +19,7 @@ def fetch(event: Event) -> None: ...
 
 
 def handler(*patterns: str, start: Any = "now") -> Handler:
-    return make_handler(fetch, patterns, service="billing", start=start)
+    return make_handler(fetch, patterns, HandlerOptions(start=start), service="billing")
 
 
 def known(*patterns: str, **since: str) -> HandlerRecord:

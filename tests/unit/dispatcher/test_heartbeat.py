@@ -90,7 +90,7 @@ def other_worker(shop: Shop, *patterns: str) -> None:
     """Another living worker, whose code of billing.charge has these patterns."""
     worker = shop.record(shop.services["billing"])
     there = {"billing.charge": patterns}
-    shop.backend.registry.beat(msgspec.structs.replace(worker, name="other", patterns=there))
+    shop.backend.registry.heartbeat(msgspec.structs.replace(worker, name="other", patterns=there))
 
 
 def test_the_patterns_of_a_newer_registration_stay_in_force(shop: Shop) -> None:

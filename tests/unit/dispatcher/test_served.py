@@ -12,7 +12,7 @@ from celeriac import Event, EventBus
 from celeriac.delivery import FetchRequest, Group
 from celeriac.dispatcher import Dispatcher
 from celeriac.dispatcher.served import Unserved
-from celeriac.handler import Handler, make_handler
+from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent, record
@@ -162,7 +162,9 @@ def test_the_change_is_logged_and_beaten_at_once(
 
 
 def handler(name: str) -> Handler:
-    return make_handler(charge, ("order.placed",), service="billing", name=name, queue="slow")
+    return make_handler(
+        charge, ("order.placed",), HandlerOptions(name=name, queue="slow"), service="billing"
+    )
 
 
 def worker(bus: EventBus, *handlers: str, beat_ms: int) -> WorkerRecord:
@@ -211,7 +213,7 @@ def test_the_dispatcher_warns_of_nothing_that_another_worker_runs(
     bus: EventBus, store: Store, turning: Dispatcher, queues: set[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    store.registry.beat(worker(bus, "billing.slow", beat_ms=0))
+    store.registry.heartbeat(worker(bus, "billing.slow", beat_ms=0))
     queues.remove("slow")
     for _ in range(4):
         turning.turn()

@@ -13,7 +13,7 @@ from celeriac.delivery import FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.share import Share, processes_for_slow
-from celeriac.handler import Handler, make_handler
+from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 
@@ -23,7 +23,9 @@ SLOW, FAST = 5_000_000, 1_000  # µs
 def named(name: str, **options: Any) -> Handler:
     def function(event: Event[Any]) -> None: ...
 
-    return make_handler(function, ("order.placed",), service="billing", name=name, **options)
+    return make_handler(
+        function, ("order.placed",), HandlerOptions(name=name, **options), service="billing"
+    )
 
 
 def group(handler: Handler) -> Group:
@@ -190,7 +192,9 @@ def test_turning_slow_is_told_once() -> None:
 def test_a_batch_holds_a_process_for_all_its_events() -> None:
     def function(events: list[Event[Any]]) -> None: ...
 
-    batch = make_handler(function, ("order.placed",), service="billing", name="b", batch=100)
+    batch = make_handler(
+        function, ("order.placed",), HandlerOptions(name="b", batch=100), service="billing"
+    )
     assert share((batch, 10_000, 0)).share.is_slow("billing.b")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.dead_letter import redrive_letter
+from celeriac.dead_letter import redrive_dead_letter
 from celeriac.delivery import Group
 from celeriac.dispatcher.group_state import is_plain
 from celeriac.event import event_key, read_header
@@ -134,7 +134,7 @@ def test_a_copy_of_a_dead_letter_does_not_run_and_redriven_it_does(
     [letter] = store.deliveries.dead("order")
     store.event_log.trim("order", exact=True)
     assert 1 == len(ran)
-    assert redrive_letter(store.backend, store.registry.handlers(), "order", letter.id)
+    assert redrive_dead_letter(store.backend, store.registry.handlers(), "order", letter.id)
     drain()
     assert 2 == len(ran)
     store.event_log._append("order", body, REDRIVEN)

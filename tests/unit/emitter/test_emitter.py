@@ -1,4 +1,4 @@
-"""emit: what is refused, what is put off, what is announced, what is repeated."""
+"""emit: refused events, delayed events, registered domains and retries."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_second_try_of_what_may_be_written_says_so(
 def test_what_is_over_the_limit_is_not_sent(asynchronous: bool) -> None:
     bus = EventBus(service="billing", max_event_bytes=300)
     store = Store(bus.settings)
-    with store.in_place(), pytest.raises(EventTooLarge, match="CELERIAC_MAX_EVENT_BYTES"):
+    with store.installed(), pytest.raises(EventTooLarge, match="CELERIAC_MAX_EVENT_BYTES"):
         emit(bus, asynchronous, "order.placed", "x" * 300)
     assert [] == store.event_log.emitted
 
@@ -122,13 +122,13 @@ def test_when_is_counted_in_ms(delay: Any, at: Any, wanted: Any) -> None:
 @pytest.mark.parametrize(
     ("delay", "at", "reason"),
     [
-        (1, datetime(2100, 1, 1, tzinfo=UTC), "not both"),
-        (None, datetime(2100, 1, 1), "with timezone"),
-        (None, 1.5, "with timezone"),
-        ("5", None, "from 0 up"),
-        (-1, None, "from 0 up"),
-        (float("nan"), None, "from 0 up"),
-        (float("inf"), None, "from 0 up"),
+        (1, datetime(2100, 1, 1, tzinfo=UTC), "exclude each other"),
+        (None, datetime(2100, 1, 1), "with a timezone"),
+        (None, 1.5, "with a timezone"),
+        ("5", None, "must be finite and at least 0 seconds"),
+        (-1, None, "must be finite and at least 0 seconds"),
+        (float("nan"), None, "must be finite and at least 0 seconds"),
+        (float("inf"), None, "must be finite and at least 0 seconds"),
     ],
 )
 def test_an_impossible_time_is_refused(delay: Any, at: Any, reason: str) -> None:
@@ -137,7 +137,7 @@ def test_an_impossible_time_is_refused(delay: Any, at: Any, reason: str) -> None
 
 
 class FlakyLog:
-    """Stands before the log of a store, and fails as Redis does."""
+    """Wraps the event log of a store, and fails as Redis does."""
 
     def __init__(self, store: Store, failures: list[Exception | None]) -> None:
         self.store = store
@@ -169,7 +169,7 @@ def failing(error: Exception, after: int) -> Exception:
 def flaky(bus: EventBus, store: Store, *failures: Exception | None) -> FlakyLog:
     event_log = FlakyLog(store, list(failures))
     like: Any = event_log
-    Service.instead = replace(store.backend, event_log=like, async_event_log=SyncLogAdapter(like))
+    Service.override = replace(store.backend, event_log=like, async_event_log=SyncLogAdapter(like))
     return event_log
 
 
@@ -186,7 +186,7 @@ def test_a_domain_is_announced_once(bus: EventBus, store: Store, asynchronous: b
 def test_another_log_is_told_of_the_domain_too(bus: EventBus, asynchronous: bool) -> None:
     stores = [Store(bus.settings), Store(bus.settings)]
     for store in stores:
-        with store.in_place():
+        with store.installed():
             emit(bus, asynchronous, "order.placed")
     assert [{"order"}, {"order"}] == [store.event_log.domains() for store in stores]
 
@@ -258,7 +258,7 @@ def test_each_form_of_an_event_is_taken(bus: EventBus, store: Store, asynchronou
     [
         (3, "cannot emit int"),
         (("a.b", 1, 2), "cannot emit tuple"),
-        ({"type": "a.b", "delay": 3}, "call emit"),
+        ({"type": "a.b", "delay": 3}, "Call emit"),
     ],
 )
 def test_another_form_is_refused(
@@ -289,7 +289,7 @@ def test_settings_without_redis_name_a_sender() -> None:
 
 
 def test_an_emitter_with_the_setting_sensitive_marks_its_events() -> None:
-    """They are masked also where a reader has no such setting."""
+    """They are masked even if a reader has no such setting."""
     bus = EventBus(service="orders", sensitive="card, i.ban")
     event = bus.event("order.placed", {"card": "4111", "deep": [{"card": 1, "i.ban": 2}], "n": 3})
     assert event.sensitive == "**.card,**.i%2Eban"

@@ -1,4 +1,4 @@
-"""The answer to a first try is lost, or the first try itself is late: the event runs once."""
+"""The reply to a first append is lost, or the append itself is late: the event runs once."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_the_event_runs_once(
     reader = EventBus(service="billing", redis_url=redis_url, namespace=namespace)
     backend, group = reader.service.backend, Group("order", "billing.charge")
     backend.event_log.register_domains(["order"])
-    bus.emitter._announced.add(["order"])
+    bus.emitter._known_domains.add(["order"])
     backend.event_log.join("order", group.handler, "0")
     EMITS[how](bus, count)
     deadline = time.monotonic() + 10

@@ -1,4 +1,4 @@
-"""Redis that is not there, does not answer, or is full: what emit says, and how soon."""
+"""Redis is unreachable, does not reply, or is full: the errors of emit, and when it raises."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT = 0.4
 
 @pytest.fixture(params=["emit", "aemit"])
 def emit(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Emits one event, or many if given a list."""
+    """Emit an event, or a list of events."""
 
     async def aemit(bus: EventBus, given: Any) -> Any:
         try:
@@ -45,7 +45,7 @@ def closed() -> str:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """It accepts connections and says nothing."""
+    """A server that accepts connections and never replies."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"redis://:secret@127.0.0.1:{server.getsockname()[1]}/0"
 

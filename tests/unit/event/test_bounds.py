@@ -1,4 +1,4 @@
-"""How long attributes may be: they are shown in lists, and written to logs and tasks."""
+"""Maximum lengths of attributes, which appear in lists, logs and Celery messages."""
 
 from __future__ import annotations
 

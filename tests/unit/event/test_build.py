@@ -65,7 +65,7 @@ def test_a_str_enum_goes_out_as_its_value() -> None:
     assert decode(encode(event)).type == "order.placed"
 
 
-def test_bytes_are_an_octet_stream_unless_said_otherwise() -> None:
+def test_bytes_are_an_octet_stream_by_default() -> None:
     assert build_event("a", b"x", source="s").datacontenttype == "application/octet-stream"
     named = build_event("a", b"x", source="s", datacontenttype="image/png")
     assert named.datacontenttype == "image/png"
@@ -107,7 +107,7 @@ def test_a_bad_attribute_is_refused_by_name(arguments: dict[str, Any], named: st
         build_event(**given)
 
 
-# -- the short way
+# -- plain_event
 
 
 @pytest.mark.parametrize("kind", ["order.placed", Order.PLACED])

@@ -126,7 +126,7 @@ class Record(msgspec.Struct):
 
 @dataclass
 class Tags:
-    """What a set and bytes are in JSON, the type of the field reads back."""
+    """The type of the field decodes the JSON form of sets and bytes."""
 
     names: set[str]
     raw: bytes

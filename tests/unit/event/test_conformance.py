@@ -1,4 +1,4 @@
-"""The official vectors of CloudEvents: structured, binary and batch mode, in JSON.
+"""The official test vectors of CloudEvents: structured, binary and batch mode, in JSON.
 
 The scenarios of the conformance project, and the examples of the JSON format, which show most
 events in structured and in binary mode.
@@ -27,7 +27,7 @@ CORE = ("id", "source", "type", "subject", "time", "datacontenttype", "dataschem
 
 
 def scenarios() -> Iterator[tuple[str, str, str]]:
-    """(name, content type, text) of each example of each scenario."""
+    """Return (name, content type, text) of each example of each scenario."""
     for part in FEATURE.split("Scenario Outline: ")[1:]:
         text, _, examples = part.partition("Examples:")
         name = text.partition("(")[0].strip()
@@ -36,7 +36,7 @@ def scenarios() -> Iterator[tuple[str, str, str]]:
 
 
 def message(text: str) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of an HTTP message, with or without a first line."""
+    """Return the headers and the body of an HTTP message, with or without a first line."""
     head, _, body = re.sub(r"^ {8}", "", text, flags=re.M).partition("\n\n")
     lines = [line.strip() for line in head.strip().splitlines() if ": " in line]
     return dict(line.split(": ", 1) for line in lines), body.strip().encode()
@@ -66,18 +66,18 @@ BLOCKS = [block.partition("\n")[2] for block in FORMAT.split("```")[1::2]]
 
 
 def examples() -> list[Any]:
-    """The examples in structured mode and in batches."""
+    """Return the examples in structured mode and in batches."""
     found = [json.loads(block) for block in BLOCKS if block.startswith(("{", "["))]
     return [block for block in found if isinstance(block, list) or "specversion" in block]
 
 
 def readable(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with base64 where the text has an ellipsis."""
+    """Return the event with base64 instead of the ellipsis in the text."""
     return event | ({"data_base64": "AAEC"} if event.get("data_base64") == NOT_BASE64 else {})
 
 
 def parts(event: RawEvent) -> dict[str, Any]:
-    """The event as both modes have it: extensions as text, data decoded."""
+    """Return the event in a form common to both modes: extensions as text, data decoded."""
     data = event.data
     found = {name: getattr(event, name) for name in CORE}
     found["extensions"] = {name: str(value) for name, value in event.extensions.items()}
@@ -101,7 +101,7 @@ def test_an_example_in_structured_mode_has_all_its_attributes(event: dict[str, A
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Each example in structured mode that is followed by the same event in binary mode."""
+    """Return each example in structured mode that is followed by the same event in binary mode."""
     both = itertools.pairwise(BLOCKS)
     return [pair for pair in both if "{" == pair[0][:1] and pair[1].startswith("ce-")]
 
@@ -158,8 +158,8 @@ def test_what_is_encoded_is_valid_by_the_official_schema(data: Any) -> None:
         ({"content-type": BATCH}, b"{}", "JSON array"),
         ({"content-type": BATCH}, b'[{"specversion":"1.0"}]', "event 1 of the batch: `id`"),
         ({"content-type": "application/json"}, b"{}", "`specversion` is missing"),
-        ({"content-type": "application/json", "ce-specversion": "1.0"}, b"{", "no JSON"),
-        ({"ce-specversion": "1.0", "ce-data": "x"}, b"", "`data` is no attribute in binary"),
+        ({"content-type": "application/json", "ce-specversion": "1.0"}, b"{", "not JSON"),
+        ({"ce-specversion": "1.0", "ce-data": "x"}, b"", "`data` is not an attribute in binary"),
         ({"ce-specversion": "1.0", "ce-id": "%ff"}, b"", "not UTF-8"),
     ],
 )

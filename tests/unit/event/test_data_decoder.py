@@ -33,7 +33,7 @@ def test_an_annotation_without_a_hash_can_be_read_too() -> None:
 
 @pytest.mark.parametrize("annotation", [threading.Thread, One | Two, "One", 5])
 def test_a_type_that_data_cannot_have_is_refused_with_the_remedy(annotation: Any) -> None:
-    with pytest.raises(SubscriptionError, match="declare a pydantic model"):
+    with pytest.raises(SubscriptionError, match="Declare a pydantic model"):
         check_annotation(annotation)
 
 

@@ -119,7 +119,7 @@ def test_an_event_key_begins_with_the_id_and_ends_with_characters_of_base64url(i
 
 
 def test_an_event_key_is_the_same_in_every_process_and_version() -> None:
-    """It is stored: whoever reads it later makes the same one."""
+    """The key is stored, so every later computation must return the same one."""
     assert "ai4kL4SF3" == event_key("a", "shop")
 
 
@@ -129,7 +129,7 @@ def test_another_source_makes_another_key(other: str) -> None:
 
 
 def test_no_id_and_source_have_the_key_of_others() -> None:
-    """The hash has one length, so that no part of an id can be taken for it."""
+    """The hash has a fixed length, so that no part of an id can be mistaken for it."""
     shop = event_key("a", "shop")
     assert shop != event_key(shop[:-1], "shop")
     keys = {event_key(id, source) for id in ("a", "ab", shop) for source in ("shop", "b", "ab")}

@@ -1,4 +1,4 @@
-"""What data becomes in JSON: as Python's own json writes it, or refused with the place."""
+"""The JSON form of data: as Python's json writes it, or refused with the path."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"a": (1, [b"x"])}, "data.a[1][0] is of the type bytes"),
         (Members(a=bytearray(b"x")), "data.a is of the type bytearray"),
         ({"a": memoryview(b"x")}, "data.a is of the type memoryview"),
-        ({"a": ["x", "half \ud83d"]}, "data.a[1] holds half a character"),
-        ({"a": {"\ud83d": 1}}, "a key of data.a holds half a character"),
+        ({"a": ["x", "half \ud83d"]}, "data.a[1] contains a lone surrogate"),
+        ({"a": {"\ud83d": 1}}, "a key of data.a contains a lone surrogate"),
         (Struct([Item(1.0), Item(NAN)]), "data.items[1].price is nan"),
         ({"m": Model(price=NAN)}, "data.m.price is nan"),
     ],

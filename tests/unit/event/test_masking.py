@@ -1,4 +1,4 @@
-"""What people may see of an event."""
+"""Masking of events for display."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_looked_into_is_shown_as_a_size() -> None:
 
 
 def test_an_attribute_of_very_many_paths_masks_all() -> None:
-    """It was not written by a person, and looking for each would take long."""
+    """No person writes such an attribute, and a search for each value would take long."""
     assert masked(event(sensitive=",".join(f"p{n}" for n in range(1001)))) == "***"
 
 

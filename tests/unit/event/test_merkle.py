@@ -99,7 +99,7 @@ def test_a_path_of_another_length_has_no_root(size: int, position: int, more: in
 
 
 def test_a_node_is_no_leaf() -> None:
-    """Else a tree of two events would sign an event that consists of their hashes."""
+    """Otherwise a tree of two events would sign an event that consists of their hashes."""
     leaves, root, _ = tree(2)
     assert root == sha256(b"\x01" + leaves[0] + leaves[1]).digest()
     assert root != leaf_hash(leaves[0] + leaves[1])

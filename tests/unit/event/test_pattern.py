@@ -12,7 +12,7 @@ from celeriac.event import Matcher, Pattern, compile_patterns, literal_domain
 
 
 def reference(pattern: list[str], type_: list[str]) -> bool:
-    """AMQP 0-9-1, 3.1.3.3, read literally."""
+    """A literal implementation of AMQP 0-9-1, 3.1.3.3."""
     if not pattern:
         return not type_
     if pattern[0] == "#":
@@ -29,7 +29,7 @@ segments = st.sampled_from(["a", "b", "ab", "a-b"])
     st.lists(segments | st.sampled_from(["*", "#"]), min_size=1, max_size=7),
     st.lists(segments, min_size=1, max_size=7),
 )
-def test_a_pattern_matches_what_amqp_says(pattern: list[str], type_: list[str]) -> None:
+def test_a_pattern_matches_as_in_amqp(pattern: list[str], type_: list[str]) -> None:
     expected = reference(pattern, type_)
     assert Pattern(".".join(pattern)).matches(".".join(type_)) is expected
 
@@ -76,9 +76,9 @@ def test_many_wildcards_stay_fast_on_the_longest_type() -> None:
         ("order.", "remove the dot"),
         (".order", "remove the dot"),
         ("a..b", "second of two dots"),
-        ("order#", "stand for whole segments"),
-        ("order.pl*", "stand for whole segments"),
-        ("**", "stand for whole segments"),
+        ("order#", "match whole segments"),
+        ("order.pl*", "match whole segments"),
+        ("**", "match whole segments"),
         ("order placed", "ASCII letters"),
         ("order/placed", "ASCII letters"),
         ("order.placed\n", "ASCII letters"),
@@ -112,7 +112,7 @@ def test_the_domain_of_a_pattern_is_its_first_segment_if_literal(
 
 def test_a_matcher_matches_when_any_of_its_patterns_does() -> None:
     matcher = compile_patterns("order.placed", "payment.*")
-    for _ in range(2):  # the second time from memory
+    for _ in range(2):  # the second time from the cache
         assert matcher.matches("order.placed")
         assert matcher.matches("payment.failed")
         assert not matcher.matches("order.amended")
@@ -122,7 +122,7 @@ def test_a_matcher_remembers_a_bounded_number_of_types() -> None:
     matcher = compile_patterns("a.*")
     for number in range(5000):
         assert matcher.matches(f"a.{number}")
-    assert matcher._remembered.cache_info().currsize == 4096
+    assert matcher._cached.cache_info().currsize == 4096
 
 
 def test_a_matcher_knows_the_domains_it_can_reach() -> None:

@@ -1,4 +1,4 @@
-"""What a type marks as sensitive, as paths on the wire."""
+"""Sensitive fields of a type, as paths in the event."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_names_that_would_be_taken_for_something_else_are_encoded() -> None:
 
 
 def test_a_field_whose_type_cannot_be_resolved_goes_by_its_text() -> None:
-    """Rather too much than too little."""
+    """Mask too much rather than too little."""
     unknown: dict[str, Any] = {"a": "Annotated[Nowhere, Sensitive]", "b": "Nowhere"}
     kind = type("Unknown", (), {"__annotations__": unknown, "__dataclass_fields__": {}})
     assert sensitive_attribute(Any, kind) == "a"
@@ -145,7 +145,7 @@ def test_an_annotation_without_a_hash_is_no_obstacle() -> None:
     assert sensitive_attribute(Annotated[Card, {}], dict) == "number,expiryDate"
 
 
-def test_emit_tells_what_the_declared_type_or_the_data_s_own_marks() -> None:
+def test_emit_lists_fields_marked_in_the_declared_type_or_the_type_of_the_data() -> None:
     bus = EventBus(service="billing")
     bus.declare("order.placed", Card)
     declared = bus.event("order.placed", {"number": "4111"})
@@ -167,9 +167,9 @@ def test_a_text_for_the_paths_is_refused_and_so_is_an_extension_of_the_name() ->
     bus = EventBus(service="billing")
     with pytest.raises(InvalidEvent, match=r"`sensitive` must be a list of paths, like \['card'\]"):
         bus.event("card.added", {}, sensitive="card")
-    with pytest.raises(InvalidEvent, match="`sensitive` is an attribute of its own"):
+    with pytest.raises(InvalidEvent, match="`sensitive` is a core attribute"):
         bus.event("card.added", {}, extensions={"sensitive": "card"})
-    with pytest.raises(InvalidEvent, match="`sensitive` must not hold control"):
+    with pytest.raises(InvalidEvent, match="`sensitive` must not contain control"):
         bus.event("card.added", {}, sensitive=["a\nb"])
 
 

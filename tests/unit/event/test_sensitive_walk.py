@@ -1,4 +1,4 @@
-"""Following the paths of an attribute through data: what is reached, and what it may cost."""
+"""Following the paths of an attribute through data: the reached values and the cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def event(data: Any, sensitive: str) -> RawEvent:
 
 
 def reaches(path: list[str], way: list[str]) -> bool:
-    """What the reference says, word for word: `*` is one step, `**` any number."""
+    """A literal implementation of the reference: `*` is one step, `**` any number."""
     if not path:
         return not way
     if path[0] == "**":
@@ -64,7 +64,7 @@ def nested(names: list[str]) -> Any:
 
 
 def test_paths_that_are_dear_to_follow_mask_all_of_the_data() -> None:
-    """Each name that is met leads to more places at once, and never to the same ones again."""
+    """Each name leads to more positions, and never to the same positions again."""
     dear = ",".join(f"**.a{n}.**.b" for n in range(MAX_PATHS))
     names = [f"a{n}" for n in range(200)]
     walk = Walk(dear)

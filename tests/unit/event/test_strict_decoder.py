@@ -196,7 +196,7 @@ HALF = r"nice \ud83d"  # what JSON.stringify makes of a text cut within a charac
 
 
 def test_half_a_character_in_the_data_is_read_as_a_replacement_character() -> None:
-    """It is JSON by its grammar, and other languages write it."""
+    """It is valid JSON, and other languages write it."""
     data = rf'{{"text":"{HALF}","\udc00":["\ud83d\ude00","\\ud83d","\ud83d\ud83d\ude00"]}}'
     raw = rf'{{"specversion":"1.0","id":"1","source":"s","type":"a","data":{data}}}'.encode()
     expected = {"text": "nice \ufffd", "\ufffd": ["\U0001f600", "\\ud83d", "\ufffd\U0001f600"]}
@@ -208,7 +208,7 @@ def test_half_a_character_in_the_data_is_read_as_a_replacement_character() -> No
 def test_half_a_character_in_an_attribute_is_named() -> None:
     raw = rf'{{"specversion":"1.0","id":"1","source":"s","type":"a","subject":"{HALF}"}}'.encode()
     for read_ in (decode, read_header):
-        with pytest.raises(InvalidEvent, match="`subject` must not hold half a character"):
+        with pytest.raises(InvalidEvent, match="`subject` must not contain a lone surrogate"):
             read_(raw)
 
 

@@ -1,4 +1,4 @@
-"""Credits: how much passes between two looks at how full a log is."""
+"""Credits: how many events are appended between two checks of the backlog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import pytest
 
 from celeriac import EventBus
 from celeriac.errors import LogFull
-from celeriac.event_log.backpressure import FRESH_FOR, MOST_CREDIT, SHARE, CreditLimiter
+from celeriac.event_log.backpressure import (
+    CREDIT_LIFETIME,
+    FREE_SPACE_PARTS,
+    MAX_CREDIT,
+    CreditLimiter,
+)
 from celeriac.settings import Settings
 from celeriac.store.redis.bounded_event_log import BoundedRedisEventLog
 
@@ -22,46 +27,46 @@ class Clock:
 
 def spent(bound: CreditLimiter, domain: str = "order") -> int:
     count = 0
-    while bound.spend(domain):
+    while bound.use(domain):
         count += 1
     return count
 
 
 @pytest.mark.parametrize(
     ("backlog", "credit"),
-    [(0, MOST_CREDIT), (100_000 - 160, 10), (99_999, 1), (100_000, 0), (200_000, 0)],
+    [(0, MAX_CREDIT), (100_000 - 160, 10), (99_999, 1), (100_000, 0), (200_000, 0)],
 )
 def test_a_credit_is_a_share_of_the_room(backlog: int, credit: int) -> None:
     bound = CreditLimiter(100_000)
-    assert bound.learn("order", backlog) == (credit > 0)
+    assert bound.refill("order", backlog) == (credit > 0)
     assert spent(bound) == credit
 
 
 def test_so_many_processes_together_do_not_pass_the_bound() -> None:
-    processes = [CreditLimiter(1600) for _ in range(SHARE)]
+    processes = [CreditLimiter(1600) for _ in range(FREE_SPACE_PARTS)]
     for one in processes:
-        one.learn("order", 1600 - 320)
+        one.refill("order", 1600 - 320)
     assert sum(spent(one) for one in processes) <= 320
 
 
 def test_a_credit_is_void_after_its_time() -> None:
     clock = Clock()
     bound = CreditLimiter(1000, clock)
-    bound.learn("order", 0)
-    assert bound.spend("order")
-    clock.now += FRESH_FOR
-    assert not bound.spend("order")
-    assert bound.had_room("order")
+    bound.refill("order", 0)
+    assert bound.use("order")
+    clock.now += CREDIT_LIFETIME
+    assert not bound.use("order")
+    assert bound.had_spare("order")
 
 
 def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
     bound = CreditLimiter(1000)
-    assert not bound.spend("order")
-    assert not bound.had_room("order")
+    assert not bound.use("order")
+    assert not bound.had_spare("order")
 
 
 def test_the_usual_emit_is_one_command(redis_url: str, namespace: str) -> None:
-    """Of a thousand emits a few ask how full the log is, in the same round trip."""
+    """Few of a thousand emits check the backlog, in the same round trip."""
     settings = Settings.load({}, redis_url=redis_url, namespace=namespace, max_backlog=100_000)
     event_log = BoundedRedisEventLog(settings)
     event_log.append("order", b"{}")
@@ -119,7 +124,7 @@ def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str)
 
 
 def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) -> None:
-    """An endless iterable is stopped by the bound, and not by memory."""
+    """An endless iterable is stopped by `max_backlog`, before memory is full."""
     bus = EventBus(
         service="billing", redis_url=redis_url, namespace=namespace, max_backlog=2000,
         log_full="raise",

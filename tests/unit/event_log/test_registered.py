@@ -1,4 +1,4 @@
-"""Given ids on Redis: from coroutines, on a cluster, and where the server refuses."""
+"""Given ids on Redis: from coroutines, on a cluster, and with a server that refuses commands."""
 
 from __future__ import annotations
 

@@ -554,7 +554,7 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
 def test_an_executor_that_dies_before_it_tells_leaves_all_running(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
-    bench.store.deliveries.deaths = 1
+    bench.store.deliveries.crashes = 1
     with pytest.raises(SimulatedCrash):
         bench.execute()
     assert bench.place("a") is DeliveryState.RUNNING
@@ -602,4 +602,4 @@ def test_an_event_of_another_domain_than_its_log_does_not_run(bench: Bench) -> N
     report = bench.execute()
     assert ran == []
     (failure,) = report.failures
-    assert "does not belong to the log of the domain 'order'" in str(failure.error)
+    assert "does not belong to the domain 'order'" in str(failure.error)

@@ -149,7 +149,7 @@ def data_does_not_fit(shop: Shop) -> Asked:
 def refuse_data(_: object) -> None:
     from celeriac.errors import EncryptionError
 
-    raise EncryptionError("cannot be opened: no key of ours is among its recipients")
+    raise EncryptionError("cannot be decrypted: no key of ours is among its recipients")
 
 
 def paused(shop: Shop) -> Asked:
@@ -200,7 +200,7 @@ def no_worker(shop: Shop) -> Asked:
 def no_worker_on_its_queue(shop: Shop) -> Asked:
     started(shop, queue="slow")
     for worker in shop.backend.registry.workers():
-        shop.backend.registry.beat(
+        shop.backend.registry.heartbeat(
             msgspec.structs.replace(worker, queues=("billing", "fast"), handlers=())
         )
     return Asked(shop.emit("order.placed"), CHARGE)
@@ -209,7 +209,7 @@ def no_worker_on_its_queue(shop: Shop) -> Asked:
 def not_in_the_code(shop: Shop) -> Asked:
     started(shop)
     for worker in shop.backend.registry.workers():
-        shop.backend.registry.beat(msgspec.structs.replace(worker, handlers=()))
+        shop.backend.registry.heartbeat(msgspec.structs.replace(worker, handlers=()))
     return Asked(shop.emit("order.placed"), CHARGE)
 
 

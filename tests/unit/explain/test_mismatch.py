@@ -15,7 +15,7 @@ from celeriac.explain.mismatch import mismatch, nearest
     [
         ("order.paid", "order.placed", 'segment 2 is "placed", the pattern wants "paid"'),
         ("payment.*", "order.placed", 'segment 1 is "order", the pattern wants "payment"'),
-        ("order.*", "order", "the type ends before segment 2, the pattern wants one more"),
+        ("order.*", "order", "the type ends before segment 2, the pattern wants another segment"),
         ("order.paid", "order", 'the type ends before segment 2, the pattern wants "paid"'),
         ("order.*", "order.a.b", 'segment 3 is "b", the pattern ends before it'),
         ("#.failed", "order.placed", 'the last segment is "placed", the pattern wants "failed"'),

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from celeriac.explain import Explanation, Reading, Verdict, explain, gather, gather_unfound
+from celeriac.explain import BusReader, CheckResult, Explanation, explain, gather, gather_unfound
 from celeriac.store.redis.event_log import RedisEventLog
 from celeriac.tracking import EventNotFound, Matrix
 from tests.unit.explain import reasons
 from tests.unit.explain.reasons import CHARGE, Asked
 from tests.unit.tracking.shop import Shop
 
-PASSED, FAILED = Verdict.PASSED, Verdict.FAILED
-WAITING, UNKNOWN = Verdict.WAITING, Verdict.UNKNOWN
+PASSED, FAILED = CheckResult.PASSED, CheckResult.FAILED
+WAITING, UNKNOWN = CheckResult.WAITING, CheckResult.UNKNOWN
 
-# situation, deciding check, its verdict, part of its text, part of its command
+# situation, deciding check, its result, part of its text, part of its command
 REASONS = [
     (reasons.never_emitted, "emitted", FAILED, "never emitted here, or trimmed", "retention"),
     (reasons.processed_and_trimmed, "processed", PASSED, "in attempt 2", ""),
@@ -55,7 +55,13 @@ REASONS = [
     (reasons.rejected_by_when, "when", FAILED, "when= rejected it", "celeriac replay"),
     (reasons.outside_of_its_share, "share", FAILED, "outside: order/1 is at 0.", "raise share="),
     (reasons.unsigned, "signature", FAILED, "not signed", "CELERIAC_SIGNING_KEY"),
-    (reasons.data_does_not_fit, "key", FAILED, "cannot be opened", "celeriac dead redrive order/"),
+    (
+        reasons.data_does_not_fit,
+        "key",
+        FAILED,
+        "cannot be decrypted",
+        "celeriac dead redrive order/",
+    ),
     (reasons.paused, "paused", WAITING, "paused manually", "celeriac handlers resume"),
     (reasons.breaker_open, "paused", WAITING, "circuit breaker (open)", "celeriac handlers resume"),
     (
@@ -72,21 +78,21 @@ REASONS = [
         "1 of concurrency=1 in flight: first, which is queued",
         "concurrency=",
     ),
-    (reasons.rate_used_up, "rate", WAITING, "is used up; the next one in", "rate_limit="),
-    (reasons.no_worker, "worker", WAITING, "no living worker of billing", "celery -A"),
+    (reasons.rate_used_up, "rate", WAITING, "is reached; the next delivery in", "rate_limit="),
+    (reasons.no_worker, "worker", WAITING, "no running worker of billing", "celery -A"),
     (
         reasons.no_worker_on_its_queue,
         "worker",
         WAITING,
-        "no worker on the queue slow; consumed: billing, fast",
+        "no worker consumes the queue slow; consumed: billing, fast",
         "-Q slow",
     ),
     (reasons.not_in_the_code, "worker", WAITING, "in its code", "celeriac handlers remove"),
     (reasons.queued, "lease", WAITING, "lease until", ""),
     (reasons.running_elsewhere, "lease", WAITING, "attempt 1 runs on billing@", ""),
-    (reasons.running_on_a_dead_worker, "lease", WAITING, "which is gone; runs again", ""),
+    (reasons.running_on_a_dead_worker, "lease", WAITING, "which has stopped; runs again", ""),
     (reasons.scheduled, "scheduled", WAITING, "after attempt 1: ValueError: declined", ""),
-    (reasons.postponed, "postponed", WAITING, "enters the log at", ""),
+    (reasons.postponed, "postponed", WAITING, "is appended to the log at", ""),
     (reasons.not_fetched, "fetched", WAITING, "1 not fetched yet", ""),
     (
         reasons.dead,
@@ -95,15 +101,21 @@ REASONS = [
         "after 1 attempt: ValueError: declined",
         "celeriac dead redrive order/",
     ),
-    (reasons.lost_its_group, "missing", FAILED, "lost its consumer group", "restart a worker"),
-    (reasons.forgotten, "forgotten", UNKNOWN, "older than the records", "dedup_window"),
+    (
+        reasons.lost_its_group,
+        "missing",
+        FAILED,
+        "was lost, and there is no record",
+        "restart a worker",
+    ),
+    (reasons.forgotten, "forgotten", UNKNOWN, "the record has expired", "dedup_window"),
     (reasons.processed, "processed", PASSED, "in attempt 1", "celeriac replay"),
 ]
 
 
 def explained(shop: Shop, asked: Asked) -> Explanation:
     event_id, handler, near = asked
-    reading = Reading(shop.backend, lease_ms=30_000)
+    reading = BusReader(shop.backend, lease_ms=30_000)
     try:
         located = Matrix(shop.backend).find(event_id, near=near)
     except EventNotFound as error:
@@ -114,7 +126,7 @@ def explained(shop: Shop, asked: Asked) -> Explanation:
 
 
 @pytest.mark.parametrize(
-    ("situation", "name", "verdict", "text", "remedy"),
+    ("situation", "name", "result", "text", "remedy"),
     REASONS,
     ids=[situation.__name__ for situation, *_ in REASONS],
 )
@@ -122,16 +134,16 @@ def test_each_reason_is_named_with_what_changes_it(
     shop: Shop,
     situation: Callable[[Shop], Asked],
     name: str,
-    verdict: Verdict,
+    result: CheckResult,
     text: str,
     remedy: str,
 ) -> None:
     found = explained(shop, situation(shop))
     decision = found.decision
-    assert (name, verdict) == (decision.name, decision.verdict), found.checks
+    assert (name, result) == (decision.name, decision.result), found.checks
     assert text in decision.text
     assert remedy in decision.remedy
-    assert all(check.verdict is PASSED for check in found.checks[: found.deciding])
+    assert all(check.result is PASSED for check in found.checks[: found.deciding])
 
 
 def test_checks_come_in_the_order_from_emit_to_processed(shop: Shop) -> None:
@@ -180,7 +192,7 @@ def test_of_many_handlers_what_they_share_is_read_once(
             return real(*args)
 
         monkeypatch.setattr(owner, name, counted)
-    reading = Reading(shop.backend, lease_ms=30_000)
+    reading = BusReader(shop.backend, lease_ms=30_000)
     found = gather(reading, Matrix(shop.backend).find(id), reading.names)
     assert 30 == len(found)
     assert {"processed"} == {explain(facts).decision.name for facts in found}

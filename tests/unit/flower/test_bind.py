@@ -27,7 +27,7 @@ def chosen(given: Any) -> str:
     return address
 
 
-def test_it_is_loopback_where_nothing_is_said() -> None:
+def test_the_default_address_is_loopback() -> None:
     """Also with a password: stock Flower binds to every interface."""
     assert "127.0.0.1" == chosen(options()) == chosen(options(basic_auth=["a:b"]))
 
@@ -57,7 +57,7 @@ def test_with_authentication_it_may_listen_anywhere(given: dict[str, Any]) -> No
     assert "0.0.0.0" == chosen(options(address="0.0.0.0", **given))
 
 
-def test_somebody_may_say_that_something_else_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_allows_a_proxy_to_authenticate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "1")
     assert "0.0.0.0" == chosen(options(address="0.0.0.0"))
     monkeypatch.setenv(SWITCH, "0")

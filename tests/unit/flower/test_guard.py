@@ -10,7 +10,7 @@ import pytest
 from tornado.web import HTTPError
 
 from celeriac.flower.bind import SWITCH
-from celeriac.flower.guard import check_act, check_read, user_of
+from celeriac.flower.guard import check_action, check_read, user_of
 
 NOBODY: dict[str, Any] = {"basic_auth": None, "auth": ""}
 BASIC: dict[str, Any] = {"basic_auth": ["ada:secret"], "auth": ""}
@@ -45,12 +45,12 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mode", [BASIC, OAUTH])
 def test_our_own_pages_may_act(mode: dict[str, Any]) -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
-    assert None is refusal(check_act, asked, options(mode))
+    assert None is refusal(check_action, asked, options(mode))
 
 
 def test_nobody_acts_without_authentication() -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
-    assert 403 == refusal(check_act, asked, options(NOBODY))
+    assert 403 == refusal(check_action, asked, options(NOBODY))
 
 
 @pytest.mark.parametrize("mode", [NOBODY, BASIC, OAUTH])
@@ -67,7 +67,7 @@ def test_nobody_acts_without_authentication() -> None:
 )
 def test_another_site_does_not_act(mode: dict[str, Any], headers: dict[str, str]) -> None:
     asked = request(Content_Type="application/json", **headers)
-    assert 403 == refusal(check_act, asked, options(mode))
+    assert 403 == refusal(check_action, asked, options(mode))
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_another_site_does_not_act(mode: dict[str, Any], headers: dict[str, str]
     ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
 )
 def test_what_a_form_can_send_is_no_act(kind: str) -> None:
-    assert 415 == refusal(check_act, request(Content_Type=kind), options(BASIC))
+    assert 415 == refusal(check_action, request(Content_Type=kind), options(BASIC))
 
 
 def test_a_program_with_a_password_may_act() -> None:
     """It sends no headers of a browser."""
     asked = request(Content_Type="application/json; charset=utf-8")
-    assert None is refusal(check_act, asked, options(BASIC))
+    assert None is refusal(check_action, asked, options(BASIC))
 
 
 def test_read_only_is_for_all() -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
-    assert 403 == refusal(check_act, asked, options(BASIC, read_only=True))
+    assert 403 == refusal(check_action, asked, options(BASIC, read_only=True))
 
 
 # -- reading
@@ -118,7 +118,9 @@ def test_without_authentication_another_name_does_not_lead_in(host: str) -> None
     assert None is refusal(check_read, request(host), options(BASIC))
 
 
-def test_behind_something_that_asks_any_name_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_behind_an_authenticating_proxy_any_host_name_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(SWITCH, "1")
     assert None is refusal(check_read, request("flower.example.com"), options(NOBODY))
 
@@ -126,7 +128,7 @@ def test_behind_something_that_asks_any_name_will_do(monkeypatch: pytest.MonkeyP
 # -- who
 
 
-def test_who_acts_is_the_user_of_the_password_or_the_one_that_logged_in() -> None:
+def test_the_actor_is_the_user_of_basic_authentication_or_the_login() -> None:
     encoded = base64.b64encode(b"ada:se:cret").decode()
     basic = SimpleNamespace(current_user=True, request=request(Authorization=f"Basic {encoded}"))
     assert "ada" == user_of(basic)

@@ -7,7 +7,7 @@ import pytest
 from celeriac.delivery import Failure, Restart
 from celeriac.flower import show
 from celeriac.flower.svg.attempts import attempts_of, spans
-from celeriac.flower.svg.causes import HEIGHT, picture
+from celeriac.flower.svg.causes import HEIGHT, draw
 from celeriac.flower.svg.sparkline import sparkline
 from celeriac.tracking import MEANINGS, Cause, Cell, DeliveryState, Minute
 
@@ -45,13 +45,13 @@ def test_an_event_is_as_bad_as_its_worst_cell() -> None:
         cell(state=DeliveryState.DEAD),
         cell(state=DeliveryState.WAITING),
     ]
-    assert DeliveryState.DEAD == show.whole(cells)
+    assert DeliveryState.DEAD == show.overall(cells)
     assert 1 == show.done(cells)
     assert "1 dead, 1 waiting, 1 processed" == show.summary(cells)
-    assert None is show.whole([])
+    assert None is show.overall([])
 
 
-def test_every_state_is_told_in_words() -> None:
+def test_every_state_has_a_severity_and_a_description() -> None:
     assert set(DeliveryState) == set(show.SEVERITY) == set(MEANINGS)
 
 
@@ -84,7 +84,7 @@ def test_the_last_attempt_of_a_dead_delivery_is_the_one_that_failed() -> None:
 
 
 def test_attempts_of_earlier_lives_stay_and_the_restart_is_named() -> None:
-    note = '{"who":"ann","did":"redrive","what":"all","via":"celeriac"}'
+    note = '{"actor":"ann","did":"redrive","what":"all","via":"celeriac"}'
     redriven = cell(
         attempts=1, at_ms=9000, took_us=100_000, failures=(failure(1, 2000), failure(2, 3000)),
         restarts=(Restart(at=8000, note=note),),
@@ -148,11 +148,11 @@ def test_a_tree_is_laid_out_without_boxes_on_boxes() -> None:
             id="e", key="e", type="e." + "x" * 80, domain="e", depth=2, parent="d", handler="s.four"
         ),
     ]
-    drawn = picture(nodes)
-    places = {(box.x, box.y) for box in drawn.boxes}
-    assert 5 == len(places) and 4 == len(drawn.edges)
+    drawn = draw(nodes)
+    positions = {(box.x, box.y) for box in drawn.boxes}
+    assert 5 == len(positions) and 4 == len(drawn.edges)
     a, b, c, d, e = drawn.boxes
     assert a.y == b.y == c.y and d.y == e.y == a.y + HEIGHT + 16
     assert all(box.x + 212 <= drawn.width and box.y + HEIGHT <= drawn.height for box in drawn.boxes)
     assert len(e.label) == 26 and e.label.endswith("…")
-    assert (4, 4) == (picture([]).width - 210, picture([]).height - 52)
+    assert (4, 4) == (draw([]).width - 210, draw([]).height - 52)

@@ -11,7 +11,7 @@ import pytest
 from celeriac import Event, RetryPolicy
 from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
-from celeriac.handler import Handler, make_handler
+from celeriac.handler import Handler, HandlerOptions, make_handler
 
 
 def charge(event: Event) -> None:
@@ -29,7 +29,9 @@ async def wants(event: Event) -> bool:
 
 
 def made(*patterns: str, function: Any = charge, **options: Any) -> Handler:
-    return make_handler(function, patterns or ("order.placed",), service="billing", **options)
+    return make_handler(
+        function, patterns or ("order.placed",), HandlerOptions(**options), service="billing"
+    )
 
 
 def test_it_is_named_after_service_and_function() -> None:
@@ -62,18 +64,18 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rate_limit": "5/d"}, "like '50/s'"),
     ({"batch": 0, "function": several}, "at least 1"),
     ({"batch": 5, "ordered": True, "function": several}, "drop one of them"),
-    ({"priority": 10}, "0 .normal. to 9"),
-    ({"priority": -1}, "0 .normal. to 9"),
-    ({"start": "tomorrow"}, "'now', 'beginning' or a datetime"),
-    ({"start": datetime(2026, 1, 1)}, "give it a timezone"),
+    ({"priority": 10}, "from 0 .normal. to 9"),
+    ({"priority": -1}, "from 0 .normal. to 9"),
+    ({"start": "tomorrow"}, "must be 'now', 'beginning' or a datetime"),
+    ({"start": datetime(2026, 1, 1)}, "has no timezone"),
     ({"time_limit": 0}, "time_limit=0: must be over 0"),
     ({"soft_time_limit": -1}, "soft_time_limit=-1: must be over 0"),
-    ({"when": True}, "a function of the event"),
-    ({"when": wants}, "a coroutine cannot"),
-    ({"retries": -1}, "from 0 up"),
-    ({"on_error": {ValueError: 3}}, "give a RetryPolicy"),
-    ({"on_error": {"ValueError": None}}, "no class of exceptions"),
-    ({"function": lambda event: None}, "give one with @bus.on"),
+    ({"when": True}, "must be a function"),
+    ({"when": wants}, "a coroutine function is not supported"),
+    ({"retries": -1}, "finite number of at least 0"),
+    ({"on_error": {ValueError: 3}}, "must be a RetryPolicy"),
+    ({"on_error": {"ValueError": None}}, "must be an exception class"),
+    ({"function": lambda event: None}, "Give one with @bus.on"),
     ({"name": "no-dash"}, "letters, digits and _"),
 ]
 
@@ -94,7 +96,7 @@ def test_a_bad_pattern_is_refused_and_the_handler_named(patterns: tuple[str, ...
 
 def test_people_see_the_options_that_matter() -> None:
     handler = made(retries=3, rate_limit="2/s", on_error={ValueError: RetryPolicy(retries=9)})
-    assert {"retries": "3", "rate": "2/s"} == handler.options()
+    assert {"retries": "3", "rate": "2/s"} == handler.describe_options()
 
 
 def test_a_time_to_start_at_needs_its_zone_only() -> None:

@@ -1,4 +1,4 @@
-"""The options of a handler that hold for each key."""
+"""The options of a handler that apply to each key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from celeriac import Event
 from celeriac.errors import SubscriptionError
 from celeriac.flow_control import ORDERED, FlowControl
-from celeriac.handler import Debounce, Handler, PerKey, make_handler
+from celeriac.handler import Debounce, Handler, HandlerOptions, PerKey, make_handler
 
 
 class Account(msgspec.Struct):
@@ -56,7 +56,7 @@ def several(events: list[Event]) -> None: ...
 
 
 def made(function: Any = build, **options: Any) -> Handler:
-    return make_handler(function, ("report.#",), service="reports", **options)
+    return make_handler(function, ("report.#",), HandlerOptions(**options), service="reports")
 
 
 def test_a_limit_for_each_key_is_none_for_the_handler() -> None:
@@ -100,10 +100,10 @@ def test_people_see_the_options_of_keys() -> None:
     handler = made(key="data.tenant", concurrency=PerKey(2), rate_limit=PerKey("10/s"), fair=True)
     assert {
         "key": "data.tenant", "concurrency per key": "2", "rate per key": "10/s", "fair": "True",
-    } == handler.options()  # fmt: skip
-    assert {"ordered": "True"} == made(ordered=True).options()
+    } == handler.describe_options()  # fmt: skip
+    assert {"ordered": "True"} == made(ordered=True).describe_options()
     debounced = made(key="subject", debounce=Debounce(5, 60))
-    assert debounced.options()["debounce"] == "5s, at most 60s, keep last"
+    assert debounced.describe_options()["debounce"] == "5s, at most 60s, keep last"
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"key": "subject"}, "limits nothing by itself"),
     ({"weights": {"gold": 4}}, "add fair=True"),
     ({"fair": True, "weights": {"gold": 0}}, "number over 0"),
-    ({"fair": True, "weights": {7: 1}}, "a key, as text"),
-    ({"fair": True, "weights": [1]}, "give a mapping"),
+    ({"fair": True, "weights": {7: 1}}, "must map a key .str."),
+    ({"fair": True, "weights": [1]}, "must be a mapping"),
     ({"fair": 1}, "True or False"),
-    ({"debounce": 5}, r"give a Debounce\(quiet=5, most=60\)"),
+    ({"debounce": 5}, r"must be a Debounce, such as Debounce\(quiet=5, most=60\)"),
     ({"debounce": Debounce(1, 2), "batch": 5, "function": several}, "exclude each other"),
     ({"debounce": Debounce(1, 2), "when": lambda event: True}, "use keep='all'"),
     ({"debounce": Debounce(1, 2, "first"), "signed": True}, "use keep='all'"),
@@ -186,7 +186,7 @@ def test_a_bad_option_is_refused_with_the_remedy(options: dict[str, Any], remedy
         ((1, "5"), "most='5'"),
         ((True, 5), "quiet=True"),
         ((5, 1), "most must be at least quiet"),
-        ((1, 5, "newest"), "one of last, first, all"),
+        ((1, 5, "newest"), "must be one of last, first, all"),
     ],
 )
 def test_a_bad_debounce_is_refused(given: tuple[Any, ...], fault: str) -> None:

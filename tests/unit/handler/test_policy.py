@@ -1,4 +1,4 @@
-"""What follows from a failed attempt."""
+"""The outcome of a failed attempt."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_jitter_never_shortens_a_wait(
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_a_policy_refuses_what_is_no_time(name: str, value: float) -> None:
     options: dict[str, Any] = {name: value}
-    with pytest.raises(SubscriptionError, match=f"{name}=.*from 0 up"):
+    with pytest.raises(SubscriptionError, match=f"{name}=.*finite number of at least 0"):
         RetryPolicy(**options)
 
 
@@ -88,7 +88,7 @@ def test_none_means_dead_at_once() -> None:
     assert decide(policy, Root(), 1).outcome is Outcome.RETRY
 
 
-def test_retry_says_when_and_the_attempt_counts() -> None:
+def test_retry_sets_the_delay_and_the_attempt_counts() -> None:
     policy = FailurePolicy(RetryPolicy(retries=1))
     assert Decision(Outcome.RETRY, 30_000) == decide(policy, Retry(after=30), 1)
     assert Decision(Outcome.RETRY, 0) == decide(policy, Retry(after=-5), 1)

@@ -1,4 +1,4 @@
-"""share= and paused=: a handler that begins with a part of the events, or with none."""
+"""share= and paused=: a handler that starts with a part of the events, or with none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celeriac import Event, EventBus
 from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
-from celeriac.handler import in_share, make_handler
+from celeriac.handler import HandlerOptions, in_share, make_handler
 from celeriac.handler.share import position
 from celeriac.settings import Settings
 from celeriac.testing import in_memory
@@ -88,12 +88,12 @@ def test_events_without_a_subject_count_by_partition_key_then_by_id(shop: Shop) 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1, "0.1", True, float("nan")])
 def test_what_is_no_share_is_refused(share: Any) -> None:
     with pytest.raises(SubscriptionError, match="share="):
-        make_handler(handle, ["order.placed"], service="billing", share=share)
+        make_handler(handle, ["order.placed"], HandlerOptions(share=share), service="billing")
 
 
 def test_paused_takes_true_or_false_only() -> None:
     with pytest.raises(SubscriptionError, match="paused='yes': must be True or False"):
-        make_handler(handle, ["order.placed"], service="b", paused="yes")  # type: ignore[arg-type]
+        make_handler(handle, ["order.placed"], HandlerOptions(paused="yes"), service="b")  # type: ignore[arg-type]
 
 
 def test_a_handler_is_paused_at_its_first_start_and_its_events_wait(shop: Shop) -> None:
@@ -117,7 +117,7 @@ def test_later_starts_leave_it_as_the_operator_did(shop: Shop) -> None:
     shop.backend.circuits.resume("billing.new")
     shop.start()
     assert {} == shop.backend.circuits.all()
-    # A record that was lost makes it no new handler: its group is there.
+    # After the loss of its record it is not a new handler, because its group exists.
     shop.backend.registry._handlers.pop("billing.new")  # type: ignore[attr-defined]
     shop.start()
     assert {} == shop.backend.circuits.all()

@@ -1,4 +1,4 @@
-"""A handler's signature: what it takes is known at import, or refused with the remedy."""
+"""A handler's signature: read at import, or refused with the remedy."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_coroutines_are_known() -> None:
         (unknown, "cannot be resolved", "import the type at module level"),
         (absent, "cannot be resolved", "import the type at module level"),
         (min, "", "wrap it"),
-        (3, "is no function", "decorate `def "),
+        (3, "is not a function", "decorate `def "),
     ],
 )
 def test_a_bad_shape_is_refused_with_the_remedy(function: Any, says: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""A database with an inbox, and a table for effects that has no unique key of its own."""
+"""A database with an inbox, and a table for effects without a unique key."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def effects(engine: Engine) -> Counter[str]:
-    """How often the handler's effect is there, by event id."""
+    """Return event id → the number of the handler's effects."""
     with engine.begin() as connection:
         return Counter(connection.execute(text("SELECT event_id FROM effect")).scalars())
 
 
 def noted(engine: Engine) -> list[tuple[str, str, str]]:
-    """The rows of the inbox as (event id, handler, domain)."""
+    """Return the rows of the inbox as (event id, handler, domain)."""
     sql = "SELECT event_key, handler, domain FROM celeriac_inbox ORDER BY 1, 2, 3"
     with engine.begin() as connection:
         rows = [[_text(value) for value in row] for row in connection.execute(text(sql))]

@@ -1,4 +1,4 @@
-"""What is new among the events of a call, decided without a database."""
+"""The new events of a call, without a database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def key(id: str, domain: str = "order") -> Key:
 
 
 def test_the_keys_of_a_batch_are_sorted_and_each_is_there_once() -> None:
-    """Two transactions that note the same events lock the rows in the same order."""
+    """Two transactions that record the same events lock the rows in the same order."""
     batch = [event("b"), event("a"), event("b"), event("a", "stock.low")]
     assert keys_of(batch) == [key("a"), key("a", "stock"), key("b")]
     assert keys_of(event("x")) == [key("x")]

@@ -1,4 +1,4 @@
-"""Effects through SQLAlchemy are there once, whatever is delivered twice, fails or dies."""
+"""Effects through SQLAlchemy happen once, despite repeated deliveries, failures and crashes."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_large_batch_is_noted_in_several_statements(engine: Engine) -> None:
         seen.append(len(events))
 
     receiver = IdempotentReceiver("b.store", store, False, as_inbox(engine), keep_ms=lambda: 60_000)
-    batch = [event(f"{n}") for n in range(2 * sql_statement.MOST_ROWS + 1)]
+    batch = [event(f"{n}") for n in range(2 * sql_statement.MAX_ROWS + 1)]
     receiver(batch[:700])
     receiver(batch)
     receiver(batch)
@@ -138,7 +138,7 @@ def test_a_large_batch_is_noted_in_several_statements(engine: Engine) -> None:
 
 
 def test_a_second_run_waits_for_the_first_and_does_nothing(engine: Engine) -> None:
-    """As when a lease was outlived: both run, one has the effect."""
+    """As after an expired lease: both run, but the effect happens once."""
     began, go_on = threading.Event(), threading.Event()
     runs: list[str] = []
 
@@ -197,7 +197,7 @@ def test_a_second_run_takes_over_where_the_first_rolls_back(engine: Engine) -> N
 
 
 def test_ids_are_compared_byte_by_byte(engine: Engine) -> None:
-    """MySQL's collations take no notice of case, of accents, or of spaces at the end."""
+    """MySQL's default collations ignore case, accents and trailing spaces."""
     ids = ["id", "ID", "íd", "id ", "id  ", "🐘", "🐘" * 255]
     runs: list[str] = []
     receiver = IdempotentReceiver(
@@ -251,7 +251,7 @@ def test_what_cannot_be_pruned_harms_no_delivery(
     )
     receiver(event("a"))
     assert [id for id, _, _ in noted(engine)] == ["a"]
-    assert "were not removed" in caplog.text
+    assert "were not deleted" in caplog.text
 
 
 def test_a_missing_table_is_told_with_the_remedy(database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""The same through SQLAlchemy's asyncio extension, with handlers that are coroutines."""
+"""The inbox through SQLAlchemy's asyncio extension, with coroutine handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database with an outbox, a bus on the embedded server, and a relay between them."""
+"""A database with an outbox, a bus on the embedded server, and a relay."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def relay(database: Database, live: EventBus) -> Relay:
 
 
 def published(bus: EventBus, domain: str = "order") -> list[str]:
-    """The ids in the log, in its order."""
+    """Return the ids in the event log, in order."""
     return [
         decode(entry.body).id
         for entry in bus.service.backend.event_log.read(domain, count=100_000)
@@ -58,7 +58,7 @@ def published(bus: EventBus, domain: str = "order") -> list[str]:
 
 
 def left(engine: Engine) -> list[str]:
-    """The ids of the rows in the outbox."""
+    """Return the ids of the rows in the outbox."""
     with engine.begin() as connection:
         sql = text("SELECT event_id FROM celeriac_outbox ORDER BY id")
         return list(connection.execute(sql).scalars())

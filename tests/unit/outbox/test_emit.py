@@ -1,4 +1,4 @@
-"""emit with a session: the event is in the caller's transaction, and nowhere else."""
+"""emit with a session: the event is only in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.outbox.conftest import left, published
 
 @pytest.fixture
 def unreachable() -> EventBus:
-    """A bus whose Redis is not there: an emit that went to it would raise."""
+    """A bus without a reachable Redis: an emit to it would raise."""
     return EventBus(service="billing", redis_url="redis://127.0.0.1:1/0", emit_timeout=0.05)
 
 
@@ -153,7 +153,7 @@ def test_a_session_of_the_wrong_kind_is_refused_with_the_right_call(
         unreachable.emit("order.placed", session=wrong)
     for nonsense in (engine, sessionmaker(engine), "default"):
         wrong = nonsense
-        with pytest.raises(InvalidEvent, match="give a Session or Connection"):
+        with pytest.raises(InvalidEvent, match="must be a Session or Connection"):
             unreachable.emit("order.placed", session=wrong)
 
     async def main() -> None:
@@ -176,7 +176,7 @@ def test_a_missing_table_is_told_with_the_remedy(unreachable: EventBus, database
 
 
 def test_a_test_on_a_bus_in_memory_needs_no_relay(unreachable: EventBus) -> None:
-    """Nor a table: the event is captured at once."""
+    """No table is needed either: the event is captured at once."""
     with capture() as events, Session(create_engine("sqlite://")) as session:
         unreachable.emit("order.placed", {"n": 1}, session=session)
         unreachable.emit_many([("order.placed", {"n": 2})], session=session)
@@ -194,7 +194,7 @@ def test_the_table_goes_into_the_users_metadata_once(database_url: str) -> None:
 
 
 def test_a_schema_of_the_metadata_does_not_move_the_table() -> None:
-    """emit and relay ask for it by its name alone."""
+    """emit and the relay use the unqualified table name."""
     assert outbox_table(MetaData(schema="shop")).schema is None
 
 

@@ -1,4 +1,4 @@
-"""outbox_fsync: rows stay until what was published is on Redis's disk."""
+"""outbox_fsync: rows stay until published events are on the disk of Redis."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_what_the_disk_did_not_take_stays_and_is_published_again(
     client = redis.Redis.from_url(server.url)
     emit(bus, engine, "a")
     relay.drain()
-    monkeypatch.setattr(fsync_barrier, "LONGEST_MS", 300)
+    monkeypatch.setattr(fsync_barrier, "TIMEOUT_MS", 300)
     client.config_set("appendfsync", "no")
     emit(bus, engine, "b")
     with pytest.raises(BusUnavailable, match="disk"):
         relay.drain()
     assert left(engine) == ["b"]
-    # Now it asks first: what cannot be kept is not published in vain.
+    # The next pass checks the disk first, so that nothing is published without success.
     with pytest.raises(BusUnavailable, match="disk"):
         relay.drain()
     assert published(bus) == ["a", "b"]
@@ -101,7 +101,7 @@ def test_a_server_that_came_back_without_it_gets_it_again(
     server: EmbeddedServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It lost what it had taken, between the append and the disk's word."""
+    """Redis lost the events between the append and the write to disk."""
     emit(bus, engine, "a")
     end = FsyncBarrier.end
 

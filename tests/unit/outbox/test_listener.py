@@ -1,4 +1,4 @@
-"""The right to publish ends with its process, also where that process had forked."""
+"""The leader lock ends with its process, even if that process has forked."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import os, sys, time
 from celeriac.outbox.database import open_database
 
 database = open_database(sys.argv[1])
-with database.turn() as execute:      # connects, and has the right to publish for a moment
+with database.as_leader() as execute:      # connects, and has the right to publish for a moment
     assert execute is not None
 child = os.fork()                     # as a worker's pool does while its relay waits
 if child == 0:
     time.sleep(60)
     os._exit(0)
-with database.turn() as execute:
+with database.as_leader() as execute:
     assert execute is not None
     print(child, flush=True)
     time.sleep(60)
@@ -34,7 +34,7 @@ with database.turn() as execute:
 
 
 def test_a_killed_relay_gives_way_though_its_children_live_on(database_url: str) -> None:
-    """A child that kept the socket open would keep the lock, as the pool processes of a worker
+    """A child that kept the socket open would keep the lock, like the pool processes of a worker
     whose main process was killed."""
     create_outbox(create_engine(database_url, poolclass=NullPool))
     command = [sys.executable, "-c", HOLDS_AND_FORKS, database_url]
@@ -43,12 +43,12 @@ def test_a_killed_relay_gives_way_though_its_children_live_on(database_url: str)
         child = int(holder.stdout.readline())
         database = open_database(database_url)
         try:
-            with database.turn() as execute:
+            with database.as_leader() as execute:
                 assert execute is None
             holder.kill()
             deadline = time.monotonic() + 10
             while True:
-                with database.turn() as execute:
+                with database.as_leader() as execute:
                     if execute is not None:
                         break
                 assert time.monotonic() < deadline
@@ -61,10 +61,10 @@ def test_a_killed_relay_gives_way_though_its_children_live_on(database_url: str)
 
 
 def test_without_psycopg_3_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    from celeriac.outbox.listener import Doorbell
+    from celeriac.outbox.listener import PostgresListener
 
-    doorbell = Doorbell(object())
+    listener = PostgresListener(object())
     started = time.monotonic()
-    doorbell.wait(0.05)
+    listener.wait(0.05)
     assert time.monotonic() - started >= 0.05
-    assert not doorbell.works
+    assert not listener.works

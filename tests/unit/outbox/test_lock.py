@@ -1,4 +1,4 @@
-"""The lock of relays on SQLite: one holder, by file and not by spelling, and free when it ends."""
+"""The leader lock on SQLite: one process holds it, by file, and it ends with the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A relay publishes what was committed, in its order, and parks what it cannot publish."""
+"""A relay publishes committed rows in order, and marks rows as failed that it cannot publish."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_not_committed_yet_is_not_published(
 def test_a_number_that_is_committed_late_is_neither_missed_nor_removed(
     live: EventBus, engine: Engine, relay: Relay
 ) -> None:
-    """The numbers of a sequence are no order of commits."""
+    """The order of ids is not the order of commits."""
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite commits in the order of the numbers: it has one writer")
     with engine.connect() as first:
@@ -97,37 +97,37 @@ def test_delayed_events_are_held_until_their_time(
 def test_batches_are_bounded_in_number_and_in_bytes(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "MOST_ROWS", 3)
-    monkeypatch.setattr(relay_module, "MOST_BYTES", 5000)
+    monkeypatch.setattr(relay_module, "MAX_ROWS", 3)
+    monkeypatch.setattr(relay_module, "MAX_BYTES", 5000)
     sizes = [10, 10, 10, 10, 6000, 10, 3000, 3000]
     with Session(engine) as session, session.begin():
         for n, size in enumerate(sizes):
             live.emit("order.placed", "x" * size, id=f"{n}", session=session)
-    turns = []
+    counts = []
     while True:
-        turn = relay.turn()
-        turns.append(turn.published)
-        if not turn.more:
+        result = relay.run_pass()
+        counts.append(result.published)
+        if not result.more:
             break
-    assert turns == [3, 1, 1, 2, 1]
+    assert counts == [3, 1, 1, 2, 1]
     assert published(live) == [f"{n}" for n in range(8)]
 
 
 def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_turn(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They may have earlier numbers, and be of any size."""
+    """They may have earlier ids and any size."""
     with Session(engine) as session, session.begin():
         for id in ("a", "b", "c"):
             live.emit("order.placed", id=id, session=session)
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_outbox SET failed_ms = 1 WHERE event_id = 'a'"))
 
-    turn = relay.database.turn
+    as_leader = relay.database.as_leader
 
     @contextmanager
     def committing() -> Iterator[Execute]:
-        with turn() as execute:
+        with as_leader() as execute:
             assert execute is not None
 
             def watched(sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
@@ -138,8 +138,8 @@ def test_rows_that_are_committed_after_the_sizes_were_read_wait_for_the_next_tur
 
             yield watched
 
-    monkeypatch.setattr(relay.database, "turn", committing)
-    assert 2 == relay.turn().published
+    monkeypatch.setattr(relay.database, "as_leader", committing)
+    assert 2 == relay.run_pass().published
     assert published(live) == ["b", "c"]
 
 
@@ -186,7 +186,7 @@ def test_what_can_never_be_published_is_failed_and_holds_up_nobody(
     )
     relay = Relay(database, strict, live.service.backend.event_log)
     assert relay.drain() == 2
-    # What stood behind the refused one in the same pipeline was written, and is written again.
+    # Rows after the refused one in the same pipeline were appended, and are appended again.
     assert list(dict.fromkeys(published(live))) == ["a", "b"]
     assert left(engine) == ["large", "broken", "taken"]
     found = state.status(database)
@@ -214,8 +214,8 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     live: EventBus, engine: Engine, database: Database, settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Rows of a domain that takes no more stay, whatever their number, and go on when it does."""
-    monkeypatch.setattr(relay_module, "MOST_ROWS", 10)
+    """Rows of a full domain stay, in any number, and are published when it has free space."""
+    monkeypatch.setattr(relay_module, "MAX_ROWS", 10)
     bounded = Settings.load(
         {}, redis_url=settings.redis_url, namespace=settings.namespace, max_backlog=4
     )
@@ -225,26 +225,26 @@ def test_a_full_log_holds_up_its_own_domain_alone(
     emit(live, engine, "low", type="stock.low")
     started = time.monotonic()
     while not published(live, "stock"):
-        turn = relay.turn()
-        assert turn.failure is None
+        result = relay.run_pass()
+        assert result.failure is None
         assert time.monotonic() - started < 10
     waiting = len(left(engine))
     assert waiting >= 20
     assert published(live) == [f"order-{n}" for n in range(25 - waiting)]
     live.service.backend.event_log.leave("order", "billing.slow")
-    until(lambda: relay.turn().more is False and not left(engine))
+    until(lambda: relay.run_pass().more is False and not left(engine))
     assert published(live) == [f"order-{n}" for n in range(25)]
 
 
 def test_a_row_of_another_domain_than_its_event_is_failed(
     live: EventBus, engine: Engine, relay: Relay, database: Database
 ) -> None:
-    """It would land in the log of somebody else's domain."""
+    """The event would be appended to the domain of another service."""
     emit(live, engine, "a")
     with engine.begin() as connection:
         connection.execute(text("UPDATE celeriac_outbox SET domain = 'stock'"))
     relay.drain()
-    assert "of order, the row of stock" in state.failed(database)[0].error
+    assert "has the domain order, but its row has stock" in state.failed(database)[0].error
     assert published(live, "stock") == []
 
 
@@ -269,15 +269,15 @@ def test_rows_stay_while_redis_is_away(engine: Engine, database: Database, tmp_p
 def test_two_relays_never_publish_at_once(
     live: EventBus, engine: Engine, database_url: str, database: Database
 ) -> None:
-    """While one is at it, the other stands by; when it is done, or gone, the other takes over."""
+    """While one relay is the leader, the other waits; after its end, the other takes over."""
     other = open_database(database_url)
     relay = Relay(other, live.settings, live.service.backend.event_log)
     emit(live, engine, "a")
-    with database.turn() as execute:
+    with database.as_leader() as execute:
         assert execute is not None
-        turn = relay.turn()
-        assert (turn.active, turn.published) == (False, 0)
-    assert relay.turn().published == 1
+        result = relay.run_pass()
+        assert (result.active, result.published) == (False, 0)
+    assert relay.run_pass().published == 1
     other.close()
 
 
@@ -295,7 +295,7 @@ def test_signed_rows_are_registered_if_nobody_can_guess_their_ids(
     assert relay.drain() == 3
     event_log: Any = live.service.backend.event_log
     assert [EntryKind.GIVEN, EntryKind.FOREIGN] == [entry.kind for entry in event_log.read("order")]
-    # What is held until its time can be read meanwhile.
+    # Delayed events can be read before their time.
     [member] = event_log.client.zrange(event_log.keys.delayed("order"), 0, -1)
     assert not is_keyed(member)
 
@@ -311,9 +311,9 @@ def test_what_a_relay_that_died_had_published_is_not_published_again(
         raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr(relay_module, "_settle", die)
+        patch.setattr(relay_module, "_complete_rows", die)
         with pytest.raises(Died):
-            relay.turn()
+            relay.run_pass()
     assert left(engine) == ["a", "b"]
     assert relay.drain() == 2
     assert left(engine) == []
@@ -324,7 +324,7 @@ def test_what_a_relay_that_died_had_published_is_not_published_again(
 def test_a_running_relay_is_woken_by_a_commit(
     live: EventBus, engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On PostgreSQL it would else look only after a minute, and publishes at once all the same."""
+    """On PostgreSQL the relay polls only after a minute, but a notification wakes it at once."""
     monkeypatch.setattr(leader_lock, "POLL_WOKEN", 60.0)
     relay = Relay(database, live.settings, live.service.backend.event_log)
     thread = threading.Thread(target=relay.run)
@@ -353,7 +353,7 @@ def cut_all_others(engine: Engine) -> None:
             "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         )
         for id in connection.execute(others).scalars():
-            # It may have gone by itself.
+            # The process may have ended already.
             with suppress(DBAPIError):
                 connection.execute(text(f"KILL {id}"))
 
@@ -382,14 +382,14 @@ def test_a_table_that_comes_later_is_waited_for(live: EventBus, database_url: st
     database = open_database(database_url)
     relay = Relay(database, live.settings, live.service.backend.event_log)
     with pytest.raises(ConfigurationError, match="create_outbox"):
-        relay.turn()
+        relay.run_pass()
     database.close()
 
 
 def test_pauses_grow_in_an_outage_and_end_with_it(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Up to PAUSE_MOST, so that a database or a Redis that comes back is not stormed."""
+    """Up to MAX_PAUSE, to limit the load on a database or Redis that recovers."""
     emit(live, engine, "a")
     away = redis.ConnectionError("away")
 
@@ -397,12 +397,12 @@ def test_pauses_grow_in_an_outage_and_end_with_it(
         raise away
 
     waited: list[float] = []
-    monkeypatch.setattr(relay._publisher._log, "append_many", refuse)
+    monkeypatch.setattr(relay._publisher._event_log, "append_many", refuse)
     for _ in range(8):
-        relay._turn_safely()
+        relay._run_pass_safely()
         waited.append(relay._pause)
-    doubled = [relay_module.PAUSE * 2**n for n in range(8)]
-    assert [min(relay_module.PAUSE_MOST, pause) for pause in doubled] == waited
+    doubled = [relay_module.MIN_PAUSE * 2**n for n in range(8)]
+    assert [min(relay_module.MAX_PAUSE, pause) for pause in doubled] == waited
     monkeypatch.undo()
-    relay._turn_safely()
+    relay._run_pass_safely()
     assert (0.0, ["a"]) == (relay._pause, published(live))

@@ -1,4 +1,4 @@
-"""Any order of commits, rollbacks, turns, refusals and deaths: none is lost, or out of order."""
+"""Any order of commits, rollbacks, passes, refusals and crashes: no event is lost or reordered."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ BUS = EventBus(service="shop", redis_url="redis://127.0.0.1:1/0")
 
 
 class Died(BaseException):
-    """The death of the relay's process."""
+    """Simulates the death of the relay's process."""
 
 
 class FlakyLog(MemoryEventLog):
-    """Takes only so many events before its server is gone; None: all."""
+    """Accepts a limited number of events before its server is unreachable; None means all."""
 
     room: int | None = None
 
@@ -60,7 +60,7 @@ class RelayLife(RuleBasedStateMachine):
         self.start_relay()
 
     def start_relay(self) -> None:
-        """A new process: it knows nothing of what the one before had published."""
+        """Start a new process, without the state of the previous one."""
         database = SQLDatabase("sqlite://")
         database._engine = self.engine
         self.relay = Relay(database, BUS.settings, self.event_log)
@@ -83,13 +83,13 @@ class RelayLife(RuleBasedStateMachine):
                 self.rolled_back.update(ids)
 
     @rule()
-    def turn(self) -> None:
-        self.relay.turn()
+    def run_pass(self) -> None:
+        self.relay.run_pass()
 
     @rule(room=st.integers(0, 6))
     def turn_while_the_server_goes(self, room: int) -> None:
         self.event_log.room = room
-        self.relay.turn()
+        self.relay.run_pass()
         self.event_log.room = None
 
     @rule()
@@ -98,8 +98,8 @@ class RelayLife(RuleBasedStateMachine):
             raise Died
 
         with pytest.MonkeyPatch.context() as patch, suppress(Died):
-            patch.setattr(relay_module, "_settle", die)
-            self.relay.turn()
+            patch.setattr(relay_module, "_complete_rows", die)
+            self.relay.run_pass()
         self.start_relay()
 
     def published(self) -> list[str]:

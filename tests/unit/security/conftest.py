@@ -13,7 +13,7 @@ Keys = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def keys() -> Keys:
-    """Makes a key as (private, public) settings."""
+    """Return a new key as (private, public) settings."""
 
     def make(id: str, **options: Any) -> tuple[str, str]:
         private, public = generate(id, **options)

@@ -1,4 +1,4 @@
-"""Data that only its recipients can read: emitted, carried, opened, and closed to people."""
+"""Encrypted data: emitted, stored, decrypted by its recipients only, and hidden from display."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from celeriac import (
     InvalidData,
     InvalidEvent,
 )
-from celeriac.dead_letter import redrive_letter
+from celeriac.dead_letter import redrive_dead_letter
 from celeriac.dispatcher.sift import verdict
 from celeriac.event import decode, is_encrypted, masked, masked_envelope, read_header
 from celeriac.event.encrypted import ENCRYPTED, Jwe
@@ -123,13 +123,13 @@ def test_a_ciphertext_counts_in_its_own_event_alone(
     for change in ({"id": "two"}, {"source": "x"}, {"type": "order.refunded"}):
         with pytest.raises(EncryptionError, match="for another event"):
             open_with(private, json.dumps({**one, **change}).encode())
-    # what is not bound can change on the way: it is for a signature to hold it
+    # attributes outside the binding can be modified; only a signature protects them
     assert bytes(open_with(private, json.dumps({**one, "subject": "b"}).encode()).data) == b"1"
 
 
 def test_another_key_of_the_same_name_opens_nothing(orders: EventBus, keys: Keys) -> None:
     other, _ = keys("billing", encryption=True)
-    with pytest.raises(EncryptionError, match="or for another key than the one of that id"):
+    with pytest.raises(EncryptionError, match="or encrypted for another key with the same id"):
         open_with(other, raw_of(orders, 1, "billing"))
 
 
@@ -138,7 +138,7 @@ def test_what_only_says_that_it_is_encrypted_is_refused(
     orders: EventBus, ring: dict[str, tuple[str, str]], data: Any
 ) -> None:
     raw = orders.emitter.encode(orders.event("order.placed", data, datacontenttype=ENCRYPTED))
-    with pytest.raises(EncryptionError, match="its data is no JWE"):
+    with pytest.raises(EncryptionError, match="its data is not a JWE"):
         open_with(ring["billing"][0], raw)
     assert masked(decode(raw)) in ("encrypted", None)
 
@@ -158,7 +158,7 @@ def test_whose_a_key_is_it_says_itself_else_its_id(keys: Keys) -> None:
     found = public_keys(named, setting="X", curve="X25519")
     assert {key.id: key.service for key in found.values()} == {"a": "a", "b-1": "b"}
     bad = json.dumps({**json.loads(keys("c", encryption=True)[1]), "service": 1})
-    with pytest.raises(ConfigurationError, match="`service` of the key 'c' must be a text"):
+    with pytest.raises(ConfigurationError, match="`service` of the key 'c' must be a string"):
         public_keys(bad, setting="X", curve="X25519")
 
 
@@ -169,10 +169,12 @@ def test_a_service_without_a_key_cannot_be_encrypted_for(keys: Keys) -> None:
     names = [f"billing{n}" for n in range(10)]
     trusted = together(*(keys(name, encryption=True)[1] for name in reversed(names)))
     orders = EventBus(service="orders", trusted_keys=trusted)
-    known = f"no X25519 key of that service, it has {', '.join(names)};"
+    known = f"no X25519 key of that service, only of {', '.join(names)}."
     with pytest.raises(EncryptionError, match=known):
         orders.emit("order.placed", 1, encrypt_for=["billing1", "biling1"])
-    with pytest.raises(EncryptionError, match="it has none; `celeriac keys generate billing"):
+    with pytest.raises(
+        EncryptionError, match=r"only of none\. Create a key with `celeriac keys generate billing"
+    ):
         EventBus(service="orders").emit("order.placed", 1, encrypt_for=["billing"])
 
 
@@ -214,7 +216,7 @@ def test_a_private_key_that_cannot_be_used_is_refused_at_import(keys: Keys, tmp_
             EventBus(service="billing", encryption_key=given).on("a")
     private, _ = keys("billing", encryption=True)
     twice = together(private, private)
-    with pytest.raises(ConfigurationError, match="two keys have one id"):
+    with pytest.raises(ConfigurationError, match="two keys with the same id"):
         EventBus(service="billing", encryption_key=twice).on("a")
     assert json.loads(private)["d"] not in repr(Settings.load({}, encryption_key=private))
 
@@ -231,9 +233,9 @@ def test_a_declared_type_is_encrypted_at_every_emit(
     assert masked(decode(raw)) == "encrypted for billing"
     opened = open_with(ring["billing"][0], raw)
     assert bytes(opened.data) == b'{"card":"4111111111111111"}'
-    # what came in plain to a handler goes out encrypted again
+    # data that a handler got decrypted is encrypted again
     assert SECRET.encode() not in orders.emitter.encode(opened)
-    # the recipients of one emit stand before those that were declared
+    # the recipients of an emit replace the declared ones
     assert masked(decode(raw_of(orders, {"card": "1"}, "audit"))) == "encrypted for audit"
     orders.declare("order.placed", Order)
     assert not is_encrypted(decode(orders.emitter.encode(event)))
@@ -278,9 +280,9 @@ def test_recipients_run_and_the_others_have_a_dead_letter_with_the_reason(
     (letter,) = memory.store.deliveries.dead("order")
     assert (letter.handler, letter.attempts) == ("mail.handle", 1)
     assert letter.error == (
-        "EncryptionError: cannot be opened: it is encrypted for the keys billing, shipping, and "
-        "this service has none; CELERIAC_ENCRYPTION_KEY gives it one, or the emitter names it in "
-        "encrypt_for"
+        "EncryptionError: cannot be decrypted: it is encrypted for the keys billing, shipping, but "
+        "this service has none. Set CELERIAC_ENCRYPTION_KEY, or list the service in encrypt_for of "
+        "the emit"
     )
 
 
@@ -303,7 +305,7 @@ def test_a_filter_sees_plain_data_and_is_asked_by_the_executor_alone(
 def test_no_value_of_it_is_in_what_is_kept_of_a_failure(
     running: tuple[EventBus, MemoryBus], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The text of an exception lies in Redis in plain."""
+    """The text of an exception is stored in Redis unencrypted."""
     orders, memory = running
     orders.emit("order.placed", {"card": SECRET}, encrypt_for=["billing", "shipping"])
     memory.run_until_idle()
@@ -325,7 +327,7 @@ def test_redriven_it_is_opened_again(
     memory.run_until_idle()
     (letter,) = memory.store.deliveries.dead("order")
     backend, records = memory.store.backend, memory.store.registry.handlers()
-    assert redrive_letter(backend, records, "order", letter.id)
+    assert redrive_dead_letter(backend, records, "order", letter.id)
     memory.run_until_idle()
     assert ran.count(("billing", SECRET)) == 2
     (again,) = memory.store.deliveries.dead("order")
@@ -371,7 +373,7 @@ def test_what_is_signed_is_the_encrypted_event(
 
     with in_memory(orders, billing) as memory:
         orders.emit("order.placed", 1, encrypt_for=["billing"], id="good")
-        # of one who has the public key and may not sign
+        # by an attacker who has the public key and cannot sign
         forger = EventBus(service="orders", trusted_keys=public)
         forger.emit("order.placed", 1, encrypt_for=["billing"], id="forged")
         memory.run_until_idle()

@@ -1,4 +1,4 @@
-"""The construction of a JWE: the examples of the RFCs, and a second reading of them."""
+"""The construction of a JWE: the examples of the RFCs, and an independent implementation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def text_of(value: bytes) -> str:
 
 
 def kdf(agreed: bytes, alg: bytes, apu: bytes, apv: bytes, bits: int) -> bytes:
-    """RFC 7518, 4.6.2, with nothing but SHA-256: one round gives up to 256 bits."""
+    """RFC 7518, 4.6.2, with SHA-256 only: one round gives up to 256 bits."""
     data = b"\0\0\0\1" + agreed
     for part in (alg, apu, apv):
         data += len(part).to_bytes(4, "big") + part
@@ -45,7 +45,7 @@ def kdf(agreed: bytes, alg: bytes, apu: bytes, apv: bytes, bits: int) -> bytes:
 
 
 def second_reading(document: dict[str, Any], kid: str, secret: X25519PrivateKey) -> bytes:
-    """What another implementation does with the JSON, step by step (RFC 7516, 5.2)."""
+    """Decrypt the JSON step by step, as another implementation does (RFC 7516, 5.2)."""
     protected = json.loads(bytes_of(document["protected"]))
     (one,) = (one for one in document["recipients"] if one["header"]["kid"] == kid)
     header = one["header"]
@@ -141,7 +141,7 @@ def test_what_has_another_shape_is_refused(member: str, value: str) -> None:
         {"epk": {"crv": "P-256"}},
         {"epk": {"kty": "OKP", "crv": "X25519", "x": "AA"}},
         {"epk": {"kty": "OKP", "crv": "X25519", "x": 1}},
-        # of low order: the agreed secret would be zero, which anybody knows
+        # a point of low order: the agreed secret would be zero, which is public
         {"epk": {"kty": "OKP", "crv": "X25519", "x": text_of(bytes(32))}},
         {"apu": "QQ"},
         {"apv": 1},
@@ -165,15 +165,15 @@ def test_the_wrapped_keys_of_two_recipients_cannot_be_swapped() -> None:
     one, two = document["recipients"]
     one["encrypted_key"], two["encrypted_key"] = two["encrypted_key"], one["encrypted_key"]
     for who in ("billing", "shipping"):
-        with pytest.raises(EncryptionError, match="it was changed"):
+        with pytest.raises(EncryptionError, match="it was modified"):
             opened(document, who)
     one["header"]["kid"], two["header"]["kid"] = "shipping", "billing"
-    with pytest.raises(EncryptionError, match="it was changed"):
+    with pytest.raises(EncryptionError, match="it was modified"):
         opened(document)
 
 
 def test_whoever_is_no_recipient_is_told_for_whom_it_is() -> None:
-    with pytest.raises(EncryptionError, match="the keys billing, shipping, and this service has"):
+    with pytest.raises(EncryptionError, match="the keys billing, shipping, but this service has"):
         opened(sealed(), "audit")
 
 
@@ -182,7 +182,7 @@ def test_it_counts_for_the_event_that_it_was_made_for_alone() -> None:
     other = b"2\norders\norder.placed"
     with pytest.raises(EncryptionError, match="for another event"):
         opened(document, aad=other)
-    with pytest.raises(EncryptionError, match="it was changed"):
+    with pytest.raises(EncryptionError, match="it was modified"):
         opened({**document, "aad": text_of(other)}, aad=other)
 
 

@@ -56,8 +56,8 @@ GOOD = {**generate("k")[1], "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     [
         ("/nowhere/at/all", "CELERIAC_TRUSTED_KEYS=/nowhere/at/all: no such file or directory"),
         ("{", "is not JSON"),
-        ('{"keys":[1]}', "holds something that is no JSON Web Key"),
-        ('{"keys":1}', "holds something that is no JSON Web Key"),
+        ('{"keys":[1]}', "contains something other than JSON Web Keys"),
+        ('{"keys":1}', "contains something other than JSON Web Keys"),
         (json.dumps({**GOOD, "kid": "a b"}), "a key needs an id"),
         (json.dumps({**GOOD, "kid": 1}), "a key needs an id"),
         (json.dumps({**GOOD, "kty": "RSA"}), "must have kty OKP"),
@@ -81,7 +81,7 @@ def test_a_public_key_does_not_sign_and_an_encryption_key_neither(keys: Keys) ->
 
     with pytest.raises(ConfigurationError, match="has no private part"):
         secret(keys("one")[1])
-    with pytest.raises(ConfigurationError, match="the key 'two' is for X25519"):
+    with pytest.raises(ConfigurationError, match="the key 'two' has the curve X25519"):
         secret(keys("two", encryption=True)[0])
 
 

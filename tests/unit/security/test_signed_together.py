@@ -1,4 +1,4 @@
-"""Events that were signed together: each verifies alone, and nothing else does."""
+"""Events signed together: each verifies by itself, and no other bytes do."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from celeriac import Event, EventBus, InvalidEvent, UntrustedEvent
 from celeriac.event import build_event, decode, encode, read_header
 from celeriac.event.signature import Signed, redriven_for, split, unsigned_size
 from celeriac.security import Signer, Verifier, make_signer, make_verifier
-from celeriac.security.signer import MAX_TOGETHER
-from celeriac.security.verified import MAX_REMEMBERED, Verified
+from celeriac.security.signer import MAX_BATCH
+from celeriac.security.verified import MAX_REMEMBERED, VerifiedCache
 from celeriac.settings import Settings
 from celeriac.testing import in_memory
 from tests.unit.security.conftest import Keys, together
@@ -47,7 +47,7 @@ def signer(pair: tuple[str, str]) -> Signer:
 
 @pytest.fixture
 def trusted(pair: tuple[str, str], keys: Keys) -> Settings:
-    """The keys of orders and of billing."""
+    """Return the keys of orders and of billing."""
     return Settings.load({}, trusted_keys=together(pair[1], keys("billing-1")[1]))
 
 
@@ -57,7 +57,7 @@ def verify(trusted: Settings) -> Verifier:
 
 
 def is_trusted(verify: Verifier, raw: bytes) -> bool:
-    """Whatever the bytes are, they are trusted or refused."""
+    """Any bytes are trusted or refused, without other errors."""
     try:
         verify(raw, decode(raw), "order")
     except (InvalidEvent, UntrustedEvent):
@@ -65,7 +65,7 @@ def is_trusted(verify: Verifier, raw: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, MAX_TOGETHER, MAX_TOGETHER + 1, 3 * MAX_TOGETHER + 7])
+@pytest.mark.parametrize("count", [2, 3, 5, MAX_BATCH, MAX_BATCH + 1, 3 * MAX_BATCH + 7])
 def test_each_event_verifies_without_the_others(
     signer: Signer, trusted: Settings, count: int
 ) -> None:
@@ -79,13 +79,13 @@ def test_each_event_verifies_without_the_others(
 def test_one_event_has_the_signature_of_its_own(signer: Signer) -> None:
     [raw] = raws(1)
     assert [signer.sign(raw)] == signer.sign_many([raw])
-    last = signer.sign_many(raws(MAX_TOGETHER + 1))[-1]
+    last = signer.sign_many(raws(MAX_BATCH + 1))[-1]
     found = split(last)
     assert found is not None and found.proof is None
 
 
 def test_a_proof_takes_43_bytes_a_level(signer: Signer) -> None:
-    signed = signer.sign_many(raws(MAX_TOGETHER))
+    signed = signer.sign_many(raws(MAX_BATCH))
     assert 400 >= max(len(raw) for raw in signed) - len(raws(1)[0]) - len(',"keyid":"orders-1"')
 
 
@@ -160,7 +160,7 @@ PATH = "A" * 43
         (f"0.2.{PATH[:-1]}B", "does not end with"),
         (f"0.2.{PATH[:41]}", "does not end with"),
         (f"0.2.{'A' * 428}", "does not end with"),
-        (f"0.2.{PATH}", "is not one of the key 'orders-1'"),
+        (f"0.2.{PATH}", "is not valid for the key 'orders-1'"),
         (f"0.2.{PATH[:-1]}", "a path of 31 bytes does not lead from event 0 of 2"),
         (f"0.2.{'A' * 86}", "a path of 64 bytes does not lead from event 0 of 2"),
         (f"0.2.{'A' * 427}", "a path of 320 bytes does not lead from event 0 of 2"),
@@ -181,7 +181,7 @@ def test_a_proof_that_is_none_is_refused_with_the_reason(
 
 
 def test_a_signature_of_an_event_is_none_of_a_root(signer: Signer, verify: Verifier) -> None:
-    """Nor the other way round: neither an event nor a root can pass for the other."""
+    """An event and a root cannot replace each other."""
     plain, batched = signer.sign(raws(2)[0]), signer.sign_many(raws(2))[0]
     signature = proof_of(plain)[:86]
     assert not is_trusted(verify, with_proof(batched, signature + proof_of(batched)[86:]))
@@ -192,7 +192,7 @@ def test_what_is_bound_to_a_key_is_bound_in_a_batch(signer: Signer, pair: tuple[
     public = json.dumps({**json.loads(pair[1]), "sources": ["billing"]})
     verify = make_verifier(Settings.load({}, trusted_keys=public))
     for raw in signer.sign_many(raws(2)):
-        with pytest.raises(UntrustedEvent, match=r"may not sign order\.placed of orders"):
+        with pytest.raises(UntrustedEvent, match=r"is not trusted for order\.placed of orders"):
             verify(raw, decode(raw), "order")
 
 
@@ -207,7 +207,7 @@ def test_redriven_its_proof_stays(signer: Signer, verify: Verifier) -> None:
 
 @pytest.fixture
 def verifications(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The messages whose Ed25519 signatures are verified from here on."""
+    """Record the messages whose Ed25519 signatures are verified."""
     seen: list[bytes] = []
     found = ed25519.Ed25519PublicKey.from_public_bytes
 
@@ -229,7 +229,7 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_a_batch_costs_one_verification(
     signer: Signer, verifications: list[bytes], verify: Verifier
 ) -> None:
-    for raw in signer.sign_many(raws(2 * MAX_TOGETHER)):
+    for raw in signer.sign_many(raws(2 * MAX_BATCH)):
         verify(raw, decode(raw), "order")
     assert 2 == len(verifications)
 
@@ -255,7 +255,7 @@ def test_what_was_refused_is_not_remembered_and_no_other_key_profits(
 
 
 def test_so_many_verified_signatures_are_remembered_and_no_more() -> None:
-    verified = Verified()
+    verified = VerifiedCache()
     for n in range(MAX_REMEMBERED + 5):
         verified.add(("k", b"%d" % n, b""))
         verified.add(("k", b"%d" % n, b""))

@@ -1,4 +1,4 @@
-"""What is signed, what is trusted, and that nothing else is run."""
+"""Signing and trust: handlers run only trusted events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import ConfigurationError, Event, EventBus, UntrustedEvent
-from celeriac.dead_letter import redrive_letter
+from celeriac.dead_letter import redrive_dead_letter
 from celeriac.event import build_event, decode, encode, read_header
 from celeriac.event.signature import attach, redriven_for, signing_input, split
 from celeriac.event_log import EntryKind
@@ -82,7 +82,7 @@ def test_whatever_the_event_holds_its_signature_counts(
 
 
 def test_no_byte_can_be_changed(keys: Keys) -> None:
-    """Each byte flipped: the event is not read at all, or is not trusted."""
+    """With any byte flipped, the event is invalid or not trusted."""
     private, public = keys("orders-1")
     raw, verify = signed(private), verifier(public)
     for place in range(len(raw)):
@@ -120,12 +120,12 @@ def test_an_unknown_key_a_wrong_one_and_a_swapped_one_are_refused(keys: Keys) ->
     other, other_public = keys("billing-1")
     assert "its key 'billing-1' is not among" in refusal(verifier(public), signed(other))
     same_id, _ = keys("orders-1")
-    assert "signature is not one of the key 'orders-1'" in refusal(
+    assert "signature is not valid for the key 'orders-1'" in refusal(
         verifier(public), signed(same_id)
     )
     # billing's own signature, under the id of orders
     swapped = signed(other).replace(b'"keyid":"billing-1"', b'"keyid":"orders-1"')
-    assert "signature is not one" in refusal(verifier(public, other_public), swapped)
+    assert "signature is not valid" in refusal(verifier(public, other_public), swapped)
 
 
 def test_a_key_is_bound_to_its_sources_and_types(keys: Keys) -> None:
@@ -133,18 +133,18 @@ def test_a_key_is_bound_to_its_sources_and_types(keys: Keys) -> None:
     verify = verifier(public)
     good = signed(private, source="billing", type="payment.captured")
     verify(good, decode(good), "payment")
-    assert "may not sign payment.captured of orders" in refusal(
+    assert "is not trusted for payment.captured of orders" in refusal(
         verify, signed(private, type="payment.captured"), "payment"
     )
-    assert "may not sign order.placed of billing" in refusal(
+    assert "is not trusted for order.placed of billing" in refusal(
         verify, signed(private, source="billing"), "order"
     )
 
 
 def test_a_signed_event_counts_only_in_the_log_that_it_is_for(keys: Keys) -> None:
-    """A handler of `#` would else run a copy of it in another domain."""
+    """Otherwise a handler of `#` would run a copy of it in another domain."""
     private, public = keys("orders-1")
-    assert "does not belong into the log of payment" in refusal(
+    assert "does not belong to the domain payment" in refusal(
         verifier(public), signed(private), "payment"
     )
 
@@ -159,7 +159,7 @@ def test_several_keys_are_trusted_at_a_time(keys: Keys) -> None:
 
 
 def test_a_signature_has_one_form_only(keys: Keys) -> None:
-    """The two bits of the last character that mean nothing must be zero."""
+    """The two unused bits of the last character must be zero."""
     private, public = keys("orders-1")
     raw = signed(private)
     last = raw[-3:-2].decode()
@@ -189,7 +189,7 @@ def test_redriving_can_only_narrow_whom_an_event_is_for(keys: Keys) -> None:
 
 
 def test_another_language_needs_ten_lines(keys: Keys) -> None:
-    """As docs/how-to/produce-from-another-language.md says."""
+    """As in docs/how-to/produce-from-another-language.md."""
     private, public = keys("orders-1")
     jwk = json.loads(private)
     key = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode(jwk["d"] + "=="))
@@ -211,7 +211,7 @@ def test_another_language_needs_ten_lines(keys: Keys) -> None:
 
 @pytest.fixture
 def pair(keys: Keys) -> Iterator[tuple[EventBus, EventBus, MemoryBus]]:
-    """`orders`, which signs, and `billing`, whose handler demands it and has a filter."""
+    """Return `orders`, which signs, and `billing`, whose handler requires it and has a filter."""
     private, public = keys("orders-1", sources=["orders"])
     orders = EventBus(service="orders", signing_key=private)
     billing = EventBus(service="billing", trusted_keys=public)
@@ -240,12 +240,12 @@ def test_what_is_signed_is_run_and_what_is_not_is_dead_and_never_run(
     billing.emit("order.placed", {"n": "not a number: its data is not even read"}, id="forged")
     memory.run_until_idle()
     assert ("charge", "good", "orders-1") in ran and ("when", "good") in ran
-    # a handler that demands nothing takes both
+    # a handler without `signed` gets both
     assert {("note", "good"), ("note", "forged")} <= {*ran}
     assert not {("charge", "forged"), ("when", "forged")} & {one[:2] for one in ran}
     (letter,) = memory.store.deliveries.dead("order")
     assert letter.error == (
-        "UntrustedEvent: untrusted: it is not signed, and the handler demands a signature"
+        "UntrustedEvent: untrusted: it is not signed, but the handler requires a signature"
     )
     assert (letter.handler, letter.attempts) == ("billing.charge", 1)
 
@@ -288,7 +288,7 @@ def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus
     billing.emit("order.placed", {"n": 1}, id="forged")
     memory.run_until_idle()
     (letter,) = memory.store.deliveries.dead("order")
-    assert redrive_letter(
+    assert redrive_dead_letter(
         memory.store.backend, memory.store.registry.handlers(), "order", letter.id
     )
     memory.run_until_idle()
@@ -315,7 +315,7 @@ def test_the_setting_demands_it_of_every_handler_that_does_not_say_otherwise(key
     bus.on("a", name="two", signed=False)(lambda event: None)
     found = {handler.name: handler.signed for handler in bus.service.handlers.values()}
     assert found == {"one": True, "two": False}
-    assert bus.service.handlers["billing.one"].options()["signed"] == "True"
+    assert bus.service.handlers["billing.one"].describe_options()["signed"] == "True"
 
 
 def test_to_demand_a_signature_without_a_key_is_refused_at_import() -> None:

@@ -1,4 +1,4 @@
-"""Emitting while Redis is away: nothing is refused, and all follows in its order."""
+"""Emits while Redis is unreachable: no event is refused, and all are appended in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from celeriac.testing.server import EmbeddedServer, start_server
 
 
 class Site:
-    """A server that is started when it is asked for, and an application beside it."""
+    """A server that is started on request, and an application that uses it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -91,7 +91,7 @@ def test_what_is_emitted_while_redis_is_away_follows_in_its_order(site: Site, up
     bus = site.bus()
     started = time.monotonic()
     ids = [bus.emit("order.placed", {"n": n}) for n in range(200)]
-    assert time.monotonic() - started < 2.0  # waited for Redis once, and briefly
+    assert time.monotonic() - started < 2.0  # waited for Redis once, for a short time
     emitted = bus.emit_many([bus.event("order.placed", {"n": n}) for n in range(1200)])
     assert emitted == 1200
     up()
@@ -168,8 +168,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_a_killed_process_left_is_drained_by_the_next(site: Site, up: Up) -> None:
-    """The server is away, events are emitted, the process gets SIGKILL; the next process's one emit
-    comes behind them."""
+    """A process that spooled events gets SIGKILL. The event of the next process follows them."""
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), site.url, site.spool, "300"],
         stdout=subprocess.PIPE, timeout=60,
@@ -184,7 +183,7 @@ def test_what_a_killed_process_left_is_drained_by_the_next(site: Site, up: Up) -
 
 
 def test_a_doubled_drain_appends_each_event_once(site: Site, up: Up) -> None:
-    """A process that dies between appending and removing leaves the events for the next."""
+    """If a process dies between append and removal, the next process appends the events again."""
     bus = site.bus()
     first = bus.emit("order.placed")
     file = bus.service.emitting.event_log.file  # type: ignore[attr-defined]
@@ -193,7 +192,7 @@ def test_a_doubled_drain_appends_each_event_once(site: Site, up: Up) -> None:
     until(lambda: site.ids() == [first])
     file.put([(left.domain, left.body, left.kind, left.since_ms)])
     last = bus.emit("order.placed")
-    until(lambda: not file.waits())
+    until(lambda: not file.has_events())
     assert site.ids() == [first, last]
 
 

@@ -1,4 +1,4 @@
-"""The file of a spool: order, bound, several processes, forks."""
+"""The file of a spool: order, size limit, several processes, forks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_events_come_back_in_their_order(file: SpoolFile) -> None:
     put(file, "a", "b")
     put(file, "c")
     assert names(file) == ["a", "b", "c"]
-    assert file.count() == 3 and file.waits()
+    assert file.count() == 3 and file.has_events()
 
 
 def test_removing_takes_from_the_front_alone(file: SpoolFile) -> None:
@@ -41,7 +41,7 @@ def test_removing_takes_from_the_front_alone(file: SpoolFile) -> None:
     file.remove_until(file.oldest(2)[-1].id)
     assert names(file) == ["c"]
     file.remove_until(file.oldest(1)[-1].id)
-    assert not file.waits() and file.count() == 0
+    assert not file.has_events() and file.count() == 0
     put(file, "d")
     assert names(file) == ["d"]
 
@@ -53,7 +53,7 @@ def test_the_time_and_the_kind_are_kept(file: SpoolFile) -> None:
 
 
 def test_another_process_sees_what_was_put(file: SpoolFile) -> None:
-    """A connection of its own stands for it."""
+    """A separate connection simulates another process."""
     other = SpoolFile(file.path, MB)
     put(file, "a")
     put(other, "b")
@@ -93,7 +93,7 @@ def test_a_child_of_a_fork_opens_its_own(file: SpoolFile) -> None:
     child = os.fork()
     if child == 0:
         try:
-            file.begin_anew()
+            file.reset_after_fork()
             put(file, "b")
             os._exit(0)
         except BaseException:
@@ -106,21 +106,21 @@ def test_a_child_of_a_fork_opens_its_own(file: SpoolFile) -> None:
 @pytest.mark.parametrize("path", ["/nowhere/spool.db", "."])
 def test_a_path_that_cannot_be_is_told_with_its_setting(path: str) -> None:
     with pytest.raises(ConfigurationError, match="CELERIAC_SPOOL"):
-        SpoolFile(path, MB).waits()
+        SpoolFile(path, MB).has_events()
 
 
 def test_a_file_that_is_no_spool_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     path.write_bytes(b"this is no database, but it is long enough to be looked at " * 20)
     with pytest.raises((ConfigurationError, sqlite3.DatabaseError)):
-        SpoolFile(str(path), MB).waits()
+        SpoolFile(str(path), MB).has_events()
 
 
 def test_a_flag_that_a_crash_left_up_goes_down_again(file: SpoolFile) -> None:
     put(file, "a")
     file.remove_until(file.oldest(1)[0].id)
     assert Path(f"{file.path}.flag").read_bytes() == b"\x01"
-    assert not file.waits()
+    assert not file.has_events()
     assert Path(f"{file.path}.flag").read_bytes() == b"\x00"
 
 
@@ -128,14 +128,14 @@ def test_events_are_found_also_where_the_flag_was_lost(file: SpoolFile) -> None:
     """As after a power failure."""
     put(file, "a")
     Path(f"{file.path}.flag").write_bytes(b"\x00")
-    assert SpoolFile(file.path, MB).waits() or SpoolFile(file.path, MB).count() == 1
+    assert SpoolFile(file.path, MB).has_events() or SpoolFile(file.path, MB).count() == 1
     again = SpoolFile(file.path, MB)
     assert again.count() == 1
-    assert again.waits()
+    assert again.has_events()
 
 
 def test_a_refused_put_leaves_no_wrong_word(tmp_path: Path) -> None:
     file = SpoolFile(str(tmp_path / "spool.db"), 200_000)
     with pytest.raises(LogFull):
         file.put([("order", bytes(1000), GIVEN, 0)] * 1000)
-    assert not file.waits()
+    assert not file.has_events()

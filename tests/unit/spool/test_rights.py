@@ -1,4 +1,4 @@
-"""Who may read what waits in a spool."""
+"""File permissions of a spool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captured events: what assertions take, and what they say when they fail."""
+"""Captured events: the arguments of assertions, and their messages."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_a_failure_shows_what_was_emitted_instead(bus: EventBus) -> None:
     with pytest.raises(AssertionError) as caught:
         captured(bus).assert_emitted("order.placed", {"n": 7}, subject="order/1")
     assert str(caught.value) == (
-        "order.placed with subject='order/1', data={'n': 7} was not emitted; emitted was:\n"
-        "  order.placed subject='order/1' data={'n': 1}\n"
+        "order.placed with subject='order/1', data={'n': 7} was not emitted; the emitted events "
+        "are:\n  order.placed subject='order/1' data={'n': 1}\n"
         "  order.placed subject='order/2' delay=60 data={'n': 2}\n"
         "  order.dated data={'number': 3, 'at': '2026-01-01T00:00:00Z'}"
     )

@@ -1,4 +1,4 @@
-"""Events made for calling a handler directly."""
+"""Events for direct calls of a handler."""
 
 from __future__ import annotations
 

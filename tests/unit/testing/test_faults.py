@@ -1,4 +1,4 @@
-"""Faults on demand: with them a test proves that a handler can stand them."""
+"""Faults on demand, with which a test proves that a handler tolerates them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celeriac.testing import MemoryBus, in_memory
 
 
 class Shop:
-    """One handler that counts every run, and one that keeps what it did by event id."""
+    """Return a handler that counts every run, and one that records effects by event id."""
 
     def __init__(self) -> None:
         self.bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")

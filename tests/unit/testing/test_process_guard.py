@@ -1,4 +1,4 @@
-"""A guarded process ends with its parent and takes its own children along."""
+"""A guarded process and its children end with its parent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILY = "trap '' TERM; sleep 60 & echo $! > {0}.part; trap - TERM; mv {0}.part 
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie that its new parent has yet to collect does not."""
+    """Return whether the process runs; an uncollected zombie does not."""
     if Path("/proc/self/stat").exists():
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -178,7 +178,7 @@ def test_the_guard_forwards_signals(number: signal.Signals) -> None:
 
 
 def test_a_parent_that_died_before_the_guard_looked_is_noticed(family: Path) -> None:
-    """Its pipe is held open by another, so that its number alone tells."""
+    """Another process holds its pipe open, so that only the parent's pid reveals its death."""
     with subprocess.Popen(["/bin/true"]) as gone:
         gone.wait()
     command = [*COMMAND, "--parent", str(gone.pid), "/bin/sh", "-c", FAMILY.format(family)]

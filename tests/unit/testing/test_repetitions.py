@@ -1,4 +1,4 @@
-"""Whatever is tried again or copied runs once, on the whole path from emit to handler."""
+"""Retried and copied events run once, on the whole path from emit to handler."""
 
 from __future__ import annotations
 

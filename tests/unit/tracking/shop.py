@@ -1,4 +1,4 @@
-"""Services driven by hand: emit, dispatch and run are steps that a test takes one by one."""
+"""Services that a test drives step by step: emit, dispatch and run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celeriac.dispatcher import Chunk, Dispatcher
 from celeriac.emitter import Emitter
 from celeriac.event import Event
 from celeriac.event_log import SyncLogAdapter
-from celeriac.handler import make_handler
+from celeriac.handler import HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service
 from celeriac.settings import Settings
@@ -56,7 +56,9 @@ class Shop:
         def handle(event: Event) -> None:
             function(event)
 
-        made = make_handler(handle, patterns, service=service, name=handler, **options)
+        made = make_handler(
+            handle, patterns, HandlerOptions(name=handler, **options), service=service
+        )
         self._service(service).add(made)
 
     def _service(self, name: str) -> Service:
@@ -98,13 +100,13 @@ class Shop:
                 pass
 
     def run(self) -> None:
-        """Executes every hint sent so far."""
+        """Run every delivery task sent so far."""
         chunks, self.chunks = self.chunks, []
         for service, chunk in chunks:
             run_task(service, chunk)
 
     def run_until_idle(self, *names: str) -> None:
-        """Dispatches and runs until nothing is to be done now."""
+        """Dispatch and run until no delivery is due."""
         self.dispatch(*names)
         while self.chunks:
             self.run()

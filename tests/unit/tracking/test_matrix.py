@@ -102,7 +102,7 @@ def test_totals_count_every_delivery_once(shop: Shop, matrix: Matrix) -> None:
     assert (9, 1, 5, 0) == (found.processed, found.skipped, found.dead, found.waiting)
 
 
-def test_lag_says_where_everything_is(shop: Shop, matrix: Matrix) -> None:
+def test_lag_counts_deliveries_by_state(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.placed")
     shop.on("mail.send", "order.placed", retries=0, function=fail)
     shop.on("crm.note", "order.placed", backoff=600.0, function=fail)
@@ -147,7 +147,7 @@ def test_answers_are_json(shop: Shop, matrix: Matrix) -> None:
     assert msgspec.json.encode([matrix.events(), matrix.lag(), matrix.totals()])
 
 
-def test_what_the_ledger_no_longer_remembers_is_not_called_missing() -> None:
+def test_a_delivery_with_an_expired_record_is_not_missing() -> None:
     settings, clock = Settings.load({}, dedup_window=60), MemoryClock()
     backend = memory_backend(settings, clock)
     assert isinstance(backend.deliveries, MemoryDeliveryStore)

@@ -60,11 +60,11 @@ def test_a_search_stops_when_enough_was_read_and_goes_on(
     query, backend = Query(pattern="*.rare"), shop.backend
     records: list[HandlerRecord] = []
     search = matrix_search().search
-    page = search(backend, records, query, limit=5, most_read=4)
+    page = search(backend, records, query, limit=5, max_read=4)
     assert (0, False) == (len(page.events), page.full)
     assert page.older and page.searched_ms
-    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
-    page = search(backend, records, query, before=page.older, limit=5, most_read=4)
+    page = search(backend, records, query, before=page.older, limit=5, max_read=4)
+    page = search(backend, records, query, before=page.older, limit=5, max_read=4)
     assert [wanted] == [one.id for one in page.events]
 
 
@@ -74,7 +74,7 @@ def matrix_search() -> Any:
     return search
 
 
-def test_a_cell_must_fit_all_that_is_asked_of_it(shop: Shop, matrix: Matrix) -> None:
+def test_one_cell_must_match_all_filters(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.*", retries=0, function=fail)
     shop.on("mail.send", "order.placed", "user.*")
     shop.start()
@@ -127,7 +127,7 @@ def test_a_page_of_short_logs_reads_each_of_them_once(
     read = count_reads(shop.backend.event_log, monkeypatch)
     assert set(ids) == {one.id for one in matrix.page(Query(), limit=20).events}
     assert [3, 3, 3] == read
-    counts = count_asked(shop.backend, monkeypatch)
+    counts = count_all_reads(shop.backend, monkeypatch)
     assert 6 == len(matrix.page(Query(state=DeliveryState.DEAD), limit=20).events)
     assert [3, 3, 0] == counts[:3]
 
@@ -159,12 +159,12 @@ def test_an_event_is_found_where_it_was_seen(
 
 
 @pytest.mark.parametrize("near", ["order/nonsense", "nowhere/1-1", "order/9-9", "/", "order/1-"])
-def test_a_wrong_hint_of_where_it_is_does_no_harm(shop: Shop, matrix: Matrix, near: str) -> None:
+def test_a_wrong_near_is_ignored(shop: Shop, matrix: Matrix, near: str) -> None:
     shop.emit("order.placed", id="mine")
     assert "mine" == matrix.find("mine", near=near).event.id
 
 
-def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
+def test_a_lookup_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 20)
@@ -174,7 +174,7 @@ def test_a_look_up_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     for _ in range(100):
         shop.emit("order.placed")
     read = count_reads(shop.backend.event_log, monkeypatch)
-    with pytest.raises(NotFound, match=r"and 25 events were looked at\. .*status old --deep"):
+    with pytest.raises(NotFound, match=r"and 25 events were searched. .*status old --deep"):
         matrix.find("old")
     assert 25 == sum(read)
     told: list[int] = []
@@ -208,7 +208,7 @@ def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
     event_log = shop.backend.event_log
     if isinstance(event_log, MemoryEventLog):
         event_log.clock = MemoryClock()
-        # It stands still. The id is made before this time, however slow the machine is.
+        # The clock is stopped. The id is made before this time, however slow the machine is.
         event_log.clock.advance(100_000)
     sleep(0.002)  # so that no entry before is of the same millisecond
     id = shop.emit("order.placed")
@@ -220,8 +220,8 @@ def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(
 # -- by state: what is read does not grow with the log
 
 
-def count_asked(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many records each read of the log or of the ledger returned."""
+def count_all_reads(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record the size of each read of the log or of the delivery store."""
     counts: list[int] = []
     for owner, name in (
         (backend.event_log, "read"), (backend.deliveries, "dead"),
@@ -254,7 +254,7 @@ def test_dead_letters_are_found_without_reading_the_log(
     shop.run_until_idle()
     second = shop.emit("order.rare")
     long_log(shop)
-    asked = count_asked(shop.backend, monkeypatch)
+    asked = count_all_reads(shop.backend, monkeypatch)
     assert [second, first] == [
         one.id for one in matrix.page(Query(state=DeliveryState.DEAD)).events
     ]
@@ -281,7 +281,7 @@ def test_deliveries_in_flight_are_found_without_reading_the_log(
     shop.start()
     rare = [shop.emit("order.rare") for _ in range(3)]
     long_log(shop)
-    asked = count_asked(shop.backend, monkeypatch)
+    asked = count_all_reads(shop.backend, monkeypatch)
     page = matrix.page(Query(state=DeliveryState.SCHEDULED))
     assert rare[::-1] == [one.id for one in page.events]
     assert 3 == page.read
@@ -311,7 +311,7 @@ def test_waiting_events_are_searched_down_to_the_slowest_handler(
     shop.start()
     long_log(shop)
     waiting = [shop.emit("order.placed") for _ in range(3)]
-    asked = count_asked(shop.backend, monkeypatch)
+    asked = count_all_reads(shop.backend, monkeypatch)
     page = matrix.page(Query(state=DeliveryState.WAITING))
     assert waiting[::-1] == [one.id for one in page.events]
     assert page.older is None

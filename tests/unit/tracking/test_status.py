@@ -123,7 +123,7 @@ def test_a_replayed_event_has_a_cell_though_it_came_before(
 def test_a_delivery_without_a_trace_is_missing(
     shop: Shop, backend: Backend, matrix: Matrix
 ) -> None:
-    """As after a restore of an old copy: the group was given the event, and nobody has it."""
+    """As after a restore of an old copy: the group was given the event, and no worker has it."""
     shop.on("billing.charge", "order.placed")
     shop.start()
     id = shop.emit("order.placed")
@@ -135,7 +135,7 @@ def test_a_delivery_without_a_trace_is_missing(
     assert 1 == matrix.totals().missing
 
 
-def test_a_handler_whose_group_is_gone_misses_the_event(
+def test_a_handler_without_its_group_misses_the_event(
     shop: Shop, backend: Backend, matrix: Matrix
 ) -> None:
     shop.on("billing.charge", "order.placed")
@@ -159,13 +159,13 @@ def test_a_postponed_event_is_found_and_waits(shop: Shop, matrix: Matrix) -> Non
     shop.start()
     id = shop.emit("order.placed", {"n": 1}, delay=60)
     found = matrix.status(id)
-    assert "postponed" == found.place
+    assert "postponed" == found.location
     assert found.entry is None
     assert {"billing.charge": "waiting"} == states(matrix, id)
 
 
 @pytest.mark.parametrize("id", ["my-own-id", "01919191-9191-7191-8191-919191919191"])
-def test_an_event_is_found_whatever_its_id_says(shop: Shop, matrix: Matrix, id: str) -> None:
+def test_an_event_is_found_whatever_time_its_id_has(shop: Shop, matrix: Matrix, id: str) -> None:
     for _ in range(5):
         shop.emit("order.placed")
     shop.emit("order.placed", id=id)
@@ -187,7 +187,7 @@ def test_each_event_that_has_the_id_is_found(shop: Shop, matrix: Matrix) -> None
     assert [("order", "a"), ("order", "b"), ("payment", "a")] == sources(matrix, "x")
     assert [("order", "b")] == sources(matrix, "x", source="b")
     assert "b" == matrix.status("x", source="b").source
-    with pytest.raises(NotFound, match="no event x of the source c"):
+    with pytest.raises(NotFound, match="event not found: x of the source c"):
         matrix.find("x", source="c")
 
 
@@ -250,7 +250,9 @@ def test_an_event_before_its_pattern_was_added_is_not_expected(
     assert states(matrix, placed) == states(matrix, late) == {"billing.charge": "missing"}
 
 
-def test_a_coalesced_event_names_the_one_that_stands_for_it(shop: Shop, matrix: Matrix) -> None:
+def test_a_coalesced_event_names_the_event_that_was_handled_instead(
+    shop: Shop, matrix: Matrix
+) -> None:
     shop.on("search.index", "doc.changed", debounce=Debounce(600, 600))
     shop.start()
     first, second = (shop.emit("doc.changed", subject="doc/1") for _ in range(2))

@@ -79,7 +79,7 @@ def test_an_effect_that_is_postponed_has_no_entry(shop: Shop, matrix: Matrix) ->
     assert (None, ()) == (effect.entry, effect.cells)
 
 
-def test_a_cause_that_is_in_the_log_no_more_is_said_to_be_gone(shop: Shop, matrix: Matrix) -> None:
+def test_a_cause_that_is_no_longer_in_the_log_is_gone(shop: Shop, matrix: Matrix) -> None:
     shop.emit("order.placed", id="o", causationid="trimmed")
     first, second = matrix.causes(matrix.find("o")).nodes
     assert (True, "trimmed", 0) == (first.gone, first.id, first.depth)
@@ -107,7 +107,7 @@ def test_a_tree_without_end_is_cut(
     shop.emit("order.placed", id="o")
     shop.run_until_idle()
 
-    monkeypatch.setattr(sys.modules["celeriac.tracking.tree"], "MOST_NODES", 5)
+    monkeypatch.setattr(sys.modules["celeriac.tracking.tree"], "MAX_NODES", 5)
     found = matrix.causes(matrix.find("o"))
     assert (5, 5) == (len(found.nodes), found.unseen)
 

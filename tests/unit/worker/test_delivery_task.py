@@ -20,7 +20,7 @@ from kombu.utils import imports as kombu_imports
 from celeriac import ConfigurationError, Event, EventBus
 from celeriac.delivery import FetchRequest, Group
 from celeriac.event import event_key
-from celeriac.settings import MOST_IN_A_HINT, Settings
+from celeriac.settings import MAX_DELIVERIES_PER_TASK, Settings
 from celeriac.testing.store import Store
 from celeriac.worker.delivery_task import check_message, read_pairs, write_pairs
 from celeriac.worker.request import DeliveryRequest, guarded_strategy
@@ -61,7 +61,7 @@ def test_a_domain_that_is_no_segment_becomes_no_key(domain: Any) -> None:
         "1-0 " + "x" * 264,
         "1 a", "- a", "+ a", "* a", "$ a", "(1-0 a", "1-" + "9" * 20 + " a", "١-٠ a",
         "1-0 a\n1-0 b",
-        "\n".join(f"{n}-0 a" for n in range(MOST_IN_A_HINT + 1)),
+        "\n".join(f"{n}-0 a" for n in range(MAX_DELIVERIES_PER_TASK + 1)),
     ],
 )  # fmt: skip
 def test_events_of_odd_shapes_are_refused(events: Any) -> None:

@@ -1,4 +1,4 @@
-"""celeriac acl"""
+"""`celeriac acl`"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from celeriac.cli.acl.rules import ANY_DOMAIN, Part, check_name, operator_rules, rules
+from celeriac.cli.acl.rules import ANY_DOMAIN, ServiceAccess, check_name, operator_rules, rules
 from celeriac.cli.dispatcher import find_bus
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import confirm, echo
@@ -21,7 +21,7 @@ from celeriac.settings import Settings
 from celeriac.store.redis.keys import Keys
 
 FORMATS = {"setuser": "ACL SETUSER {} reset on #{} {}", "aclfile": "user {} reset on #{} {}"}
-# Option of kombu's Redis transport → the key it stands for by default.
+# Option of kombu's Redis transport → the default of its key.
 UNACKED = {
     "unacked_key": "unacked",
     "unacked_index_key": "unacked_index",
@@ -30,13 +30,19 @@ UNACKED = {
 
 
 @click.command()
-@click.option("--service", metavar="NAME", help="A service whose handlers are registered.")
-@click.option("-A", "--app", "module", metavar="MODULE", help="Or one by its EventBus.")
-@click.option("--operator", metavar="NAME", help="Or a user for people: this command, Flower.")
-@click.option("--emits", metavar="DOMAINS", default="", help="It may emit: order,payment.")
-@click.option("--promote", is_flag=True, help="Also moves postponed events where it only reads.")
-@click.option("--yes", is_flag=True, help="With --service: do not ask whether it is right.")
-@click.option("--password", metavar="TEXT", help="[default: a new one, told on standard error]")
+@click.option("--service", metavar="NAME", help="Service with registered handlers.")
+@click.option(
+    "-A", "--app", "module", metavar="MODULE", help="Module of the EventBus of a service."
+)
+@click.option("--operator", metavar="NAME", help="Name of a user for this command and Flower.")
+@click.option(
+    "--emits", metavar="DOMAINS", default="", help="Domains that it may emit to: order,payment."
+)
+@click.option(
+    "--enqueue-due", is_flag=True, help="May append due postponed events to domains it reads."
+)
+@click.option("--yes", is_flag=True, help="With --service: do not ask for confirmation.")
+@click.option("--password", metavar="TEXT", help="[default: a new one, printed on standard error]")
 @click.option(
     "--format", "form", type=click.Choice(sorted(FORMATS)), default="setuser", show_default=True
 )
@@ -47,36 +53,38 @@ def acl(
     module: str | None,
     operator: str | None,
     emits: str,
-    promote: bool,
+    enqueue_due: bool,
     yes: bool,
     password: str | None,
     form: str,
 ) -> None:
-    """Prints the Redis user of a service: it emits its own types and reads its own groups.
+    """Print the Redis user of a service: it emits its own types and reads its own groups.
 
-    The user is called as the service is. Needs Redis 7.0 or Valkey 7.2, for selectors.
+    The user has the name of the service. Needs Redis 7.0 or Valkey 7.2, for selectors.
     """
     if sum(map(bool, (service, module, operator))) != 1:
-        raise click.UsageError("say for whom: --service, -A or --operator")
+        raise click.UsageError("The user is missing. Pass one of --service, -A or --operator.")
     if operator:
         check_name("operator", operator)
-        name, found = operator, operator_rules(Keys(session.settings.namespace))
+        name, granted = operator, operator_rules(Keys(session.settings.namespace))
     else:
         settings, part, prefix = _by_bus(module) if module else _by_registry(session, service or "")
         emitted = {*part.emits, *_domains(emits)}
-        part = replace(part, emits=emitted, promotes=promote, bounded=bool(settings.max_backlog))
-        name, found = part.service, rules(part, Keys(settings.namespace), queue_prefix=prefix)
+        part = replace(
+            part, emits=emitted, enqueues_due=enqueue_due, bounded=bool(settings.max_backlog)
+        )
+        name, granted = part.service, rules(part, Keys(settings.namespace), queue_prefix=prefix)
         if not module:
             _confirm(part, yes=yes)
     if password is None:
         password = secrets.token_urlsafe(24)
         echo(f"# password of {name}: {password}", err=True)
     digest = hashlib.sha256(password.encode()).hexdigest()
-    shown = (_quoted(rule) if form == "setuser" else rule for rule in found)
+    shown = (_quoted(rule) if form == "setuser" else rule for rule in granted)
     echo(FORMATS[form].format(name, digest, " ".join(shown)))
 
 
-def _by_bus(module: str) -> tuple[Settings, Part, str]:
+def _by_bus(module: str) -> tuple[Settings, ServiceAccess, str]:
     from celeriac.worker.broker import broker_url
 
     bus = find_bus(module)
@@ -86,7 +94,7 @@ def _by_bus(module: str) -> tuple[Settings, Part, str]:
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
     broker = broker_url(bus.app)
-    part = Part(
+    part = ServiceAccess(
         service=bus.settings.service,
         reads=_reached(patterns),
         emits=emits,
@@ -97,46 +105,47 @@ def _by_bus(module: str) -> tuple[Settings, Part, str]:
 
 
 def _acks(options: Mapping[str, Any]) -> list[str]:
-    """The keys in which kombu keeps what was not acknowledged, where the app has some of its own.
+    """Return kombu's keys for unacknowledged messages, if the app has its own.
 
-    Raises ConfigurationError where it shares them: whoever may write there can make other apps run
-    any task."""
+    Raises ConfigurationError if the app shares them: a service that can write to shared keys can
+    make other apps run any task.
+    """
     if options.get("ack_emulation") is False:
         return []
     names = [str(options.get(option, usual)) for option, usual in UNACKED.items()]
     if not options.get("global_keyprefix") and set(names) & set(UNACKED.values()):
         raise ConfigurationError(
-            "broker_transport_options keep kombu's keys unacked, unacked_index and unacked_mutex, "
-            "which hold the messages of every app on that Redis, so they are not granted. Set "
-            "ack_emulation to False, or give the app its own: "
+            "broker_transport_options has the shared keys unacked, unacked_index and "
+            "unacked_mutex, which hold the messages of every app on that Redis. Access to them is "
+            "not granted. Set ack_emulation to False, or set keys for this app: "
             + ", ".join(f"{option}='<service>.{usual}'" for option, usual in UNACKED.items())
         )
     return names
 
 
-def _by_registry(session: Session, service: str) -> tuple[Settings, Part, str]:
+def _by_registry(session: Session, service: str) -> tuple[Settings, ServiceAccess, str]:
     records = [r for r in session.backend.registry.handlers().values() if r.service == service]
     if not records:
         raise NotFound(
-            f"no handler of {service} is registered; for a service that never ran, give its "
-            "module with -A"
+            f"no handler of this service is registered: {service}. If it has never run, pass its "
+            "module with -A."
         )
     patterns = [pattern for record in records for pattern in record.patterns]
     queues = {record.queue for record in records}
-    part = Part(service=service, reads=_reached(patterns), queues=queues)
+    part = ServiceAccess(service=service, reads=_reached(patterns), queues=queues)
     return session.settings, part, _prefix(session.settings)
 
 
-def _confirm(part: Part, *, yes: bool) -> None:
-    """Every service can write the registry, so a person decides whether it is right."""
+def _confirm(part: ServiceAccess, *, yes: bool) -> None:
+    """Ask for confirmation, because every service can write the registry."""
     echo(
         f"# from the registry, which every service can write: {part.service} reads "
         f"{', '.join(sorted(part.reads))} and has the queues {', '.join(sorted(part.queues))}; "
-        "-A takes them from the code",
+        "-A reads them from the code",
         err=True,
     )
     if not yes:
-        confirm("# grant that?", err=True, abort=True)
+        confirm("# grant this?", err=True, abort=True)
 
 
 def _reached(patterns: list[str]) -> set[str]:
@@ -147,15 +156,18 @@ def _reached(patterns: list[str]) -> set[str]:
 def _domains(given: str) -> Iterable[str]:
     for name in filter(None, map(str.strip, given.split(","))):
         if type_fault(name) or "." in name:
-            raise click.BadParameter(f"{name!r} is no domain, as order is", param_hint="--emits")
+            raise click.BadParameter(
+                f"domain is invalid: {name!r}. Write names like order,payment.",
+                param_hint="--emits",
+            )
         yield name
 
 
 def _prefix(settings: Settings) -> str:
-    """As worker/app.py sets `global_keyprefix`."""
+    """Return `global_keyprefix` as worker/app.py sets it."""
     return "" if settings.namespace == Settings().namespace else f"{settings.namespace}:"
 
 
 def _quoted(rule: str) -> str:
-    """For redis-cli, which takes a selector with spaces in quotes."""
+    """Quote a rule for redis-cli, which needs quotes around a selector with spaces."""
     return f'"{rule}"' if " " in rule or "\\" in rule else rule

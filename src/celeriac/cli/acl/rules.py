@@ -1,8 +1,8 @@
-"""What a service may do in Redis, as the rules of a user (Redis ≥ 7: selectors). Pure.
+"""Redis ACL rules of a service (Redis ≥ 7: selectors).
 
-A user's own rules give the commands of plain values on keys that are the service's alone, or are
-shared by all. What may be done with a stream that several services share stands in selectors: read
-and acknowledge where the service subscribes, add where it emits. Redis checks each command that a
+A user's own rules grant the commands for plain values on keys that only the service uses, or that
+all services share. Access to a stream that several services share is granted in selectors: read and
+acknowledge where the service subscribes, append where it emits. Redis checks each command that a
 script calls, so the scripts need no more than that.
 """
 
@@ -16,8 +16,8 @@ from celeriac.errors import ConfigurationError
 from celeriac.event.attributes import domain_fault
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 
-# By category: a server refuses a rule with a name that it does not know, and Redis 7.0 does not
-# know CLIENT SETINFO, which redis-py sends.
+# By category: a server refuses a rule with an unknown name, and Redis 7.0 does not have CLIENT
+# SETINFO, which redis-py sends.
 CONNECTION = (
     "+@connection", "-@dangerous", "+time", "+multi", "+exec", "+discard", "+watch", "+unwatch",
     "+eval", "+evalsha", "+script|load", "+script|exists", "+cluster|shards", "+cluster|slots",
@@ -25,17 +25,17 @@ CONNECTION = (
 )  # fmt: skip
 VALUES = ("@string", "@hash", "@set", "@sortedset", "@list", "exists", "del", "unlink", "type",
           "expire", "pexpire", "pexpireat", "rename", "ttl", "pttl")  # fmt: skip
-# By a script, which counts them. It does not list them.
+# Called by a script, which counts them and does not list them.
 ANNOUNCE = ("sadd", "scard", "sismember", "eval", "evalsha")
 BROADCAST = ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
-# What kombu keeps beside the queues (kombu/transport/redis.py). Not its `unacked` keys: they hold
-# the messages of every app on the server.
+# Keys that kombu keeps in addition to the queues (kombu/transport/redis.py). Its `unacked` keys are
+# excluded: they hold the messages of every app on the server.
 KOMBU = ("_kombu.*", "*.celery.pidbox*", "celeryev.*")
-# What a worker listens to, by PSUBSCRIBE, which Redis allows for these very patterns only. The
-# number is that of the database of the broker.
+# Channels that a worker subscribes to by PSUBSCRIBE, which Redis allows for exactly these patterns
+# only. The number is that of the broker's database.
 LISTENED = ("/*", *(f"/{db}.{name}" for db in range(16) for name in
             ("celery.pidbox", "celeryev/worker.*")))  # fmt: skip
-# A queue with priorities has a list for each, two control characters and a digit after its name.
+# A queue with priorities has a list for each, named with two control characters and a digit.
 PRIORITIES = "[^!-~][^!-~][0-9]"
 ANY_DOMAIN = "*"
 
@@ -44,25 +44,25 @@ READ = (
     "xinfo|groups", "xinfo|consumers", "xinfo|stream", "xgroup|create", "xgroup|delconsumer",
     "xgroup|setid", "exists", "type",
 )  # fmt: skip
-MEASURE = ("xrange", "xrevrange", "xlen", "xinfo|groups", "exists")  # see log/lua/backlog.lua
-# Of every handler: what is in flight is not finished, and a trim forgets how trimmed entries ran.
+MEASURE = ("xrange", "xrevrange", "xlen", "xinfo|groups", "exists")  # store/redis/lua/backlog.lua
+# Of every handler: measuring counts deliveries in flight, and a trim deletes their run records.
 IN_CHUNKS = ("hgetall", "hvals", "type")
 AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
 COUNT = ("hlen", "hexists", "hincrby")
 SCRIPT = ("eval", "evalsha")
-REGISTER = ("hmget", "hset", "rename", "unlink", "pexpireat")  # see log/lua/_ids.lua
-BURY = ("xadd", "xrange", "xlen", "xdel", "exists", "type")
+REGISTER = ("hmget", "hset", "rename", "unlink", "pexpireat")  # store/redis/lua/_ids.lua
+DEAD_LETTER = ("xadd", "xrange", "xlen", "xdel", "exists", "type")
 NAME = re.compile(r"[\w.-]+")
 PREFIX = re.compile(r"[\w.:-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A service's part of the bus. `reads` and `emits` are domains; `*` in `reads` is all.
+class ServiceAccess:
+    """The access of a service to the bus. `reads` and `emits` are domains; `*` in `reads` is all.
 
-    `acks` are the keys of kombu's emulation of acknowledgements, where the app keeps some of its
-    own. `bounded` says that emitting measures the backlog (setting `max_backlog`).
+    `acks` are the keys of kombu's emulation of acknowledgements, if the app has its own. `bounded`
+    is true if emitting measures the backlog (setting `max_backlog`).
     """
 
     service: str
@@ -70,45 +70,47 @@ class Part:
     emits: Collection[str] = ()
     queues: Collection[str] = ()
     acks: Collection[str] = ()
-    promotes: bool = False
+    enqueues_due: bool = False
     bounded: bool = False
 
 
-def rules(part: Part, keys: Keys, *, queue_prefix: str = "") -> list[str]:
-    """The rules of the user but for its name and password.
+def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[str]:
+    """Return the rules of the user, without its name and password.
 
-    Raises ConfigurationError for a name that cannot stand in a rule. A service that reads nothing
-    has no worker: it may emit, and no more.
+    Raises ConfigurationError if a name cannot be used in a rule. A service that reads nothing has
+    no worker: it may only emit.
     """
     check_names(part, keys, queue_prefix)
     reads, emits = sorted(set(part.reads)), sorted(set(part.emits))
-    found = ["resetkeys"]
+    granted = ["resetkeys"]
     if reads:
-        found += _keys(_own(part, keys, reads, queue_prefix))
+        granted += _keys(_worker_keys(part, keys, reads, queue_prefix))
         prefixes = (queue_prefix, "")
-        found += dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
-    found += ["nocommands", *CONNECTION]
+        granted += dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
+    granted += ["nocommands", *CONNECTION]
     if reads:
-        found += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
-        found += _shared(keys)
-        found.append(_selector([f(d) for f in (keys.events, keys.wakeup) for d in reads], READ))
-        found.append(_selector([keys.dead(domain) for domain in reads], BURY))
-        found.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
-        found.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))
-        found.append(_selector([keys.runs(domain, "*") for domain in reads], ("zremrangebyscore",)))
-        found.append(_selector(_declared(part, keys, reads), SCRIPT))
+        granted += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
+        granted += _shared(keys)
+        granted.append(_selector([f(d) for f in (keys.events, keys.wakeup) for d in reads], READ))
+        granted.append(_selector([keys.dead(domain) for domain in reads], DEAD_LETTER))
+        granted.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
+        granted.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))
+        granted.append(
+            _selector([keys.runs(domain, "*") for domain in reads], ("zremrangebyscore",))
+        )
+        granted.append(_selector(_declared(part, keys, reads), SCRIPT))
         ids = [key for domain in reads for key in keys.ids(domain)]
-        found.append(_selector(ids, (*REGISTER, "hget", "type")))
-        found.append(_selector([keys.ambiguous(domain) for domain in reads], ("get",), "%R~"))
-    found += _emitting(part, keys, reads, emits)
-    return found
+        granted.append(_selector(ids, (*REGISTER, "hget", "type")))
+        granted.append(_selector([keys.ambiguous(domain) for domain in reads], ("get",), "%R~"))
+    granted += _emitting(part, keys, reads, emits)
+    return granted
 
 
 def _emitting(
-    part: Part, keys: Keys, reads: Collection[str], emits: Collection[str]
+    part: ServiceAccess, keys: Keys, reads: Collection[str], emits: Collection[str]
 ) -> Iterable[str]:
-    """To add, and where the service has no worker not to read what was added."""
-    moves = sorted({*emits, *(reads if part.promotes else ())}) if reads else []
+    """Return the rules for appending; a service without a worker cannot read what it appended."""
+    moves = sorted({*emits, *(reads if part.enqueues_due else ())}) if reads else []
     if emits and not reads:
         yield _selector([keys.domains], ANNOUNCE)
         yield _selector([keys.config], ("hgetall",), "%R~")
@@ -120,8 +122,8 @@ def _emitting(
         registry = (*keys.ids(domain), keys.ambiguous(domain))
         yield _selector(keys.ids(domain), REGISTER)
         yield _selector([keys.ambiguous(domain)], ("get", "set"))
-        # A script needs every key that it is given, whatever it does with it: here it may do no
-        # more than what the other rules allow.
+        # A script needs access to every key that it declares. Here it gets only what the other
+        # rules grant.
         given = [keys.events(domain), *registry, keys.delayed(domain), keys.wakeup(domain)]
         given += [keys.emitted(domain)] if domain in emits else []
         given += [keys.clock(domain)] if domain in moves else []
@@ -141,8 +143,10 @@ def _emitting(
         yield _selector([keys.delayed(domain) for domain in emits], ("zcard",), "%R~")
 
 
-def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> Iterable[str]:
-    """Keys with plain values that a worker of the service writes."""
+def _worker_keys(
+    part: ServiceAccess, keys: Keys, reads: Collection[str], queue_prefix: str
+) -> Iterable[str]:
+    """Return the keys with plain values that a worker of the service writes."""
     yield from (keys.calls(f"{part.service}.*"), keys.rate(f"{part.service}.*"))
     for domain in reads:
         yield from _of_handlers(keys, domain, part.service)
@@ -152,8 +156,8 @@ def _own(part: Part, keys: Keys, reads: Collection[str], queue_prefix: str) -> I
         yield f"{queue_prefix}{name}"
 
 
-def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
-    """The keys that the scripts of a worker are given. A trim is given those of all handlers."""
+def _declared(part: ServiceAccess, keys: Keys, reads: Collection[str]) -> Iterable[str]:
+    """Return the keys that a worker's scripts declare. A trim declares those of all handlers."""
     yield from (keys.circuits, keys.calls(f"{part.service}.*"))
     for domain in reads:
         yield from (keys.events(domain), keys.wakeup(domain), keys.delayed(domain))
@@ -165,11 +169,14 @@ def _declared(part: Part, keys: Keys, reads: Collection[str]) -> Iterable[str]:
 
 
 def _shared(keys: Keys) -> Iterable[str]:
-    """Hashes and sets of all services. Redis cannot tell their fields apart, so a worker may change
-    those of others; it cannot delete a whole key."""
+    """Return the rules for hashes and sets of all services.
+
+    Redis ACLs have no rules for single fields. A worker can change the fields of other services,
+    but it cannot delete a whole key.
+    """
     yield _selector([keys.domains], (*ANNOUNCE, "smembers", "type"))
     yield _selector([keys.forgotten], ("zrange", "type"), "%R~")
-    # HSETNX and not HSET: a worker writes a setting of the bus that is missing, and changes none.
+    # HSETNX, not HSET: a worker writes a missing setting of the bus, and changes none.
     yield _selector([keys.config], ("hgetall", "hsetnx", "type"))
     yield _selector([keys.contracts], ("hgetall", "hmget", "hset", "hsetnx", "hdel", "type"))
     yield _selector([keys.handlers], ("hget", "hgetall", "hmget", "hset", "type", *SCRIPT))
@@ -177,8 +184,8 @@ def _shared(keys: Keys) -> Iterable[str]:
     yield _selector(hashes, ("hget", "hgetall", "hset", "hdel", "type"))
 
 
-def check_names(part: Part, keys: Keys, queue_prefix: str = "") -> None:
-    """Raises ConfigurationError for a name that would be more than a name in a rule."""
+def check_names(part: ServiceAccess, keys: Keys, queue_prefix: str = "") -> None:
+    """Raise ConfigurationError if a name would be more than a name in a rule."""
     given = {"service": [part.service], "namespace": [keys.namespace], "queue": part.queues}
     given |= {"unacked key": part.acks}
     for kind, names in given.items():
@@ -188,26 +195,30 @@ def check_names(part: Part, keys: Keys, queue_prefix: str = "") -> None:
         if fault := domain_fault(domain):
             raise ConfigurationError(f"domain {domain!r} {fault}. {_REMEDY}")
     if ANY_DOMAIN in part.emits:
-        raise ConfigurationError("emits * cannot be granted: Name the domains, like order,payment.")
+        raise ConfigurationError(
+            "--emits is invalid: *. Name the domains, for example order,payment."
+        )
     if not PREFIX.fullmatch(queue_prefix):
-        raise ConfigurationError(f"global_keyprefix {queue_prefix!r} is no name. {_REMEDY}")
+        raise ConfigurationError(
+            f"global_keyprefix is not usable in an ACL rule: {queue_prefix!r}. {_REMEDY}"
+        )
 
 
-_REMEDY = "Rename it: an ACL rule takes letters, digits and _ . - only."
+_REMEDY = "Rename it with letters, digits and _ . - only."
 
 
 def check_name(kind: str, name: str) -> None:
-    """Raises ConfigurationError for a name with blanks, wildcards or other syntax of rules."""
+    """Raise ConfigurationError for a name with blanks, wildcards or other syntax of rules."""
     if not NAME.fullmatch(name):
-        raise ConfigurationError(f"{kind} {name!r} cannot stand in an ACL rule. {_REMEDY}")
+        raise ConfigurationError(f"{kind} is not usable in an ACL rule: {name!r}. {_REMEDY}")
 
 
 def operator_rules(keys: Keys) -> list[str]:
-    """Those of people: the command line and Flower. All of the bus, nothing of the server."""
+    """Return the rules for people: full access to the bus, none to the server's administration."""
     check_name("namespace", keys.namespace)
-    found = ["resetkeys", f"~{keys.namespace}:*", *(f"~{name}" for name in KOMBU), "&*"]
+    granted = ["resetkeys", f"~{keys.namespace}:*", *(f"~{name}" for name in KOMBU), "&*"]
     return [
-        *found,
+        *granted,
         "+@all",
         "-@dangerous",
         "-@admin",
@@ -232,7 +243,7 @@ def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
         yield f"{base}{kind}:{handler}"
 
 
-def _queues(part: Part) -> Iterable[str]:
+def _queues(part: ServiceAccess) -> Iterable[str]:
     for queue in sorted({part.service, *part.queues}):
         yield queue
         yield f"{queue}{PRIORITIES}"

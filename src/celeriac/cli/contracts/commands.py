@@ -1,4 +1,4 @@
-"""celeriac contracts"""
+"""`celeriac contracts`"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from celeriac.cli.contracts.code import Code, load_code
+from celeriac.cli.contracts.code import ServiceCode, load_code
 from celeriac.cli.contracts.report import (
     as_document,
     print_changed,
@@ -17,7 +17,7 @@ from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
 from celeriac.cli.terminal import echo
-from celeriac.contract.check import Sources
+from celeriac.contract.check import CheckInputs
 from celeriac.contract.git_locks import committed_locks
 from celeriac.contract.lock import (
     DIRECTORY,
@@ -33,7 +33,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.tracking.contracts import registered_writers, running_readers
 
 app_option = click.option(
-    "-A", "--app", "module", metavar="MODULE", help="Has the EventBus: package.module[:name]"
+    "-A", "--app", "module", metavar="MODULE", help="Module of the EventBus: package.module[:name]."
 )
 dir_option = click.option(
     "--dir",
@@ -41,13 +41,13 @@ dir_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(DIRECTORY),
     show_default=True,
-    help="Where the lock files are.",
+    help="Folder of the lock files.",
 )
 
 
 @click.group()
 def contracts() -> None:
-    """Locks, checks and documents the versions of each event's data."""
+    """Lock, check and document the versions of each event's data."""
 
 
 @contracts.command()
@@ -57,14 +57,15 @@ def contracts() -> None:
     "--forget",
     multiple=True,
     metavar="TYPE:VERSION",
-    help="Leave out a version that the code has no more, as order.placed:1. Repeatable.",
+    help="Omit a version that the code no longer has: order.placed:1. Repeatable.",
 )
 @click.pass_context
 def lock(ctx: click.Context, module: str | None, directory: Path, forget: tuple[str, ...]) -> None:
-    """Writes the lock file of a service, for git.
+    """Write the lock file of a service, for git.
 
-    It holds the contracts that the service owns and what its handlers read. Versions that left the
-    code stay in it, since their events may still be in the log: `--forget` removes them.
+    It holds the contracts that the service owns, and what its handlers read. Versions that were
+    removed from the code stay in the file, because their events may still be in the log. `--forget`
+    removes them.
     """
     code = _code(ctx, module)
     path = directory / f"{code.lock.service}.json"
@@ -85,15 +86,15 @@ def lock(ctx: click.Context, module: str | None, directory: Path, forget: tuple[
 @contracts.command()
 @app_option
 @dir_option
-@click.option("--against", metavar="git:REF", help="The commit whose versions may be in the log.")
+@click.option("--against", metavar="git:REF", help="Commit whose versions may be in the log.")
 @click.option(
     "--with",
     "others",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Lock files of other services, from elsewhere. Repeatable.",
+    help="Folder with lock files of other services. Repeatable.",
 )
-@click.option("--registry", is_flag=True, help="Also what running workers declared to Redis.")
+@click.option("--registry", is_flag=True, help="Include what workers have declared in Redis.")
 @json_option
 @click.pass_context
 def check(
@@ -105,19 +106,19 @@ def check(
     registry: bool,
     as_json: bool,
 ) -> None:
-    """Checks that every reader takes every version that may still be in the log.
+    """Check that every reader takes every version that may still be in the log.
 
-    With `-A` the contracts and handlers of that service, by its code. Without it all lock files,
-    each against all others. Exit code 1: a handler breaks, a version was changed, or a lock file is
-    out of date.
+    With `-A`, checks the contracts and handlers in the code of that service. Without it, checks all
+    lock files against each other. Exit code 1: a handler breaks, a version was changed, or a lock
+    file is out of date.
     """
     code = load_code(module) if module else None
     files = lock_files(directory)
-    for place in others:
-        files |= lock_files(place)
+    for folder in others:
+        files |= lock_files(folder)
     locks = read_locks(files)
-    sources = Sources(
-        own=code.lock if code else None,
+    sources = CheckInputs(
+        code=code.lock if code else None,
         annotations=code.annotations if code else {},
         files=locks,
         before=read_locks(committed_locks(directory, against)) if against else {},
@@ -142,9 +143,11 @@ def check(
         ctx.exit(1)
 
 
-def _code(ctx: click.Context, module: str | None) -> Code:
+def _code(ctx: click.Context, module: str | None) -> ServiceCode:
     if not module:
-        raise click.UsageError("give the module of the EventBus: -A package.module", ctx)
+        raise click.UsageError(
+            "The module of the EventBus is missing. Pass -A package.module.", ctx
+        )
     return load_code(module)
 
 
@@ -155,18 +158,20 @@ def _read(path: Path) -> Lock | None:
 def _version(text: str) -> tuple[str, tuple[int]]:
     type_, _, number = text.rpartition(":")
     if not type_ or not number.isdigit():
-        raise ConfigurationError(f"--forget {text!r}: write it like order.placed:1")
+        raise ConfigurationError(
+            f"--forget is invalid: {text!r}. Write TYPE:VERSION, for example order.placed:1."
+        )
     return type_, (int(number),)
 
 
-def _stale(code: Code | None, locks: dict[str, Lock], directory: Path) -> list[str]:
-    """Lock files that are not what the code says."""
+def _stale(code: ServiceCode | None, locks: dict[str, Lock], directory: Path) -> list[str]:
+    """Return one line for each lock file that differs from the code."""
     if code is None:
         return []
-    there = locks.get(code.lock.service)
+    stored = locks.get(code.lock.service)
     path = directory / f"{code.lock.service}.json"
-    if there is None:
-        return [f"{path} is missing. Run: celeriac contracts lock"]
-    if encode_lock(merged(code.lock, there)) != encode_lock(there):
-        return [f"{path} is not what the code says. Run: celeriac contracts lock"]
+    if stored is None:
+        return [f"{path} is missing. Run `celeriac contracts lock`."]
+    if encode_lock(merged(code.lock, stored)) != encode_lock(stored):
+        return [f"{path} does not match the code. Run `celeriac contracts lock`."]
     return []

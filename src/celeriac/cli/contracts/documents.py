@@ -1,4 +1,4 @@
-"""celeriac contracts list, asyncapi, catalog: what there is, for people and for other tools."""
+"""`celeriac contracts list`, `asyncapi` and `catalog`"""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ from celeriac.cli.terminal import echo
 from celeriac.contract.asyncapi import asyncapi_document
 from celeriac.contract.catalog import EventInfo, make_catalog, versions_in
 from celeriac.contract.catalog_page import catalog_page
-from celeriac.contract.check import Sources
+from celeriac.contract.check import CheckInputs
 from celeriac.contract.lock import lock_files, read_locks
 from celeriac.tracking.contracts import read_catalog
 
 registry_option = click.option(
-    "--registry", is_flag=True, help="What workers declared to Redis, instead of lock files."
+    "--registry",
+    is_flag=True,
+    help="Use what workers have declared in Redis instead of lock files.",
 )
-title_option = click.option("--title", default="Events", show_default=True, help="Of the document.")
+title_option = click.option(
+    "--title", default="Events", show_default=True, help="Title of the document."
+)
 
 
 @contracts.command("list")
 @json_option
 @pass_session
 def list_(session: Session, as_json: bool) -> None:
-    """Lists the event types: their versions, owner, readers, and when they were last emitted."""
+    """List the event types: versions, owner, readers, and when they were last emitted."""
     catalog = read_catalog(session.backend)
     if as_json:
         print_json([_plain(info) for info in catalog])
     elif not catalog:
-        echo("No contracts. A worker declares those of its code when it starts.")
+        echo("No contracts. A worker declares the contracts of its code when it starts.")
     else:
         now = session.backend.registry.now_ms()
         table(
@@ -44,10 +48,10 @@ def list_(session: Session, as_json: bool) -> None:
             [
                 (
                     info.type,
-                    ", ".join(f"v{one.contract.version}" for one in info.versions),
+                    ", ".join(f"v{version.contract.version}" for version in info.versions),
                     info.owner,
                     info.deprecated,
-                    ", ".join(dict.fromkeys(one.handler for one in info.consumers)),
+                    ", ".join(dict.fromkeys(reader.handler for reader in info.consumers)),
                     info.seen.emitted,
                     when(info.seen.last_ms or None, now_ms=now),
                 )
@@ -68,9 +72,10 @@ def list_(session: Session, as_json: bool) -> None:
 def asyncapi(
     ctx: click.Context, module: str | None, directory: Path, registry: bool, title: str
 ) -> None:
-    """Prints the AsyncAPI 3 document, as JSON, which YAML contains.
+    """Print the AsyncAPI 3 document as JSON, which is valid YAML.
 
-    Of the lock files, with the code of `-A` in place of its own; with `--registry` of what runs.
+    Describes the lock files, with the code of `-A` in place of its lock file; with `--registry`,
+    what workers have declared in Redis.
     """
     session = ctx.find_object(Session)
     host = session.settings.redis_url.rpartition("@")[2].partition("//")[2] if session else ""
@@ -89,7 +94,7 @@ def asyncapi(
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The file to write.",
+    help="File to write.",
 )
 @click.pass_context
 def catalog_(
@@ -100,11 +105,11 @@ def catalog_(
     title: str,
     path: Path,
 ) -> None:
-    """Writes the event catalog as one page of HTML, for a wiki."""
-    found = _catalog(ctx, module, directory, registry)
+    """Write the event catalog as one HTML page, for a wiki."""
+    catalog = _catalog(ctx, module, directory, registry)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(catalog_page(found, title=title, made_ms=int(time.time() * 1000)))
-    echo(f"{path} written: {count(len(found), 'event type')}.")
+    path.write_text(catalog_page(catalog, title=title, made_ms=int(time.time() * 1000)))
+    echo(f"{path} written: {count(len(catalog), 'event type')}.")
 
 
 def _catalog(
@@ -116,13 +121,13 @@ def _catalog(
         return read_catalog(session.backend)
     code = load_code(module) if module else None
     locks = read_locks(lock_files(directory))
-    sources = Sources(
-        own=code.lock if code else None,
+    sources = CheckInputs(
+        code=code.lock if code else None,
         annotations=code.annotations if code else {},
         files=locks,
     )
-    own = [code.lock] if code else []
-    return make_catalog(versions_in([*own, *locks.values()]), sources.readers())
+    code_locks = [code.lock] if code else []
+    return make_catalog(versions_in([*code_locks, *locks.values()]), sources.readers())
 
 
 def _plain(info: EventInfo) -> dict[str, object]:
@@ -132,13 +137,13 @@ def _plain(info: EventInfo) -> dict[str, object]:
         "deprecated": info.deprecated,
         "versions": [
             {
-                "version": one.contract.version,
-                "digest": one.contract.digest,
-                "service": one.service,
-                "declared_ms": one.declared_ms,
-                "schema": one.contract.schema,
+                "version": version.contract.version,
+                "digest": version.contract.digest,
+                "service": version.service,
+                "declared_ms": version.declared_ms,
+                "schema": version.contract.schema,
             }
-            for one in info.versions
+            for version in info.versions
         ],
         "consumers": info.consumers,
         "emitted": info.seen.emitted,

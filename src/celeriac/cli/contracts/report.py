@@ -1,4 +1,4 @@
-"""What a check found, for people and for programs."""
+"""Print the result of a check as text, or return it as a document."""
 
 from __future__ import annotations
 
@@ -8,37 +8,43 @@ from typing import Any
 from celeriac.cli.show import count
 from celeriac.cli.terminal import echo
 from celeriac.contract.change import changes
-from celeriac.contract.check import Changed, Sources
-from celeriac.contract.judgement import Break, Judgement, Reader, Writer
+from celeriac.contract.check import Changed, CheckInputs
+from celeriac.contract.judgement import Break, HandlerReader, Judgement, Writer
 
 MAX_EXAMPLE = 200
 
 
 def print_changed(changed: list[Changed]) -> None:
-    for one in changed:
-        echo(f"{one.type} v{one.version}  was changed since {one.found_in} under the same number")
-        for line in one.changes:
+    for change in changed:
+        echo(
+            f"{change.type} v{change.version}  changed since {change.found_in} without a new "
+            "version number"
+        )
+        for line in change.changes:
             echo(f"  {line}")
         echo(
-            f"  Give the new model version={one.version + 1}, and write "
-            f"@upcast({one.type!r}, {one.version})"
+            f"  Set version={change.version + 1} on the new model, and add "
+            f"@upcast({change.type!r}, {change.version})"
         )
 
 
-def print_judgement(sources: Sources, judgement: Judgement) -> None:
-    """Each version that breaks a reader, with the data; then the readers that take it."""
+def print_judgement(sources: CheckInputs, judgement: Judgement) -> None:
+    """Print each version that breaks a reader, with example data, then the readers that take it."""
     breaks: dict[Writer, list[Break]] = defaultdict(list)
-    for one in judgement.breaks:
-        breaks[one.writer].append(one)
+    for break_ in judgement.breaks:
+        breaks[break_.writer].append(break_)
     fine: dict[Writer, set[str]] = defaultdict(set)
     for writer, reader in judgement.fine:
         fine[writer].add(reader.handler)
-    for writer, found in breaks.items():
+    for writer, broken in breaks.items():
         echo(_headline(sources, writer))
-        for one in found:
-            echo(f"  breaks {one.reader.handler}  ({_where(one.reader)})  {_cut(one.example)}")
-            echo(f"         {one.reason}")
-        if others := sorted(fine[writer] - {one.reader.handler for one in found}):
+        for break_ in broken:
+            echo(
+                f"  breaks {break_.reader.handler}  ({_where(break_.reader)})  "
+                f"{_cut(break_.example)}"
+            )
+            echo(f"         {break_.reason}")
+        if others := sorted(fine[writer] - {break_.reader.handler for break_ in broken}):
             echo(f"  fine   {', '.join(others)}")
 
 
@@ -46,8 +52,8 @@ def summary(judgement: Judgement) -> str:
     pairs = len(judgement.breaks) + len(judgement.fine)
     if not judgement.breaks:
         return f"Every reader takes every version: {count(pairs, 'pair')} checked."
-    handlers = {one.reader.handler for one in judgement.breaks}
-    services = {one.reader.service for one in judgement.breaks}
+    handlers = {break_.reader.handler for break_ in judgement.breaks}
+    services = {break_.reader.service for break_ in judgement.breaks}
     return (
         f"{count(len(handlers), 'handler')} of {count(len(services), 'service')} "
         f"{'breaks' if len(handlers) == 1 else 'break'}: {count(pairs, 'pair')} checked."
@@ -55,7 +61,7 @@ def summary(judgement: Judgement) -> str:
 
 
 def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the result for `--json`."""
     return {
         "changed": [
             {"type": c.type, "version": c.version, "since": c.found_in, "changes": c.changes}
@@ -64,17 +70,17 @@ def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) 
         "stale": stale,
         "breaks": [
             {
-                "type": one.writer.type,
-                "version": one.writer.version,
-                "writer": one.writer.found_in,
-                "handler": one.reader.handler,
-                "service": one.reader.service,
-                "reader": one.reader.found_in,
-                "workers": one.reader.workers,
-                "reason": one.reason,
-                "example": one.example,
+                "type": break_.writer.type,
+                "version": break_.writer.version,
+                "writer": break_.writer.found_in,
+                "handler": break_.reader.handler,
+                "service": break_.reader.service,
+                "reader": break_.reader.found_in,
+                "workers": break_.reader.workers,
+                "reason": break_.reason,
+                "example": break_.example,
             }
-            for one in judgement.breaks
+            for break_ in judgement.breaks
         ],
         "fine": [
             {"type": w.type, "version": w.version, "handler": r.handler} for w, r in judgement.fine
@@ -82,9 +88,11 @@ def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) 
     }
 
 
-def _headline(sources: Sources, writer: Writer) -> str:
+def _headline(sources: CheckInputs, writer: Writer) -> str:
     older = [
-        one for one in sources.writers() if one.type == writer.type and one.version < writer.version
+        candidate
+        for candidate in sources.writers()
+        if candidate.type == writer.type and candidate.version < writer.version
     ]
     if not older:
         return f"{writer.title}  from {writer.found_in}"
@@ -93,7 +101,7 @@ def _headline(sources: Sources, writer: Writer) -> str:
     return f"{writer.type}  v{last.version} → v{writer.version}  {'; '.join(lines)}"
 
 
-def _where(reader: Reader) -> str:
+def _where(reader: HandlerReader) -> str:
     if reader.workers:
         return f"running in {count(len(reader.workers), 'worker')}"
     return reader.found_in

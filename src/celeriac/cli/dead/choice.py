@@ -1,4 +1,4 @@
-"""Which dead letters: the options that commands share."""
+"""The options that select dead letters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from celeriac.cli.session import Session
 from celeriac.cli.show import count
 from celeriac.cli.terminal import confirm, echo
-from celeriac.dead_letter import Choice, choose, letter_at, type_of
+from celeriac.dead_letter import Choice, choose, dead_letter_at, type_of
 from celeriac.delivery import exception_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,11 +21,15 @@ MAX_GROUPS_SHOWN = 20
 
 
 def choice_options(function: F) -> F:
-    """`--handler`, `--type` and `--error`, given to the function as `choice`."""
+    """Add the options `--handler`, `--type` and `--error`, passed to the function as `choice`."""
 
-    @click.option("--handler", metavar="NAME", help="Of this handler: billing.charge_card")
-    @click.option("--type", "pattern", metavar="PATTERN", help="Of events: order.*, #.failed")
-    @click.option("--error", metavar="TEXT", help="Whose error has this text.")
+    @click.option(
+        "--handler", metavar="NAME", help="Dead letters of a handler: billing.charge_card"
+    )
+    @click.option(
+        "--type", "pattern", metavar="PATTERN", help="Events of these types: order.*, #.failed"
+    )
+    @click.option("--error", metavar="TEXT", help="Errors that contain the text.")
     @wraps(function)
     def chosen(
         *args: Any, handler: str | None, pattern: str | None, error: str | None, **options: Any
@@ -36,18 +40,20 @@ def choice_options(function: F) -> F:
 
 
 def reason_option(function: F) -> F:
-    """`--reason`, given as `reason`."""
+    """Add the option `--reason`, passed as `reason`."""
     return click.option(
-        "--reason", default="", metavar="TEXT", help="Why, for the audit log and the history."
+        "--reason", default="", metavar="TEXT", help="Reason, for the audit log and the history."
     )(function)
 
 
 def selection_options(function: F) -> F:
-    """Names, a choice, or `--all`, given as `names`, `choice` and `everything`; `--reason` and
-    `--yes`."""
+    """Add names, a choice, `--all`, `--reason` and `--yes`.
+
+    Names are passed as `names`, the choice as `choice`, and `--all` as `everything`.
+    """
     function = reason_option(choice_options(function))
-    function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
-    function = click.option("--all", "everything", is_flag=True, help="All of them.")(function)
+    function = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(function)
+    function = click.option("--all", "everything", is_flag=True, help="All dead letters.")(function)
     return click.argument("names", nargs=-1, metavar="[DEAD_LETTER]...")(function)
 
 
@@ -65,38 +71,46 @@ class Selected:
 def select(
     session: Session, names: tuple[str, ...], choice: Choice, everything: bool
 ) -> list[Selected]:
-    """Return the dead letters to change, fixed before anything moves.
+    """Return the dead letters to change, as they are before the first change.
 
-    Raises click.UsageError without a choice, NotFound for a handler or a letter that is unknown.
+    Raises click.UsageError without a choice, NotFound if a handler or a dead letter does not exist.
     """
     if sum((bool(names), everything, choice != Choice())) != 1:
-        raise click.UsageError("say which: names, or --handler, --type and --error, or --all")
-    letters = (
-        (letter_at(session.backend, name) for name in dict.fromkeys(names))
+        raise click.UsageError(
+            "No dead letter is selected. Pass names, or --handler, --type and --error, or --all."
+        )
+    dead_letters = (
+        (dead_letter_at(session.backend, name) for name in dict.fromkeys(names))
         if names
         else choose(session.backend, choice)
     )
-    found = [
-        Selected(one.domain, one.id, one.handler, type_of(one), exception_of(one.error))
-        for one in letters
+    selected = [
+        Selected(
+            dead_letter.domain,
+            dead_letter.id,
+            dead_letter.handler,
+            type_of(dead_letter),
+            exception_of(dead_letter.error),
+        )
+        for dead_letter in dead_letters
     ]
-    if not found:
+    if not selected:
         check_handler(session, choice)
-    return found
+    return selected
 
 
 def check_handler(session: Session, choice: Choice) -> None:
-    """Raises NotFound if the choice names a handler that is not registered."""
+    """Raise NotFound if the choice names a handler that is not registered."""
     if choice.handler is not None:
         session.handler(choice.handler)
 
 
 def is_agreed(selected: list[Selected], verb: str, yes: bool) -> bool:
-    """Name what is selected, and ask unless `yes`. Aborts the command on a no."""
+    """Print the selection and ask for confirmation, unless `yes`. Abort the command if declined."""
     if not selected:
         echo("No dead letters.")
         return False
-    groups = Counter((one.handler, one.type, one.exception) for one in selected)
+    groups = Counter((item.handler, item.type, item.exception) for item in selected)
     for (handler, type, exception), number in groups.most_common(MAX_GROUPS_SHOWN):
         echo(f"  {number:>6,}  {handler}  {type or 'no event'}  {exception}".rstrip())
     if len(groups) > MAX_GROUPS_SHOWN:

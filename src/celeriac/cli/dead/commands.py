@@ -1,4 +1,4 @@
-"""celeriac dead"""
+"""`celeriac dead`"""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from celeriac.dead_letter import (
     Choice,
     Note,
     choose,
-    discard_letters,
-    letter_at,
-    redrive_letter,
+    dead_letter_at,
+    discard_dead_letters,
+    redrive_dead_letter,
     type_of,
 )
 from celeriac.delivery import DeadLetter
@@ -42,9 +42,9 @@ NAME = "{0.domain}/{0.id}"
 
 @click.group()
 def dead() -> None:
-    """Deliveries that were given up.
+    """List, show, redrive, edit and discard dead letters.
 
-    Each is named `domain/id`, as `dead list` shows it.
+    Each is named `domain/id`, as in `dead list`.
     """
 
 
@@ -52,20 +52,27 @@ dead.add_command(edit)
 
 
 @dead.command("list")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number."
+)
 @json_option
 @reveal_option
 @choice_options
 @pass_session
 def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: bool) -> None:
-    """Lists dead letters, the newest first."""
-    found = list(choose(session.backend, choice, newest_first=True, most=limit))
-    if not found:
+    """List dead letters, the newest first."""
+    dead_letters = list(choose(session.backend, choice, newest_first=True, limit=limit))
+    if not dead_letters:
         check_handler(session, choice)
     if as_json:
-        print_json([_plain(letter, _event(session, letter, reveal)) for letter in found])
+        print_json(
+            [
+                _plain(dead_letter, _event(session, dead_letter, reveal))
+                for dead_letter in dead_letters
+            ]
+        )
         return
-    if not found:
+    if not dead_letters:
         echo("No dead letters.")
         return
     now_ms = session.backend.registry.now_ms()
@@ -73,22 +80,22 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
         ("dead letter", "age", "handler", "event", "tries", "error"),
         [
             (
-                NAME.format(letter),
-                age((now_ms - letter.last_failed_ms) / 1000),
-                letter.handler,
-                type_of(letter),
-                letter.attempts,
-                state_text("dead", letter.error),
+                NAME.format(dead_letter),
+                age((now_ms - dead_letter.last_failed_ms) / 1000),
+                dead_letter.handler,
+                type_of(dead_letter),
+                dead_letter.attempts,
+                state_text("dead", dead_letter.error),
             )
-            for letter in found
+            for dead_letter in dead_letters
         ],
         right=("age", "tries"),
         fold={"handler": 12, "event": 12, "error": 20},
         shed=("tries", "age"),
     )
     total = sum(map(session.backend.deliveries.dead_count, session.backend.event_log.domains()))
-    if total > len(found):
-        echo(f"\n{len(found):,} shown of {total:,}")
+    if total > len(dead_letters):
+        echo(f"\n{len(dead_letters):,} shown of {total:,}")
 
 
 @dead.command()
@@ -97,42 +104,44 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
 @reveal_option
 @pass_session
 def show(session: Session, name: str, as_json: bool, reveal: bool) -> None:
-    """Shows one dead letter: error, traceback and event."""
-    letter = letter_at(session.backend, name)
-    event = _event(session, letter, reveal)
+    """Show one dead letter: error, traceback and event."""
+    dead_letter = dead_letter_at(session.backend, name)
+    event = _event(session, dead_letter, reveal)
     if as_json:
-        print_json(_plain(letter, event))
+        print_json(_plain(dead_letter, event))
     else:
-        _show(letter, event)
+        _show(dead_letter, event)
 
 
-def _event(session: Session, letter: DeadLetter, reveal: bool) -> Any:
-    """The event as JSON values, masked unless it shall not be; a text where it is no event."""
+def _event(session: Session, dead_letter: DeadLetter, reveal: bool) -> Any:
+    """Return the event as JSON values, masked unless `reveal`; as text if it is not valid JSON."""
     if not reveal:
-        return masked_envelope(letter.event, session.settings.sensitive_names)
+        return masked_envelope(dead_letter.event, session.settings.sensitive_names)
     try:
-        return msgspec.json.decode(letter.event)
+        return msgspec.json.decode(dead_letter.event)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return letter.event.decode(errors="replace")
+        return dead_letter.event.decode(errors="replace")
 
 
-def _show(letter: DeadLetter, event: Any) -> None:
+def _show(dead_letter: DeadLetter, event: Any) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text.assemble((letter.handler, "bold"), " gave up ", (type_of(letter), "bold")))
+    out.print(
+        Text.assemble((dead_letter.handler, "bold"), " gave up ", (type_of(dead_letter), "bold"))
+    )
     facts = {
-        "name": NAME.format(letter),
-        "event": letter.event_id,
-        "attempts": str(letter.attempts),
-        "first failed": when(letter.first_failed_ms),
-        "last failed": when(letter.last_failed_ms),
-        "error": letter.error,
+        "name": NAME.format(dead_letter),
+        "event": dead_letter.event_id,
+        "attempts": str(dead_letter.attempts),
+        "first failed": when(dead_letter.first_failed_ms),
+        "last failed": when(dead_letter.last_failed_ms),
+        "error": dead_letter.error,
     }
     for fact, value in facts.items():
         out.print(Text.assemble((f"  {fact:<12}", "dim"), " ", value), soft_wrap=True)
     body = event if isinstance(event, str) else msgspec.json.encode(event).decode()
-    for text in (letter.traceback.rstrip(), body):
+    for text in (dead_letter.traceback.rstrip(), body):
         if text:
             out.print()
             out.print(Text(text), soft_wrap=True)
@@ -151,16 +160,18 @@ def redrive(
     reason: str,
     yes: bool,
 ) -> None:
-    """Has dead letters delivered again, to the handler that gave them up."""
+    """Deliver dead letters again, each to its handler only, with all attempts."""
     selected = select(session, names, choice, everything)
     if not is_agreed(selected, "Redrive", yes):
         return
     records = session.backend.registry.handlers()
     note = _note("redrive", names, choice, reason)
     done, faults = 0, []
-    for letter in selected:
+    for dead_letter in selected:
         try:
-            done += redrive_letter(session.backend, records, letter.domain, letter.id, note)
+            done += redrive_dead_letter(
+                session.backend, records, dead_letter.domain, dead_letter.id, note
+            )
         except NotFound as error:
             faults.append(str(error))
     _report(ctx, "redriven", done, len(selected) - done - len(faults), faults)
@@ -179,22 +190,22 @@ def discard(
     reason: str,
     yes: bool,
 ) -> None:
-    """Removes dead letters permanently. The events stay in the log until retention ends."""
+    """Discard dead letters permanently. The events stay in the log until retention ends."""
     selected = select(session, names, choice, everything)
     if is_agreed(selected, "Discard permanently", yes):
-        pairs = [(letter.domain, letter.id) for letter in selected]
-        done = discard_letters(session.backend, pairs, _note("discard", names, choice, reason))
+        pairs = [(dead_letter.domain, dead_letter.id) for dead_letter in selected]
+        done = discard_dead_letters(session.backend, pairs, _note("discard", names, choice, reason))
         _report(ctx, "discarded", done, len(selected) - done, [])
 
 
 def _note(verb: str, names: tuple[str, ...], choice: Choice, reason: str) -> bytes:
-    """For the audit log, which Flower shows."""
-    said = {"handler": choice.handler, "type": choice.pattern, "error": choice.error}
-    what = " ".join(f"{name}={value}" for name, value in said.items() if value is not None)
+    """Return the note for the audit log."""
+    filters = {"handler": choice.handler, "type": choice.pattern, "error": choice.error}
+    what = " ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
     named = names[0] if len(names) == 1 else f"{len(names)} dead letters" if names else ""
     operation = secrets.token_hex(8)
     note = Note(
-        who=user_name(),
+        actor=user_name(),
         did=verb,
         what=what or named or "all",
         via="celeriac",
@@ -205,7 +216,7 @@ def _note(verb: str, names: tuple[str, ...], choice: Choice, reason: str) -> byt
 
 
 def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[str]) -> None:
-    rest = f", {gone:,} were gone" if gone else ""
+    rest = f", {gone:,} no longer existed" if gone else ""
     echo(f"{count(done, 'dead letter')} {verb}{rest}")
     for fault in sorted(set(faults)):
         echo(f"{faults.count(fault):,} not {verb}: {fault}", err=True)
@@ -213,6 +224,6 @@ def _report(ctx: click.Context, verb: str, done: int, gone: int, faults: list[st
         ctx.exit(FAILED)
 
 
-def _plain(letter: DeadLetter, event: Any) -> dict[str, Any]:
-    shown = {name: getattr(letter, name) for name in letter.__slots__}
-    return {"name": NAME.format(letter), "type": type_of(letter), **shown, "event": event}
+def _plain(dead_letter: DeadLetter, event: Any) -> dict[str, Any]:
+    shown = {name: getattr(dead_letter, name) for name in dead_letter.__slots__}
+    return {"name": NAME.format(dead_letter), "type": type_of(dead_letter), **shown, "event": event}

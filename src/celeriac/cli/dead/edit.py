@@ -1,4 +1,4 @@
-"""celeriac dead edit"""
+"""`celeriac dead edit`"""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from celeriac.cli.user import user_name
 from celeriac.contract import read_data
 from celeriac.dead_letter import (
     Choice,
-    LetterEdit,
+    DeadLetterEdit,
     Note,
     apply_edit,
-    edit_letter,
-    letter_at,
-    letter_document,
+    dead_letter_at,
+    document_of,
+    edit_dead_letter,
     patch_change,
 )
 from celeriac.dead_letter.edit import MAX_DIFF
@@ -41,12 +41,18 @@ Handlers = Mapping[str, Handler]
 @click.command()
 @click.argument("names", nargs=-1, metavar="[DEAD_LETTER]...")
 @choice_options
-@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @click.option("--patch", metavar="JSON", help="RFC 6902: JSON, `-` or @file. [default: $EDITOR]")
-@click.option("--dry-run", is_flag=True, help="Shows the first differences, and changes nothing.")
-@click.option("-A", "--app", "module", metavar="MODULE", help="Has the handlers: checks the data.")
+@click.option("--dry-run", is_flag=True, help="Show the first differences and change nothing.")
+@click.option(
+    "-A",
+    "--app",
+    "module",
+    metavar="MODULE",
+    help="Module of the EventBus: checks the data with its handlers.",
+)
 @reason_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_session
 @click.pass_context
 def edit(
@@ -61,30 +67,35 @@ def edit(
     reason: str,
     yes: bool,
 ) -> None:
-    """Corrects the event of a dead letter, and has it delivered.
+    """Edit the event of a dead letter, and deliver it to its handler.
 
-    Opens one letter in $EDITOR, or applies a JSON patch to all that are selected. The edited event
-    has a new id, is for the handler that gave up alone, and names the old one as its cause. The
-    letter is gone then, and the difference is in the audit log.
+    Opens one dead letter in $EDITOR, or applies a JSON patch to all that are selected. The edited
+    event has a new id, is delivered only to the handler that failed, and has the old event as its
+    cause. The dead letter is deleted, and the difference is written to the audit log.
     """
     service = session.service if module is None else service_of(module)
     handlers: Handlers = {} if service is None else service.handlers
     if patch is None:
         if len(names) != 1 or everything or choice != Choice():
-            raise click.UsageError("name one dead letter to edit it, or give --patch for many")
+            raise click.UsageError(
+                "--patch is missing. Name one dead letter to edit it in $EDITOR, or pass --patch."
+            )
         if dry_run:
-            raise click.UsageError("--dry-run needs --patch")
-        letter = letter_at(session.backend, names[0])
-        edits, faults = [_edit(session, letter, _in_editor(letter), handlers)], Counter[str]()
+            raise click.UsageError("--patch is missing. Pass it with --dry-run.")
+        dead_letter = dead_letter_at(session.backend, names[0])
+        edits, faults = (
+            [_edit(session, dead_letter, _in_editor(dead_letter), handlers)],
+            Counter[str](),
+        )
     else:
         change = patch_change(_read(patch))
         edits, faults = [], Counter[str]()
-        for one in select(session, names, choice, everything):
+        for item in select(session, names, choice, everything):
             try:
-                found = letter_at(session.backend, f"{one.domain}/{one.id}")
-                edits.append(_edit(session, found, change, handlers))
+                dead_letter = dead_letter_at(session.backend, f"{item.domain}/{item.id}")
+                edits.append(_edit(session, dead_letter, change, handlers))
             except (InvalidEvent, NotFound) as error:
-                faults[_reason(error, f"{one.domain}/{one.id}")] += 1
+                faults[_reason(error, f"{item.domain}/{item.id}")] += 1
     _show(edits)
     if not edits and not faults:
         echo("No dead letters.")
@@ -101,18 +112,18 @@ def edit(
 
 
 def _edit(
-    session: Session, letter: DeadLetter, change: Callable[[Any], Any], handlers: Handlers
-) -> LetterEdit:
-    """The edit, its data checked where the code of the handler is at hand."""
-    edit = edit_letter(letter, change, session.settings.sensitive_names)
-    handler = handlers.get(letter.handler)
+    session: Session, dead_letter: DeadLetter, change: Callable[[Any], Any], handlers: Handlers
+) -> DeadLetterEdit:
+    """Return the edit. Its data is checked if the code of the handler is available."""
+    edit = edit_dead_letter(dead_letter, change, session.settings.sensitive_names)
+    handler = handlers.get(dead_letter.handler)
     if handler is not None:
         read_data(edit.event, handler.data_type)
     return edit
 
 
-def _in_editor(letter: DeadLetter) -> Callable[[Any], Any]:
-    document = msgspec.json.format(msgspec.json.encode(letter_document(letter)), indent=2).decode()
+def _in_editor(dead_letter: DeadLetter) -> Callable[[Any], Any]:
+    document = msgspec.json.format(msgspec.json.encode(document_of(dead_letter)), indent=2).decode()
     text = click.edit(document + "\n", extension=".json", require_save=True)
     if text is None:
         raise click.Abort
@@ -121,7 +132,7 @@ def _in_editor(letter: DeadLetter) -> Callable[[Any], Any]:
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            raise InvalidEvent(f"the edited event is no JSON: {error}") from None
+            raise InvalidEvent(f"the edited event is not valid JSON: {error}") from None
 
     return change
 
@@ -139,16 +150,16 @@ def _read(given: str) -> bytes:
 
 
 def _reason(error: CeleriacError, name: str) -> str:
-    """The error without the name of the letter, so that those of many letters are counted."""
-    return str(error).replace(name, "the letter")
+    """Return the error without the name of the dead letter, so that equal errors are counted."""
+    return str(error).replace(name, "the dead letter")
 
 
-def _show(edits: Sequence[LetterEdit]) -> None:
+def _show(edits: Sequence[DeadLetterEdit]) -> None:
     from rich.text import Text
 
     out = console()
     for edit in edits[:DIFFS_SHOWN]:
-        title = f"{edit.name}  {edit.letter.handler}  {edit.event.type}"
+        title = f"{edit.name}  {edit.dead_letter.handler}  {edit.event.type}"
         out.print(Text(title, style="bold"), soft_wrap=True)
         for line in edit.lines() or ["  (only sensitive values differ)"]:
             style = {"+": "green", "-": "red"}.get(line[:1], "dim")
@@ -158,28 +169,28 @@ def _show(edits: Sequence[LetterEdit]) -> None:
 
 
 def _apply(
-    session: Session, edits: Sequence[LetterEdit], reason: str, faults: Counter[str]
+    session: Session, edits: Sequence[DeadLetterEdit], reason: str, faults: Counter[str]
 ) -> None:
     records, operation = session.backend.registry.handlers(), secrets.token_hex(8)
     done = gone = 0
-    for one in edits:
+    for change in edits:
         note = Note(
-            who=user_name(),
+            actor=user_name(),
             did="edit",
-            what=one.name if len(edits) == 1 else f"{len(edits)} dead letters",
+            what=change.name if len(edits) == 1 else f"{len(edits)} dead letters",
             via="celeriac",
             operation=operation,
             reason=reason,
-            diff=one.patch[:MAX_DIFF],
+            diff=change.patch[:MAX_DIFF],
         ).encode()
         try:
-            if apply_edit(session.backend, records, session.settings, one, note):
+            if apply_edit(session.backend, records, session.settings, change, note):
                 done += 1
                 if len(edits) == 1:
-                    echo(one.event.id)
+                    echo(change.event.id)
             else:
                 gone += 1
         except (InvalidEvent, NotFound) as error:
-            faults[_reason(error, one.name)] += 1
-    rest = f", {gone:,} were gone" if gone else ""
+            faults[_reason(error, change.name)] += 1
+    rest = f", {gone:,} no longer existed" if gone else ""
     echo(f"{count(done, 'dead letter')} edited{rest}")

@@ -1,4 +1,4 @@
-"""Is there more unfinished than there should be?"""
+"""Check the backlog: unfinished deliveries and dead letters."""
 
 from __future__ import annotations
 
@@ -14,48 +14,55 @@ OLDEST_S = 3600.0
 
 
 def check_backlog(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Age of what is unfinished, scheduled and blocked deliveries, dead letters."""
+    """Check the age of unfinished deliveries, and the number of scheduled, blocked and dead."""
     findings = [*_fullness(snapshot), *_unfinished(snapshot), *_dead(snapshot)]
     if not findings:
-        unfinished = sum(one.unfinished for one in snapshot.lags)
+        unfinished = sum(lag.unfinished for lag in snapshot.lags)
         text = f"{count(unfinished, 'unfinished delivery', 'unfinished deliveries')}, none is old"
         findings = [ok("backlog", text)]
     yield from findings
 
 
 def _unfinished(snapshot: BusSnapshot) -> Iterator[Finding]:
-    for one in snapshot.lags:
-        where = f"{one.handler} in {one.domain}"
-        if one.scheduled > MAX_SCHEDULED:
-            text = f"{where} has {count(one.scheduled, 'delivery', 'deliveries')} scheduled"
-            yield warn("backlog", text, "many fail at once? celeriac events --state scheduled")
-        if one.blocked >= MAX_BLOCKED:
-            text = f"{where} has {one.blocked:,} blocked: few keys hold up many events"
-            yield warn("backlog", text, "celeriac events --state blocked: which keys?")
-        if one.oldest_s is not None and one.oldest_s > OLDEST_S and one.registered:
-            text = f"{where}: {one.unfinished:,} unfinished, the oldest for {age(one.oldest_s)}"
-            yield warn("backlog", text, "more workers, or a higher --concurrency: celeriac lag")
+    for lag in snapshot.lags:
+        where = f"{lag.handler} in {lag.domain}"
+        if lag.scheduled > MAX_SCHEDULED:
+            text = f"{where} has {count(lag.scheduled, 'delivery', 'deliveries')} scheduled"
+            yield warn(
+                "backlog",
+                text,
+                "check whether many fail at once: celeriac events --state scheduled",
+            )
+        if lag.blocked >= MAX_BLOCKED:
+            text = f"{where} has {lag.blocked:,} blocked deliveries: a few keys block many events"
+            yield warn("backlog", text, "find the keys: celeriac events --state blocked")
+        if lag.oldest_s is not None and lag.oldest_s > OLDEST_S and lag.registered:
+            text = (
+                f"{where}: {lag.unfinished:,} unfinished deliveries, the oldest "
+                f"{age(lag.oldest_s)} old"
+            )
+            yield warn("backlog", text, "add workers, or raise --concurrency; see celeriac lag")
 
 
 def _fullness(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Domains of which the bound is near, by the handler that is furthest behind."""
-    most = snapshot.record.over(snapshot.settings).max_backlog
+    """Check which domains are near CELERIAC_MAX_BACKLOG, by their slowest handler."""
+    maximum = snapshot.record.applied_to(snapshot.settings).max_backlog
     furthest: dict[str, HandlerLag] = {}
-    for one in snapshot.lags if most else ():
-        if one.domain not in furthest or one.unfinished > furthest[one.domain].unfinished:
-            furthest[one.domain] = one
-    for domain, one in sorted(furthest.items()):
-        if one.unfinished > 0.75 * most:
+    for lag in snapshot.lags if maximum else ():
+        if lag.domain not in furthest or lag.unfinished > furthest[lag.domain].unfinished:
+            furthest[lag.domain] = lag
+    for domain, lag in sorted(furthest.items()):
+        if lag.unfinished > 0.75 * maximum:
             text = (
-                f"the log of {domain} holds {one.unfinished:,} events that {one.handler} has not "
-                f"finished, of CELERIAC_MAX_BACKLOG={most:,}"
+                f"{lag.handler} has {lag.unfinished:,} unfinished events in {domain}, "
+                f"of CELERIAC_MAX_BACKLOG={maximum:,}"
             )
-            remedy = "emit is held up when it is full: more workers, or remove a dead handler"
-            yield (fail if one.unfinished >= most else warn)("log", text, remedy)
+            remedy = "at the limit emit waits: add workers, or remove an unused handler"
+            yield (fail if lag.unfinished >= maximum else warn)("log", text, remedy)
 
 
 def _dead(snapshot: BusSnapshot) -> Iterator[Finding]:
-    for domain, letters in sorted(snapshot.dead.items()):
-        if letters:
-            text = f"{count(letters, 'dead letter')} in {domain}"
-            yield warn("dead", text, "celeriac dead list; then redrive or discard them")
+    for domain, number in sorted(snapshot.dead.items()):
+        if number:
+            text = f"{count(number, 'dead letter')} in {domain}"
+            yield warn("dead", text, "see celeriac dead list, then redrive or discard them")

@@ -1,4 +1,4 @@
-"""Is a handler paused?"""
+"""Check whether a handler is paused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from celeriac.cli.doctor.finding import BusSnapshot, Finding, warn
 
 
 def check_circuits(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Every circuit that is not closed."""
+    """Report every circuit that is not closed."""
     for circuit in snapshot.circuits.values():
         text = f"{circuit.handler} {circuit_text(circuit, snapshot.now_ms)}"
         resume = f"celeriac handlers resume {circuit.handler}"
         if circuit.state is not CircuitState.PAUSED:
-            resume = f"mend its cause; it goes on by itself, or: {resume}"
+            resume = f"fix the cause; it resumes by itself. To resume it now: {resume}"
         yield warn("circuit", text, resume)

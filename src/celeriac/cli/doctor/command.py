@@ -1,4 +1,4 @@
-"""celeriac doctor"""
+"""`celeriac doctor`"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from celeriac.cli.doctor.backlog import check_backlog
 from celeriac.cli.doctor.circuits import check_circuits
 from celeriac.cli.doctor.finding import BusSnapshot, Finding
-from celeriac.cli.doctor.outbox import check_outbox, look_at_outbox
+from celeriac.cli.doctor.outbox import check_outbox, read_outbox
 from celeriac.cli.doctor.records import check_records
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
@@ -55,9 +55,9 @@ CHECKS = (
 @pass_session
 @click.pass_context
 def doctor(ctx: click.Context, session: Session, as_json: bool) -> None:
-    """Checks server, workers and handlers, and says what to do.
+    """Check server, workers and handlers, and suggest fixes.
 
-    ok: as it should be. warn: look at it. fail: events are not handled, or may be lost.
+    ok: healthy. warn: needs attention. fail: events are not handled, or may be lost.
     """
     snapshot = examine(session)
     findings = [finding for check in CHECKS for finding in check(snapshot)]
@@ -78,7 +78,7 @@ def examine(session: Session) -> BusSnapshot:
     now_ms = backend.registry.now_ms()
     here_ms = int((before + time.time()) / 2 * 1000)
     handlers, domains = backend.registry.handlers(), sorted(backend.event_log.domains())
-    found = BusSnapshot(
+    snapshot = BusSnapshot(
         settings=session.settings,
         servers=_servers(session),
         now_ms=now_ms,
@@ -88,46 +88,48 @@ def examine(session: Session) -> BusSnapshot:
         lags=session.matrix.lag(),
         dead={domain: backend.deliveries.dead_count(domain) for domain in domains},
         circuits=backend.circuits.all(),
-        outbox=look_at_outbox(session.settings),
+        outbox=read_outbox(session.settings),
         stream_stats=backend.event_log.stream_stats(domains),
         groups={domain: backend.event_log.groups(domain) for domain in domains},
         clock_steps=_clock_steps(backend.event_log, domains),
         record=backend.bus.record,
     )
-    # Read for what is invalid there.
-    groups = [Group(one.domain, one.handler) for one in found.lags]
+    # Reading them reports invalid records.
+    groups = [Group(lag.domain, lag.handler) for lag in snapshot.lags]
     backend.deliveries.counters(groups)
     if isinstance(backend.chunks, RedisChunks):
         backend.chunks.inspect(groups)
     for domain in domains:
         backend.event_log.upcoming(domain)
-    _look_at_keys(session, domains, handlers)
-    return replace(found, invalid=tuple(backend.invalid))
+    _inspect_keys(session, domains, handlers)
+    return replace(snapshot, invalid=tuple(backend.invalid))
 
 
 def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The first MAX_SHOWN of each check and level, and how many more of them there are."""
-    for (check, level), group in groupby(findings, key=lambda one: (one.check, one.level)):
+    """Return the first MAX_SHOWN of each check and level, and the number of the others."""
+    for (check, level), group in groupby(
+        findings, key=lambda finding: (finding.check, finding.level)
+    ):
         alike = list(group)
         yield from alike[:MAX_SHOWN]
         if len(alike) > MAX_SHOWN:
             text = f"and {len(alike) - MAX_SHOWN:,} more of this check"
-            yield Finding(check=check, level=level, text=text, remedy="celeriac doctor --json")
+            yield Finding(check=check, level=level, text=text, remedy="see celeriac doctor --json")
 
 
 def _clock_steps(event_log: EventLog, domains: Sequence[str]) -> dict[str, ClockStep]:
-    found = ((domain, event_log.clock_step(domain)) for domain in domains)
-    return {domain: step for domain, step in found if step is not None}
+    steps = ((domain, event_log.clock_step(domain)) for domain in domains)
+    return {domain: step for domain, step in steps if step is not None}
 
 
-def _look_at_keys(session: Session, domains: Sequence[str], handlers: Iterable[str]) -> None:
-    """Reports every key that holds another type of value than celeriac writes."""
+def _inspect_keys(session: Session, domains: Sequence[str], handlers: Iterable[str]) -> None:
+    """Report every key that holds a value of another type than celeriac writes."""
     event_log, names = session.backend.event_log, list(handlers)
     if not isinstance(event_log, RedisEventLog):
         return
     expected = event_log.keys.shared_types()
     for domain in domains:
-        for handler in {*names, *(one.handler for one in event_log.groups(domain))}:
+        for handler in {*names, *(group.handler for group in event_log.groups(domain))}:
             expected |= event_log.keys.types(domain, handler)
     session.backend.invalid.inspect(event_log.client, expected)
 
@@ -138,11 +140,11 @@ def _servers(session: Session) -> Mapping[str, Mapping[str, Any]]:
         return {}
     if not is_cluster(url):
         return {address(url): event_log.client.info()}
-    found = {}
+    servers = {}
     for node in event_log.client.masters():
         at = node.connection_pool.connection_kwargs
-        found[f"{at['host']}:{at['port']}"] = node.info()
-    return found
+        servers[f"{at['host']}:{at['port']}"] = node.info()
+    return servers
 
 
 def _show(finding: Finding) -> None:

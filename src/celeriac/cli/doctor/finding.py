@@ -1,4 +1,4 @@
-"""What the doctor finds, and what there is to look at."""
+"""The results of the checks, and the snapshot of the bus that they read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from celeriac.tracking import HandlerLag
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `remedy` says what to do; it is empty if all is well."""
+    """The result of a check. `remedy` is the action to take; it is empty for `ok`."""
 
     check: str
     level: Literal["ok", "warn", "fail"]
@@ -29,12 +29,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class BusSnapshot:
-    """The bus as it was found. `servers` is the INFO of Redis by its address, one for each node of
-    a cluster, and empty for a store in memory.
+    """The state of the bus that the checks read.
 
-    `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text where
-    it cannot be looked at, and None where there is none. `invalid` are the records that could not
-    be read. `clock_steps` are the last steps back of the server's clock, by domain.
+    `servers` is the INFO of Redis by address: one for each node of a cluster, none for a store in
+    memory. `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text
+    if it cannot be read, and None if none is configured. `invalid` are the records that could not
+    be read. `clock_steps` are the last backward steps of the server's clock, by domain.
     """
 
     settings: Settings

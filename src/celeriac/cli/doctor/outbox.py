@@ -1,4 +1,4 @@
-"""Does a relay publish what is committed into the outbox?"""
+"""Check whether a relay publishes the rows of the outbox."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from celeriac.settings import Settings
 OLDEST_S = 60.0
 
 
-def look_at_outbox(settings: Settings) -> OutboxStatus | str | None:
-    """The outbox of `outbox_url`; why it cannot be looked at; None where none is set."""
+def read_outbox(settings: Settings) -> OutboxStatus | str | None:
+    """Return the state of the outbox, the error of reading it, or None if it is not configured."""
     if not settings.outbox_url:
         return None
     try:
         database = open_database(settings.outbox_url)
-        found = status(database)
+        outbox = status(database)
         database.close()
     except Exception as error:
-        # Whatever the driver raises: that the database is away is a finding, and no end.
+        # Whatever the driver raises: an unavailable database is a finding, not a failure of doctor.
         return f"{type(error).__name__}: {error}".partition("\n")[0]
-    return found
+    return outbox
 
 
 def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Age of what waits, and what is failed."""
-    found = snapshot.outbox
-    if found is None:
+    """Check the age of waiting events, and whether rows have failed."""
+    outbox = snapshot.outbox
+    if outbox is None:
         return
-    if isinstance(found, str):
-        yield fail("outbox", f"cannot be read: {found}", "is CELERIAC_OUTBOX_URL right?")
+    if isinstance(outbox, str):
+        yield fail("outbox", f"cannot be read: {outbox}", "check CELERIAC_OUTBOX_URL")
         return
-    waiting = count(found.waiting, "event")
-    if found.oldest_s is not None and found.oldest_s > OLDEST_S:
-        text = f"{waiting} not published, the oldest for {age(found.oldest_s)}"
-        yield fail("outbox", text, "is a relay running? Its log says why it waits: celeriac relay")
+    waiting = count(outbox.waiting, "event")
+    if outbox.oldest_s is not None and outbox.oldest_s > OLDEST_S:
+        text = f"{waiting} not published, the oldest {age(outbox.oldest_s)} old"
+        yield fail("outbox", text, "start a relay (celeriac relay), or read the reason in its log")
     else:
-        yield ok("outbox", f"{waiting} waiting at {found.database}")
-    if found.failed:
-        text = f"{count(found.failed, 'event')} of the outbox cannot be published"
-        yield warn("outbox", text, "celeriac outbox list; then retry or discard them")
+        yield ok("outbox", f"{waiting} waiting at {outbox.database}")
+    if outbox.failed:
+        text = f"{count(outbox.failed, 'event')} of the outbox cannot be published"
+        yield warn("outbox", text, "see celeriac outbox list, then retry or discard them")

@@ -1,4 +1,4 @@
-"""Can every stored record be read?"""
+"""Check whether every stored record can be read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok
 from celeriac.invalid_record import InvalidRecord
 
-# Key by its end → the command that removes one record of it.
+# Last part of the key → the command that removes one record.
 _REMOVALS = {"domains": "SREM", "delayed": "ZREM"}
-_AGAIN = "living workers write their own again within 5 s"
+_AGAIN = "running workers write their own again within 5 s"
 
 
 def check_records(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """What readers skipped, by key and field."""
+    """Report the records that readers skipped, by key and field."""
     for record in snapshot.invalid:
         text = f"{record} (skipped{_more(record)})"
         yield fail("record", text, _remedy(record))
@@ -27,9 +27,9 @@ def _more(record: InvalidRecord) -> str:
 
 def _remedy(record: InvalidRecord) -> str:
     if not record.field:
-        return f"redis-cli RENAME {record.key} {record.key}.invalid, then look at it; {_AGAIN}"
+        return f"redis-cli RENAME {record.key} {record.key}.invalid, then inspect it; {_AGAIN}"
     if ":runs:" in record.key:
         score = record.field.removeprefix("score ")
         return f"redis-cli ZREMRANGEBYSCORE {record.key} {score} {score}"
     remove = _REMOVALS.get(record.key.rpartition(":")[2], "HDEL")
-    return f"written by a newer version? Else redis-cli {remove} {record.key} FIELD; {_AGAIN}"
+    return f"unless a newer version wrote it: redis-cli {remove} {record.key} FIELD; {_AGAIN}"

@@ -1,4 +1,4 @@
-"""Do events wait on this host that Redis has not had?"""
+"""Check whether events wait in the spool of this host."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from celeriac.cli.show import count
 
 
 def check_spool(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """The file of CELERIAC_SPOOL on this host, where there is one."""
+    """Check the file of CELERIAC_SPOOL on this host, if it exists."""
     settings = snapshot.settings
-    # To look at one that is not there would make it.
+    # Opening a missing file would create it.
     if not settings.spool or not os.path.exists(settings.spool):
         return
     from celeriac.spool import SpoolFile
 
     waiting = SpoolFile(settings.spool, settings.spool_max_bytes).count()
     if not waiting:
-        yield ok("spool", f"nothing waits in {settings.spool}")
+        yield ok("spool", f"no event waits in {settings.spool}")
         return
-    text = f"{count(waiting, 'event')} in {settings.spool} that Redis has not had"
-    yield warn("spool", text, "they follow when a process with this spool emits; is one running?")
+    text = f"{count(waiting, 'event')} in {settings.spool} not sent to Redis yet"
+    yield warn("spool", text, "start a process with this spool: it sends them")

@@ -1,4 +1,4 @@
-"""Do the logs take new entries, and did every group get what it was to get?"""
+"""Check that event logs accept new entries, and that no group lost entries."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok
 from celeriac.cli.show import age, count
 from celeriac.event_log import StreamStats, entry_key
 
-MAX_AHEAD_MS = 60_000  # of the server's clock
-# `XADD *` fails at the last id there is; below it, an id of this time leaves no room for years.
+MAX_AHEAD_MS = 60_000  # by the server's clock
+# `XADD *` fails at the last possible id. An id of this time leaves room for years.
 EXHAUSTED_MS = 2**63
 
 
 def check_streams(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Ids that lie in the future or are used up, and groups that trimming has overtaken."""
+    """Check for ids in the future, exhausted ids, and groups that trimming has overtaken."""
     findings = [*_ids(snapshot), *_overtaken(snapshot)]
     yield from findings or [ok("log", f"{count(len(snapshot.stream_stats), 'log')} in order")]
 
@@ -24,15 +24,15 @@ def _ids(snapshot: BusSnapshot) -> Iterator[Finding]:
         ms, _ = entry_key(volume.newest)
         ahead = ms - snapshot.now_ms
         if ms >= EXHAUSTED_MS:
-            text = f"the log of {volume.domain} has used up its ids: the last is {volume.newest}"
-            yield fail(
-                "log", text, "nothing can be emitted there: docs/how-to/recover-used-up-ids.md"
-            )
+            text = f"the log of {volume.domain} has exhausted its ids: the last is {volume.newest}"
+            yield fail("log", text, "emit fails there; see docs/how-to/recover-used-up-ids.md")
         elif ahead > MAX_AHEAD_MS:
             text = f"the last id of the log of {volume.domain}, {volume.newest}, is "
             text += f"{age(ahead / 1000)} ahead of the server's clock"
-            remedy = "entries keep that time until then, so ages and retention are wrong: was the "
-            yield fail("log", text, f"{remedy}clock set back, or an id written by hand?")
+            remedy = (
+                "until then ages and retention are wrong; check whether the clock was set back, "
+            )
+            yield fail("log", text, f"{remedy}or an id was written manually")
 
 
 def _overtaken(snapshot: BusSnapshot) -> Iterator[Finding]:
@@ -42,9 +42,11 @@ def _overtaken(snapshot: BusSnapshot) -> Iterator[Finding]:
         for group in groups:
             lost = 0 if group.read is None else gone - group.read
             if lost > 0:
-                text = f"{count(lost, 'entry', 'entries')} of {domain} were removed before "
-                text += f"{group.handler} was given them"
-                remedy = "celeriac never trims these: who ran XTRIM, XDEL or XADD with MAXLEN?"
+                text = f"{count(lost, 'entry', 'entries')} of {domain} were deleted before "
+                text += f"{group.handler} read them"
+                remedy = (
+                    "celeriac never trims unread entries: find who ran XTRIM, XDEL or XADD MAXLEN"
+                )
                 yield fail("group", text, remedy)
 
 

@@ -1,4 +1,4 @@
-"""Do all living workers have the same patterns of each handler?"""
+"""Check that all running workers have the same patterns of each handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celeriac.visible import listed
 
 
 def check_versions(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """One version of each handler's patterns, and a worker for each pattern in force."""
+    """Check that each handler has one set of patterns, and each pattern a running worker."""
     faults = 0
     for record in snapshot.handlers.values():
         names: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -22,21 +22,21 @@ def check_versions(snapshot: BusSnapshot) -> Iterator[Finding]:
                 names[tuple(sorted(worker.patterns[record.id]))].append(worker.name)
         if len(names) > 1:
             faults += 1
-            told = "; ".join(
-                f"{listed(sorted(some))}: {' '.join(patterns)}"
-                for patterns, some in sorted(names.items())
+            patterns_of = "; ".join(
+                f"{listed(sorted(workers))}: {' '.join(patterns)}"
+                for patterns, workers in sorted(names.items())
             )
-            text = f"workers disagree about the patterns of {record.id}: {told}"
-            remedy = "finish the deploy, or the roll back: events of a pattern wait for its workers"
+            text = f"workers disagree about the patterns of {record.id}: {patterns_of}"
+            remedy = "finish the deploy or the rollback: events wait for workers with their pattern"
             yield warn("version", text, remedy)
         for pattern, since_ms in sorted(record.leaving.items()):
             faults += 1
-            left = max(0, since_ms + RETIRE_AFTER_MS - snapshot.now_ms) / 1000
+            remaining_s = max(0, since_ms + RETIRE_AFTER_MS - snapshot.now_ms) / 1000
             text = (
-                f"no worker has the pattern {pattern} of {record.id}, and its events wait; in "
-                f"{age(left)} they are skipped"
+                f"no worker has the pattern {pattern} of {record.id}; its events wait, and are "
+                f"skipped in {age(remaining_s)}"
             )
-            remedy = "start a worker whose code has it; or wait, if you removed it on purpose"
+            remedy = "start a worker whose code has it; if you removed it on purpose, wait"
             yield warn("version", text, remedy)
     if not faults and snapshot.handlers:
-        yield ok("version", "workers agree about the patterns of their handlers")
+        yield ok("version", "workers agree on the patterns of their handlers")

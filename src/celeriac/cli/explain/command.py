@@ -1,4 +1,4 @@
-"""celeriac explain"""
+"""`celeriac explain`"""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from celeriac.errors import NotFound
 from celeriac.event import build_event, decode, encode
 from celeriac.event_log import is_entry
 from celeriac.explain import (
+    BusReader,
     Code,
     Explanation,
-    Reading,
     gather,
     gather_unemitted,
     gather_unfound,
@@ -34,11 +34,17 @@ from celeriac.tracking import EventNotFound, Located
 @click.argument("event_id", required=False)
 @click.argument("handler", required=False)
 @source_option
-@click.option("-A", "--app", "module", metavar="MODULE", help="Has the handlers: runs their when=.")
-@click.option("--type", "type_", metavar="TYPE", help="Of an event that is not emitted yet.")
-@click.option("--data", metavar="JSON", help="Its data: JSON, `-` or @file.")
-@click.option("--subject", help="Its subject.")
-@click.option("--handlers", "only_for", metavar="NAMES", help="Whom it is addressed to.")
+@click.option(
+    "-A",
+    "--app",
+    "module",
+    metavar="MODULE",
+    help="Module of the EventBus: runs when= of its handlers.",
+)
+@click.option("--type", "type_", metavar="TYPE", help="Type of an event that is not emitted yet.")
+@click.option("--data", metavar="JSON", help="Data of that event: JSON, `-` or @file.")
+@click.option("--subject", help="Subject of that event.")
+@click.option("--handlers", "only_for", metavar="NAMES", help="Handlers that it is addressed to.")
 @json_option
 @pass_session
 def explain(
@@ -53,19 +59,20 @@ def explain(
     only_for: str | None,
     as_json: bool,
 ) -> None:
-    """Why a handler did, or did not, get an event.
+    """Show why a handler did or did not get an event.
 
-    Shows the checks from emit to processed, in order; the deciding one is marked. Without
-    HANDLER it shows what decides for each handler. EVENT_ID may also be an entry of a log,
-    domain/entry, for one of several entries of an event. With --type and --data it answers for an
-    event before it is emitted, and HANDLER is the first argument. It changes nothing.
+    Shows the checks from emit to processed, in order, and marks the deciding one. Without HANDLER,
+    shows the deciding check of each handler. EVENT_ID may be an entry of a log, `domain/entry`, if
+    an event has several. With --type and --data, answers for an event before it is emitted; HANDLER
+    is then the first argument. Only reads.
     """
     lease_ms = int(session.settings.lease * 1000)
-    reading = Reading(session.backend, lease_ms=lease_ms, code=_code(session, module))
+    reading = BusReader(session.backend, lease_ms=lease_ms, code=_code(session, module))
     if type_ is not None:
         if handler is not None:
             raise click.UsageError(
-                "--type describes an event that has no id yet: give HANDLER only"
+                "EVENT_ID is not allowed with --type, which describes a new event. Pass "
+                "HANDLER only."
             )
         name = event_id
         event = build_event(
@@ -76,44 +83,42 @@ def explain(
             handlers=_names(only_for),
         )
         every = gather_unemitted(reading, decode(encode(event)), _chosen(reading, name))
-        found = [explained(facts) for facts in every]
+        explanations = [explained(facts) for facts in every]
     elif event_id is None:
-        raise click.UsageError("give EVENT_ID and HANDLER, or --type and --data")
+        raise click.UsageError("The event is missing. Pass EVENT_ID, or --type and --data.")
     elif data is not None or subject is not None or only_for is not None:
-        raise click.UsageError(
-            "--data, --subject and --handlers describe an event: give --type too"
-        )
+        raise click.UsageError("--type is missing. Pass it with --data, --subject and --handlers.")
     else:
         name = handler
-        found = _of_event(session, reading, event_id, handler, source)
+        explanations = _of_event(session, reading, event_id, handler, source)
     if as_json:
-        print_json([_plain(one) for one in found])
+        print_json([_plain(explanation) for explanation in explanations])
     elif name is None:
-        draw_decisions(found)
+        draw_decisions(explanations)
     else:
-        for n, one in enumerate(found):
+        for n, explanation in enumerate(explanations):
             if n:
                 echo()
-            draw(one)
+            draw(explanation)
 
 
 def _code(session: Session, module: str | None) -> Mapping[str, Code]:
-    """Handler → its code: of the module, else of the app for which the command runs."""
+    """Return the code of each handler, of the module or of the app of the command."""
     service = session.service if module is None else service_of(module)
     if service is None:
         return {}
     return {name: Code(handler, service.guard) for name, handler in service.handlers.items()}
 
 
-def _chosen(reading: Reading, name: str | None) -> Sequence[str]:
+def _chosen(reading: BusReader, name: str | None) -> Sequence[str]:
     names = [name] if name is not None else reading.names
     if not names:
-        raise NotFound("no handler is registered; a handler is registered when its worker starts")
+        raise NotFound("No handler is registered. Start a worker: it registers its handlers.")
     return names
 
 
 def _of_event(
-    session: Session, reading: Reading, event_id: str, name: str | None, source: str | None
+    session: Session, reading: BusReader, event_id: str, name: str | None, source: str | None
 ) -> list[Explanation]:
     names = _chosen(reading, name)
     try:
@@ -121,12 +126,12 @@ def _of_event(
     except EventNotFound as error:
         every = gather_unfound(reading, event_id, names, source=source, is_partial=error.is_partial)
     else:
-        every = [facts for one in located for facts in gather(reading, one, names)]
+        every = [facts for event in located for facts in gather(reading, event, names)]
     return [explained(facts) for facts in every]
 
 
 def _located(session: Session, event_id: str, source: str | None) -> list[Located]:
-    """The events with the id, or the one of the entry `domain/entry`."""
+    """Return the events with the id, or the one of the entry `domain/entry`."""
     domain, _, entry = event_id.rpartition("/")
     if is_entry(entry) and domain in session.backend.event_log.domains():
         return [session.matrix.at_entry(domain, entry)]
@@ -137,6 +142,6 @@ def _names(given: str | None) -> list[str]:
     return [name.strip() for name in given.split(",")] if given else []
 
 
-def _plain(one: Explanation) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(one)
-    return {**plain, "decision": one.decision.name}
+def _plain(explanation: Explanation) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(explanation)
+    return {**plain, "decision": explanation.decision.name}

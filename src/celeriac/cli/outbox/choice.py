@@ -1,4 +1,4 @@
-"""Which database's outbox a command is about."""
+"""Choose the database of the outbox."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def database_options(command: F) -> F:
     database = click.option(
-        "--database", metavar="URL", help="As for SQLAlchemy. [CELERIAC_OUTBOX_URL]"
+        "--database", metavar="URL", help="Database, as for SQLAlchemy. [CELERIAC_OUTBOX_URL]"
     )
     django = click.option(
-        "--django", is_flag=True, help="That of Django: --database is an alias, or default."
+        "--django", is_flag=True, help="Use Django's database; --database is its alias."
     )
     return database(django(command))
 
@@ -30,14 +30,16 @@ def database_options(command: F) -> F:
 def open_chosen(
     settings: Settings, database: str | None, django: bool
 ) -> tuple[Database, Settings]:
-    """The database, connected to nothing yet, and the settings: those of Django count as well
-    where it is a database of Django."""
+    """Return the database, not connected yet, and the settings.
+
+    For a database of Django, Django's settings are loaded too.
+    """
     if django:
         database = f"{DJANGO}{database or 'default'}"
     url = database or settings.outbox_url
     if not url:
         raise click.UsageError(
-            "which outbox? Give --database URL or --django, or set CELERIAC_OUTBOX_URL"
+            "The outbox is missing. Pass --database URL or --django, or set CELERIAC_OUTBOX_URL."
         )
     if url.startswith(DJANGO):
         _set_up_django()
@@ -47,7 +49,7 @@ def open_chosen(
 
 
 class OfDatabase(click.Group):
-    """A group whose commands end with one line where the database has something against it."""
+    """A group whose commands turn errors of the database into one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with faults_in_one_line():
@@ -60,18 +62,20 @@ def faults_in_one_line() -> Iterator[None]:
         yield
     except Exception as error:
         theirs = ("sqlalchemy.", "django.", "psycopg")
-        # OSError: of the lock beside a file that is not there
+        # OSError: a missing lock file
         if not (isinstance(error, OSError) or type(error).__module__.startswith(theirs)):
             raise
-        said = str(error).partition("\n")[0]
-        raise click.ClickException(f"the database of the outbox: {said}") from None
+        message = str(error).partition("\n")[0]
+        raise click.ClickException(f"the database of the outbox failed: {message}") from None
 
 
 def _set_up_django() -> None:
     if "" not in sys.path:
         sys.path.insert(0, "")
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        raise click.UsageError("set DJANGO_SETTINGS_MODULE, e.g. to mysite.settings")
+        raise click.UsageError(
+            "DJANGO_SETTINGS_MODULE is not set. Set it, for example to mysite.settings."
+        )
     with needing("django", "--django"):
         import django
     django.setup()

@@ -1,4 +1,4 @@
-"""celeriac outbox"""
+"""`celeriac outbox`"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_ROW = 2**63 - 1
 
 @click.group(cls=OfDatabase)
 def outbox() -> None:
-    """Shows what waits in an outbox, and deals with what is failed."""
+    """Show an outbox, and retry or discard failed events."""
 
 
 @outbox.command()
@@ -29,23 +29,25 @@ def outbox() -> None:
 @json_option
 @pass_session
 def status(session: Session, database: str | None, django: bool, as_json: bool) -> None:
-    """How many events wait, for how long, and how many are failed."""
+    """Show how many events wait, for how long, and how many have failed."""
     chosen, _ = open_chosen(session.settings, database, django)
-    found = state.status(chosen)
+    counts = state.status(chosen)
     if as_json:
-        print_json(found)
+        print_json(counts)
         return
-    oldest = f", the oldest for {age(found.oldest_s)}" if found.waiting else ""
-    console().print(f"{count(found.waiting, 'event')} waiting{oldest}; {found.failed:,} failed")
+    oldest = f", the oldest for {age(counts.oldest_s)}" if counts.waiting else ""
+    console().print(f"{count(counts.waiting, 'event')} waiting{oldest}; {counts.failed:,} failed")
 
 
 @outbox.command("list")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Maximum number."
+)
 @database_options
 @json_option
 @pass_session
 def list_(session: Session, limit: int, database: str | None, django: bool, as_json: bool) -> None:
-    """The events that could not be published, and why; the oldest first."""
+    """List events that could not be published, with the error; oldest first."""
     chosen, _ = open_chosen(session.settings, database, django)
     rows = state.failed(chosen, limit)
     if as_json:
@@ -63,11 +65,11 @@ def list_(session: Session, limit: int, database: str | None, django: bool, as_j
         echo(f"\n{len(rows):,} shown of {total:,}")
 
 
-def _rows_command(name: str, done: str, help: str, act: Any) -> None:
+def _rows_command(name: str, done: str, help: str, change: Any) -> None:
     @outbox.command(name, help=help)
     @click.argument("rows", nargs=-1, type=click.IntRange(0, MAX_ROW))
-    @click.option("--all", "every", is_flag=True, help="All that are failed.")
-    @click.option("--yes", is_flag=True, help="Does not ask.")
+    @click.option("--all", "every", is_flag=True, help="All failed events.")
+    @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     @database_options
     @pass_session
     def command(
@@ -79,27 +81,29 @@ def _rows_command(name: str, done: str, help: str, act: Any) -> None:
         django: bool,
     ) -> None:
         if bool(rows) == every:
-            raise click.UsageError("name rows, or give --all")
+            raise click.UsageError("No row is selected. Pass ROWS or --all.")
         chosen, _ = open_chosen(session.settings, database, django)
         number, named = _chosen(chosen, rows)
         if not yes:
             text = f"{name.capitalize()} {count(number, 'failed event')}"
             confirm(f"{text}: {named}?" if named else f"{text}?", abort=True)
-        changed = act(chosen, rows or None)
+        changed = change(chosen, rows or None)
         echo(f"{count(changed, 'event')} {done}")
 
 
 def _chosen(database: Database, rows: tuple[int, ...]) -> tuple[int, str]:
-    """How many failed events there are of these rows, or in all, and the first of them by id."""
+    """Return the number of failed events of these rows, or of all, and the first of them by id."""
     if not rows:
         number = state.status(database).failed
         first = [row.event_id for row in state.failed(database, MAX_NAMED)]
         return number, listed(first, number)
-    found = state.failed_events(database, rows)
-    if missing := [str(row) for row in rows if row not in found]:
-        raise NotFound(f"rows are not failed: {listed(missing)}. Run `celeriac outbox list`.")
-    return len(found), listed(found.values())
+    failed = state.failed_events(database, rows)
+    if missing := [str(row) for row in rows if row not in failed]:
+        raise NotFound(
+            f"no failed event in rows: {listed(missing)}. Check them with `celeriac outbox list`."
+        )
+    return len(failed), listed(failed.values())
 
 
-_rows_command("retry", "given back to the relay", "Gives failed events back to it.", state.retry)
-_rows_command("discard", "discarded", "Removes failed events for good.", state.discard)
+_rows_command("retry", "requeued for the relay", "Publish failed events again.", state.retry)
+_rows_command("discard", "discarded", "Delete failed events permanently.", state.discard)

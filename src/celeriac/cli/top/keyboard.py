@@ -1,4 +1,4 @@
-"""Keys, as they are pressed: one name for each, without waiting for a line."""
+"""Read keys as they are pressed, by name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _NAMED = {
     "\x1bOA": "up", "\x1bOB": "down", "\x1b": "escape", "\r": "enter", "\n": "enter",
     "\x7f": "backspace", "\x08": "backspace", "\x03": "q",
 }  # fmt: skip
-# A sequence as terminals send it for a key (ECMA-48), or one character.
+# A key as terminals send it (ECMA-48), or one character.
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.S)
 
 
 @contextmanager
 def raw_keys() -> Iterator[int]:
-    """Within, keys come at once and are not shown. Gives the terminal's descriptor."""
+    """Read keys without echo and without waiting for a line; yield the terminal's descriptor."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     try:
@@ -33,7 +33,7 @@ def raw_keys() -> Iterator[int]:
 
 
 def pressed(terminal: int, seconds: float) -> list[str]:
-    """The keys pressed within so long; it returns with the first. A closed terminal is a `q`."""
+    """Return the keys pressed; block for at most `seconds`. A closed terminal is a `q`."""
     ready, _, _ = select.select([terminal], [], [], seconds)
     if not ready:
         return []
@@ -42,9 +42,9 @@ def pressed(terminal: int, seconds: float) -> list[str]:
 
 
 def named(raw: bytes) -> Iterator[str]:
-    """The names of what a terminal sent: a character, or what _NAMED says. Others are left out."""
-    for found in _KEY.finditer(raw.decode(errors="ignore")):
-        key = found[0]
+    """Yield the names of the keys that a terminal sent; unknown sequences are dropped."""
+    for match in _KEY.finditer(raw.decode(errors="ignore")):
+        key = match[0]
         if key in _NAMED:
             yield _NAMED[key]
         elif key.isprintable():

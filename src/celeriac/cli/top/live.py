@@ -1,4 +1,4 @@
-"""`top` on a terminal: reads in a thread of its own, so that keys are answered at once."""
+"""`top` on a terminal. Redis is read in a thread, so that keys respond at once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from celeriac.cli.top.screen import screen
 from celeriac.cli.top.view import View, Watch
 from celeriac.cli.top.view_options import ViewOptions
 
-LETTERS = {"l": "lag", "o": "oldest", "r": "rate", "f": "failing", "d": "dead", "n": "name"}
+SORT_KEYS = {"l": "lag", "o": "oldest", "r": "rate", "f": "failing", "d": "dead", "n": "name"}
 PAGE = 10
-BLINK = 0.25  # seconds; a new size of the terminal shows after so long
+BLINK = 0.25  # seconds until a new size of the terminal shows
 
 
-class Reader:
-    """The newest frame, and what kept it from being read. A daemon thread, ended by `stop`."""
+class FrameReader:
+    """The newest frame, or the error of reading it. A daemon thread, ended by `stop`."""
 
     def __init__(self, watch: Watch, interval: float) -> None:
         self.view: View | None = None
@@ -44,43 +44,45 @@ class Reader:
             self._stopped.wait(self._interval)
 
 
-def press(looks: ViewOptions, key: str) -> ViewOptions | None:
-    """How it is looked at after a key; None to end. Pure."""
-    if looks.typing:
-        return _type(looks, key)
+def press(options: ViewOptions, key: str) -> ViewOptions | None:
+    """Return the options after a key; None to quit."""
+    if options.typing:
+        return _type(options, key)
     if key == "q":
         return None
-    if key in LETTERS:
-        return replace(looks, sort=LETTERS[key])
+    if key in SORT_KEYS:
+        return replace(options, sort=SORT_KEYS[key])
     if key == "s":
-        return looks.next_sort()
+        return options.next_sort()
     if key == "/":
-        return replace(looks, typing=True, offset=0, help=False)
+        return replace(options, typing=True, offset=0, help=False)
     if key == "?":
-        return replace(looks, help=not looks.help)
+        return replace(options, help=not options.help)
     if key == " ":
-        return replace(looks, paused=not looks.paused)
+        return replace(options, paused=not options.paused)
     if key == "escape":
-        return replace(looks, filter="", help=False, offset=0)
+        return replace(options, filter="", help=False, offset=0)
     step = {"up": -1, "down": 1, "page up": -PAGE, "page down": PAGE}.get(key, 0)
-    return replace(looks, offset=max(0, looks.offset + step))
+    return replace(options, offset=max(0, options.offset + step))
 
 
-def _type(looks: ViewOptions, key: str) -> ViewOptions:
+def _type(options: ViewOptions, key: str) -> ViewOptions:
     if key == "enter":
-        return replace(looks, typing=False)
+        return replace(options, typing=False)
     if key == "escape":
-        return replace(looks, typing=False, filter="")
+        return replace(options, typing=False, filter="")
     if key == "backspace":
-        return replace(looks, filter=looks.filter[:-1])
-    return replace(looks, filter=looks.filter + key) if len(key) == 1 and key != " " else looks
+        return replace(options, filter=options.filter[:-1])
+    return (
+        replace(options, filter=options.filter + key) if len(key) == 1 and key != " " else options
+    )
 
 
-def run(watch: Watch, looks: ViewOptions, interval: float) -> None:
-    """Until `q` or an interrupt. Needs a terminal for what it shows and for the keys."""
+def run(watch: Watch, options: ViewOptions, interval: float) -> None:
+    """Show frames until `q` or an interrupt. Needs a terminal for output and input."""
     from rich.live import Live
 
-    console, reader = make_console(highlight=False), Reader(watch, interval)
+    console, reader = make_console(highlight=False), FrameReader(watch, interval)
     reader.start()
     shown: View | None = None
     try:
@@ -89,16 +91,16 @@ def run(watch: Watch, looks: ViewOptions, interval: float) -> None:
             Live(console=console, screen=True, auto_refresh=False) as live,
         ):
             while True:
-                if shown is None or not looks.paused:
+                if shown is None or not options.paused:
                     shown = reader.view
-                now = replace(looks, notice=reader.notice)
+                now = replace(options, notice=reader.notice)
                 live.update(screen(shown, now, console.width, console.height), refresh=True)
                 for key in pressed(terminal, BLINK):
-                    after = press(looks, key)
+                    after = press(options, key)
                     if after is None:
                         return
                     rows = len(after.chosen(shown)) if shown else 0
-                    looks = replace(after, offset=min(after.offset, max(0, rows - 1)))
+                    options = replace(after, offset=min(after.offset, max(0, rows - 1)))
     except KeyboardInterrupt:
         return
     finally:

@@ -1,4 +1,4 @@
-"""A frame of `top` for a terminal of any size."""
+"""Draw a frame of `top` for a terminal of any size."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def still(view: View, looks: ViewOptions, width: int) -> RenderableType:
-    """A frame with all its rows, without the keys."""
+def still(view: View, options: ViewOptions, width: int) -> RenderableType:
+    """Return a frame with all its rows, without the keys."""
     from rich.console import Group
 
-    rows = looks.chosen(view)
-    parts = [_title(view, looks, width), *_totals(view, width), *_services(view.services, width)]
-    return Group(*(_cut(part, width) for part in [*parts, *table(rows, looks.sort, width)]))
+    rows = options.chosen(view)
+    parts = [_title(view, options, width), *_totals(view, width), *_services(view.services, width)]
+    return Group(*(_cut(part, width) for part in [*parts, *table(rows, options.sort, width)]))
 
 
-def screen(view: View | None, looks: ViewOptions, width: int, height: int) -> RenderableType:
-    """The whole screen, no higher than `height` and no wider than `width`."""
+def screen(view: View | None, options: ViewOptions, width: int, height: int) -> RenderableType:
+    """Return the screen, at most `height` lines of at most `width` columns."""
     from rich.console import Group
     from rich.text import Text
 
     if view is None:
-        return Text(looks.notice or "reading …", "red" if looks.notice else "dim")
-    top = [_title(view, looks, width), *_totals(view, width), *_services(view.services, width)]
-    bottom = [_keys(looks, width)]
-    rows = looks.chosen(view)
-    room = max(1, height - len(top) - len(bottom) - 2)
-    offset = max(0, min(looks.offset, len(rows) - room))
-    body = table(rows[offset : offset + room], looks.sort, width)
+        return Text(options.notice or "reading …", "red" if options.notice else "dim")
+    top = [_title(view, options, width), *_totals(view, width), *_services(view.services, width)]
+    bottom = [_keys(options, width)]
+    rows = options.chosen(view)
+    visible = max(1, height - len(top) - len(bottom) - 2)
+    offset = max(0, min(options.offset, len(rows) - visible))
+    body = table(rows[offset : offset + visible], options.sort, width)
     if not rows:
-        said = f"no handler is named like {looks.filter!r}" if looks.filter else "no handlers yet"
-        body.append(Text(f" {said}", "dim"))
-    hidden = len(rows) - offset - room
+        message = (
+            f"no handler name contains {options.filter!r}" if options.filter else "no handlers yet"
+        )
+        body.append(Text(f" {message}", "dim"))
+    hidden = len(rows) - offset - visible
     more = Text(f" ↓ {hidden} more" if hidden > 0 else "", "dim")
     blank = [Text("")] * max(0, height - len(top) - len(body) - len(bottom) - 1)
-    parts = [*top, *body, more, *blank, *bottom] if not looks.help else [*top, *_help(), *bottom]
+    parts = [*top, *body, more, *blank, *bottom] if not options.help else [*top, *_help(), *bottom]
     return Group(*(_cut(part, width) for part in parts[:height]))
 
 
@@ -54,17 +56,17 @@ def _cut(line: Text, width: int) -> Text:
     return line
 
 
-def _title(view: View, looks: ViewOptions, width: int) -> Text:
+def _title(view: View, options: ViewOptions, width: int) -> Text:
     from rich.text import Text
 
     at = datetime.fromtimestamp(view.at_ms / 1000, UTC)
-    left = Text.assemble((" celeriac top", "bold green"), (f"  {looks.url}", "dim"))
-    if looks.notice:
-        left = Text.assemble((" celeriac top", "bold green"), (f"  {looks.notice}", "bold red"))
-    right = Text.assemble(("paused  ", "yellow") if looks.paused else "", f"{at:%H:%M:%S} UTC ")
-    left.truncate(max(14, width - right.cell_len - 1), overflow="ellipsis")
-    left.append(" " * max(1, width - left.cell_len - right.cell_len))
-    return left.append_text(right)
+    title = Text.assemble((" celeriac top", "bold green"), (f"  {options.url}", "dim"))
+    if options.notice:
+        title = Text.assemble((" celeriac top", "bold green"), (f"  {options.notice}", "bold red"))
+    clock = Text.assemble(("paused  ", "yellow") if options.paused else "", f"{at:%H:%M:%S} UTC ")
+    title.truncate(max(14, width - clock.cell_len - 1), overflow="ellipsis")
+    title.append(" " * max(1, width - title.cell_len - clock.cell_len))
+    return title.append_text(clock)
 
 
 def _totals(view: View, width: int) -> list[Text]:
@@ -81,7 +83,7 @@ def _totals(view: View, width: int) -> list[Text]:
     ]
     if view.postponed:
         facts.append(("postponed", number(view.postponed), ""))
-    return _flow(
+    return _side_by_side(
         [Text.assemble((f"{name} ", "dim"), (value, style)) for name, value, style in facts], width
     )
 
@@ -90,17 +92,17 @@ def _services(services: Sequence[ServiceRow], width: int) -> list[Text]:
     from rich.text import Text
 
     parts = []
-    for one in services:
-        state = f"{one.workers}×{one.processes // max(1, one.workers)}"
+    for service in services:
+        state = f"{service.workers}×{service.processes // max(1, service.workers)}"
         style = "green"
-        if not one.workers:
-            state, style = "no worker", "bold red" if one.lag else "yellow"
-        parts.append(Text.assemble((f"{one.service} ", "bold"), (state, style)))
-    return _flow(parts, width)
+        if not service.workers:
+            state, style = "no worker", "bold red" if service.lag else "yellow"
+        parts.append(Text.assemble((f"{service.service} ", "bold"), (state, style)))
+    return _side_by_side(parts, width)
 
 
-def _flow(parts: Sequence[Text], width: int) -> list[Text]:
-    """Side by side, in as few lines as they need."""
+def _side_by_side(parts: Sequence[Text], width: int) -> list[Text]:
+    """Return the parts side by side, in as few lines as possible."""
     from rich.text import Text
 
     lines = [Text(" ")]
@@ -113,14 +115,18 @@ def _flow(parts: Sequence[Text], width: int) -> list[Text]:
     return lines
 
 
-def _keys(looks: ViewOptions, width: int) -> Text:
+def _keys(options: ViewOptions, width: int) -> Text:
     from rich.text import Text
 
-    if looks.typing:
+    if options.typing:
         return Text.assemble(
-            (" filter: ", "bold"), looks.filter, ("▏", "blink"), ("  ⏎ done", "dim")
+            (" filter: ", "bold"), options.filter, ("▏", "blink"), ("  ⏎ done", "dim")
         )
-    keys = [("q", "quit"), ("s", f"sort: {looks.sort}"), ("/", f"filter: {looks.filter or '-'}")]
+    keys = [
+        ("q", "quit"),
+        ("s", f"sort: {options.sort}"),
+        ("/", f"filter: {options.filter or '-'}"),
+    ]
     keys += [("␣", "pause"), ("↑↓", "scroll"), ("?", "help")]
     line = Text(" ")
     for key, what in keys:
@@ -135,15 +141,15 @@ def _help() -> list[Text]:
 
     lines = """
  rate/s, fail/s   deliveries processed, attempts failed, since the last reading
- lag              unfinished deliveries: all that is in the next six
- oldest           age of the oldest unfinished one
- waiting          in the log, not given to the handler yet
+ lag              unfinished deliveries: waiting to blocked
+ oldest           age of the oldest unfinished delivery
+ waiting          in the log, not fetched for the handler yet
  queued, running  with a worker
  scheduled        to run at a later time: retries and requeued deliveries
- blocked          behind an unfinished event of their subject
- dead             in dead letters now
- run95, wait95    95 % of runs, and of waits for the first, lately
+ blocked          waiting for their key, for example behind their sequence
+ dead             dead letters now
+ run95, wait95    95th percentile of runs, and of waits for the first run, lately
 
- s  next order    l o r f d n  by lag, oldest, rate, failures, dead, name
- /  filter        ⎋  no filter    ?  back"""
+ s  next sort order    l o r f d n  by lag, oldest, rate, failures, dead, name
+ /  filter             ⎋  no filter    ?  back"""
     return [Text(line) for line in lines.split("\n")]

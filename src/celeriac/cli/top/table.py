@@ -1,4 +1,4 @@
-"""The rows of the handlers: what has no room gives way, the least needed first."""
+"""Draw the rows of the handlers; narrow windows omit the least important columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`width` includes its gap; those of a high `rank` are the first to give way."""
+    """A column. `width` includes its gap; columns of a high `rank` are omitted first."""
 
     title: str
     width: int
@@ -54,7 +54,7 @@ def _columns() -> list[Column]:
 
 
 def table(rows: Sequence[HandlerRow], sort: str, width: int) -> list[Text]:
-    """A line of titles, and one for each row."""
+    """Return a line of titles, and a line for each row."""
     from rich.text import Text
 
     names = [_name(row) for row in rows]
@@ -62,9 +62,9 @@ def table(rows: Sequence[HandlerRow], sort: str, width: int) -> list[Text]:
     columns = _columns()
     while columns and sum(c.width for c in columns) + min(widest, 28) > width:
         columns.remove(max(columns, key=lambda column: column.rank))
-    room = max(10, min(widest, width - sum(c.width for c in columns)))
+    name_width = max(10, min(widest, width - sum(c.width for c in columns)))
     sorted_by = {"run": "run95", "failing": "fail/s", "rate": "rate/s", "name": "handler"}
-    title = Text(f" {'handler':<{room - 1}}")
+    title = Text(f" {'handler':<{name_width - 1}}")
     for column in columns:
         title.append(f"{column.title:>{column.width}}")
     title.stylize("bold reverse")
@@ -75,7 +75,7 @@ def table(rows: Sequence[HandlerRow], sort: str, width: int) -> list[Text]:
     title.append(" " * max(0, width - title.cell_len), "reverse")
     lines = [title]
     for row, name in zip(rows, names, strict=True):
-        name.truncate(room - 1, overflow="ellipsis", pad=True)
+        name.truncate(name_width - 1, overflow="ellipsis", pad=True)
         line = Text(" ").append_text(name)
         for column in columns:
             cell = column.show(row)
@@ -88,14 +88,14 @@ def _name(row: HandlerRow) -> Text:
     from rich.text import Text
 
     if not row.registered:
-        return Text.assemble((row.handler, "yellow"), (" nobody's", "yellow"))
+        return Text.assemble((row.handler, "yellow"), (" orphaned", "yellow"))
     if row.circuit is not CircuitState.CLOSED:
         return Text.assemble(row.handler, (f" {row.circuit}", "bold red"))
     return Text(row.handler)
 
 
 def number(value: float) -> str:
-    """`0.4`, `12`, `1,234`, `56k`, `7.8M`."""
+    """Return, for example, `0.4`, `12`, `1,234`, `56k` or `7.8M`."""
     if 0 < value < 10 and value != int(value):
         return f"{value:.1f}"
     if value < 10_000:
@@ -104,7 +104,7 @@ def number(value: float) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """`250 µs`, `12 ms`, `1.2 s`, `3 min`."""
+    """Return, for example, `250 µs`, `12 ms`, `1.2 s` or `3 min`."""
     if value is None:
         return "·"
     if value < 0.001:

@@ -1,4 +1,4 @@
-"""What `top` shows, read from the ledger; rates are those between two readings. Frozen."""
+"""The frames of `top`. Rates are measured between two readings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from celeriac.registry import WorkerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import HandlerLag, Matrix
 
-ALIVE_MS = 20_000  # since the last beat of a worker
-LEAST_SPAN_S = 0.2  # between two readings, for a rate that means something
+ALIVE_MS = 20_000  # since the last heartbeat of a worker
+LEAST_SPAN_S = 0.2  # between two readings, for a meaningful rate
 
 
 class HandlerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One handler, domains together. Rates are per second; `failed` and `dead_rate` of attempts.
+    """One handler, over all its domains. Rates are per second.
 
-    `run_p95_s` and `wait_p95_s` are of the last minute or two, None without a run in them.
+    `run_p95_s` and `wait_p95_s` cover the last minute or two; None without a run.
     """
 
     handler: str
@@ -43,7 +43,7 @@ class HandlerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One service: its living workers, their pool processes, and all its handlers together."""
+    """One service: its running workers, their pool processes, and all its handlers."""
 
     service: str
     workers: int = 0
@@ -86,7 +86,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watch:
-    """Reads frame after frame. Not thread-safe. `view` blocks, and raises redis.RedisError."""
+    """Read frames from the store. Not thread-safe."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -94,10 +94,14 @@ class Watch:
         self._counted: tuple[float, Mapping[str, HandlerStats], int] | None = None
 
     def view(self) -> View:
-        """The first frame has the rates of the last minute or two, the others live ones."""
+        """Return a frame. Blocks, and raises redis.RedisError.
+
+        The first frame has the rates of the last minute or two; later frames have the rates since
+        the frame before.
+        """
         backend = self._backend
         lags = self._matrix.lag()
-        groups = [Group(one.domain, one.handler) for one in lags]
+        groups = [Group(lag.domain, lag.handler) for lag in lags]
         ever = _by_handler(groups, backend.deliveries.counters(groups))
         minutes = backend.deliveries.counters_by_minute(groups, 2)
         lately = _by_handler(groups, (t for group in minutes for t in [*group.values()]), each=2)
@@ -120,7 +124,7 @@ class Watch:
 
 
 class _Rates:
-    """Per second: between two counts, or of the last minutes where there is one only."""
+    """Rates per second between two readings, or of the last minutes if there is only one."""
 
     def __init__(
         self,
@@ -138,7 +142,7 @@ class _Rates:
             self.emitted = max(0, now[2] - before[2]) / self._seconds
 
     def of(self, handler: str) -> tuple[float, float]:
-        """Processed, and failed attempts."""
+        """Return the rates of processed and of failed attempts."""
         new, old = self._new.get(handler, HandlerStats()), self._old.get(handler, HandlerStats())
         processed = new.processed - old.processed
         failed = new.retried + new.dead - old.retried - old.dead
@@ -148,21 +152,23 @@ class _Rates:
 def _by_handler(
     groups: Sequence[Group], counters: Iterable[Counters], each: int = 1
 ) -> dict[str, HandlerStats]:
-    """All types, domains and minutes of a handler together; `each` tallies belong to a lane."""
-    found: defaultdict[str, HandlerStats] = defaultdict(HandlerStats)
-    for n, of_lane in enumerate(counters):
-        for tally in of_lane.values():
-            found[groups[n // each].handler].add(tally)
-    return dict(found)
+    """Sum counters by handler over types, domains and minutes; a group has `each` counters."""
+    stats: defaultdict[str, HandlerStats] = defaultdict(HandlerStats)
+    for n, by_type in enumerate(counters):
+        for counted in by_type.values():
+            stats[groups[n // each].handler].add(counted)
+    return dict(stats)
 
 
 def _handlers(
     lags: Sequence[HandlerLag], rates: _Rates, lately: Mapping[str, HandlerStats]
 ) -> tuple[HandlerRow, ...]:
-    own: dict[str, list[HandlerLag]] = {}
+    by_handler: dict[str, list[HandlerLag]] = {}
     for lag in lags:
-        own.setdefault(lag.handler, []).append(lag)
-    return tuple(_handler(several, rates, lately.get(name)) for name, several in own.items())
+        by_handler.setdefault(lag.handler, []).append(lag)
+    return tuple(
+        _handler(handler_lags, rates, lately.get(name)) for name, handler_lags in by_handler.items()
+    )
 
 
 def _handler(lags: Sequence[HandlerLag], rates: _Rates, lately: HandlerStats | None) -> HandlerRow:
@@ -173,31 +179,31 @@ def _handler(lags: Sequence[HandlerLag], rates: _Rates, lately: HandlerStats | N
         service=first.service,
         rate=rate,
         failing=failing,
-        lag=sum(one.unfinished for one in lags),
-        oldest_s=max((one.oldest_s for one in lags if one.oldest_s is not None), default=None),
-        waiting=sum(one.waiting for one in lags),
-        queued=sum(one.queued for one in lags),
-        running=sum(one.running for one in lags),
-        scheduled=sum(one.scheduled for one in lags),
-        blocked=sum(one.blocked for one in lags),
-        dead=sum(one.dead for one in lags),
+        lag=sum(lag.unfinished for lag in lags),
+        oldest_s=max((lag.oldest_s for lag in lags if lag.oldest_s is not None), default=None),
+        waiting=sum(lag.waiting for lag in lags),
+        queued=sum(lag.queued for lag in lags),
+        running=sum(lag.running for lag in lags),
+        scheduled=sum(lag.scheduled for lag in lags),
+        blocked=sum(lag.blocked for lag in lags),
+        dead=sum(lag.dead for lag in lags),
         run_p95_s=lately.run.quantile(0.95) if lately else None,
         wait_p95_s=lately.wait.quantile(0.95) if lately else None,
         circuit=first.circuit,
-        registered=all(one.registered for one in lags),
+        registered=all(lag.registered for lag in lags),
     )
 
 
 def _services(rows: Sequence[HandlerRow], workers: Sequence[WorkerRecord]) -> Iterable[ServiceRow]:
-    for name in sorted({row.service for row in rows} | {one.service for one in workers}):
-        own = [row for row in rows if row.service == name]
-        there = [one for one in workers if one.service == name]
+    for name in sorted({row.service for row in rows} | {worker.service for worker in workers}):
+        handlers = [row for row in rows if row.service == name]
+        alive = [worker for worker in workers if worker.service == name]
         yield ServiceRow(
             service=name,
-            workers=sum(one.processes > 0 for one in there),
-            processes=sum(one.processes for one in there),
-            handlers=len(own),
-            rate=sum(row.rate for row in own),
-            failing=sum(row.failing for row in own),
-            lag=sum(row.lag for row in own),
+            workers=sum(worker.processes > 0 for worker in alive),
+            processes=sum(worker.processes for worker in alive),
+            handlers=len(handlers),
+            rate=sum(row.rate for row in handlers),
+            failing=sum(row.failing for row in handlers),
+            lag=sum(row.lag for row in handlers),
         )

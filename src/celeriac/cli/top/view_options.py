@@ -1,4 +1,4 @@
-"""How the frames are looked at: the order, the filter, how far they are scrolled. Pure."""
+"""The view of a frame: sort order, filter and scroll position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celeriac.cli.top.view import HandlerRow, View
 
 Key = Callable[[HandlerRow], object]
 
-# What rows can be sorted by: what is most of it comes first, names from A.
+# The sort orders: the highest value first, names from A.
 SORTS: Mapping[str, Key] = {
     "lag": lambda row: -row.lag,
     "oldest": lambda row: -(row.oldest_s or 0.0),
@@ -23,9 +23,10 @@ SORTS: Mapping[str, Key] = {
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """How it is looked at: the order, whose names are wanted, how far it is scrolled.
+    """How frames are shown: sort order, filter and scroll position.
 
-    `typing` is while the filter is typed in; `notice` is what keeps it from being up to date.
+    `typing` is true while the filter is typed; `notice` is the error that keeps the frame from
+    updating.
     """
 
     sort: str = "lag"
@@ -38,7 +39,7 @@ class ViewOptions:
     url: str = ""
 
     def chosen(self, view: View) -> list[HandlerRow]:
-        """The rows that are wanted, in their order."""
+        """Return the rows that match the filter, sorted."""
         wanted = [row for row in view.handlers if self.filter.lower() in row.handler.lower()]
         key = SORTS[self.sort]
         return sorted(wanted, key=lambda row: (key(row), row.handler))

@@ -1,4 +1,4 @@
-"""celeriac trace"""
+"""`celeriac trace`"""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ FAILED = (DeliveryState.DEAD, DeliveryState.SCHEDULED)
 @json_option
 @pass_session
 def trace(session: Session, event_id: str, source: str | None, as_json: bool) -> None:
-    """What an event came from, what came of it, and how long each step took.
+    """Show the causes and consequences of an event, and the duration of each step.
 
-    Beneath each event stand its handlers; beneath a handler, what it emitted. Times are those
-    after the first event of the tree: when an event was emitted, and when a handler was done.
-    Shows a tree for each event that has the id, where several sources used it.
+    The handlers of an event are below it, and the events that a handler emitted are below the
+    handler. Times are relative to the first event: when an event was emitted, and when a handler
+    was done. If several sources used the id, shows a tree for each event.
     """
     matrix = session.matrix
-    found = [(one.key, matrix.causes(one)) for one in matrix.find_all(event_id, source=source)]
+    trees = [
+        (event.key, matrix.causes(event)) for event in matrix.find_all(event_id, source=source)
+    ]
     if as_json:
-        print_json([msgspec.to_builtins(tree) for _, tree in found])
+        print_json([msgspec.to_builtins(tree) for _, tree in trees])
         return
-    for n, (key, tree) in enumerate(found):
+    for n, (key, tree) in enumerate(trees):
         if n:
             echo()
-        draw(tree, asked=key, errors=_errors(session, tree))
+        draw(tree, key, errors=_errors(session, tree))
 
 
 def _errors(session: Session, tree: Tree) -> dict[tuple[str, str], str]:
-    """(event key, handler) → the last error, where something failed."""
-    found: dict[tuple[str, str], str] = {}
+    """Return the last error by (event key, handler)."""
+    errors: dict[tuple[str, str], str] = {}
     for node in tree.nodes:
         for cell in node.cells:
             if cell.attempts > 1 or cell.state in FAILED:
                 group = Group(node.domain, cell.handler)
                 failures = session.backend.deliveries.failures(group, node.key)
                 if failures:
-                    found[node.key, cell.handler] = failures[-1].error
-    return found
+                    errors[node.key, cell.handler] = failures[-1].error
+    return errors

@@ -1,4 +1,4 @@
-"""The tree of causes on a terminal: with a time line where there is room for one."""
+"""Draw the tree of causes on a terminal, with a time line if it is wide enough."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from celeriac.cli.show import STYLES, console, count, took, when
-from celeriac.cli.trace.line import Line, lines, span
+from celeriac.cli.trace.line import TraceLine, lines, span
 from celeriac.tracking import Tree
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-WIDE = 110  # columns from which on there is room for the time line
-BAR = 30  # columns of it
-UNBOUNDED = 120  # where the output is no terminal
+WIDE = 110  # columns; a wider terminal shows the time line
+BAR = 30  # columns of the time line
+UNBOUNDED = 120  # columns, if the output is not a terminal
 NONE: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 
-def draw(tree: Tree, asked: str, errors: Mapping[tuple[str, str], str] = NONE) -> None:
-    """Prints it. `asked` is the key of the event that it was asked for; `errors` has the last one
-    of (event key, handler)."""
+def draw(tree: Tree, selected: str, errors: Mapping[tuple[str, str], str] = NONE) -> None:
+    """Print the tree.
+
+    `selected` is the key of the event to highlight. `errors` has the last error by (event key,
+    handler).
+    """
     out = console()
     drawn = lines(tree)
     width = min(out.width, UNBOUNDED) if not out.is_terminal else out.width
-    whole = span(drawn)
+    duration = span(drawn)
     bar = BAR if width >= WIDE else 0
-    room = width - (bar + 2 if bar else 0)
+    text_width = width - (bar + 2 if bar else 0)
     started = min((node.time_ms for node in tree.nodes if node.time_ms is not None), default=None)
     out.print(
         f"{count(len(tree.nodes), 'event')}, "
         f"{count(sum(line.cell is not None for line in drawn), 'delivery', 'deliveries')}, "
-        f"{milliseconds(whole)} since {when(started)}",
+        f"{milliseconds(duration)} since {when(started)}",
         style="dim",
         soft_wrap=True,
     )
     for line in drawn:
-        text = _line(line, room, asked, cut=out.is_terminal)
+        text = _line(line, text_width, selected, cut=out.is_terminal)
         if bar:
             text.append("  ")
-            text.append_text(_bar(line, whole, bar))
+            text.append_text(_bar(line, duration, bar))
         text.rstrip()
         out.print(text, soft_wrap=True)
         error = errors.get((line.event.key, line.cell.handler)) if line.cell is not None else None
@@ -50,30 +53,30 @@ def draw(tree: Tree, asked: str, errors: Mapping[tuple[str, str], str] = NONE) -
         out.print(f"… and {count(tree.unseen, 'event')} more", style="dim")
 
 
-def _line(line: Line, room: int, asked: str, *, cut: bool) -> Text:
+def _line(line: TraceLine, text_width: int, selected: str, *, cut: bool) -> Text:
     from rich.text import Text
 
-    left, right = Text.assemble((line.prefix, "dim")), Text()
+    name, facts = Text.assemble((line.prefix, "dim")), Text()
     if line.cell is None:
-        left.append(line.event.type or "(an event that is gone)", "bold")
-        left.append("  ").append(line.event.id, "reverse" if line.event.key == asked else "dim")
-        right.append(_after(line.begin), "dim")
+        name.append(line.event.type or "(a deleted event)", "bold")
+        name.append("  ").append(line.event.id, "reverse" if line.event.key == selected else "dim")
+        facts.append(_after(line.begin), "dim")
     else:
         cell = line.cell
-        left.append(cell.handler)
-        right.append(cell.state, STYLES.get(cell.state, ""))
+        name.append(cell.handler)
+        facts.append(cell.state, STYLES.get(cell.state, ""))
         if cell.attempts > 1:
-            right.append(f" in {cell.attempts}", "yellow")
-        right.append(f"{took(cell.took_us):>9}")
-        right.append(f"{_after(line.end):>10}", "dim")
-    space = room - right.cell_len - 1
+            facts.append(f" in {cell.attempts}", "yellow")
+        facts.append(f"{took(cell.took_us):>9}")
+        facts.append(f"{_after(line.end):>10}", "dim")
+    space = text_width - facts.cell_len - 1
     if cut:
-        left.truncate(max(10, space), overflow="ellipsis")
-    left.append(" " * max(1, room - left.cell_len - right.cell_len))
-    return left.append_text(right)
+        name.truncate(max(10, space), overflow="ellipsis")
+    name.append(" " * max(1, text_width - name.cell_len - facts.cell_len))
+    return name.append_text(facts)
 
 
-def _error(line: Line, error: str, width: int | None) -> Text:
+def _error(line: TraceLine, error: str, width: int | None) -> Text:
     from rich.text import Text
 
     under = line.prefix[:-3] + ("│  " if line.prefix[-3:] == "├─ " else "   ")
@@ -83,20 +86,20 @@ def _error(line: Line, error: str, width: int | None) -> Text:
     return text
 
 
-def _bar(line: Line, whole: float, width: int) -> Text:
-    """Where in the whole of the time it lies: waiting is faint, running is not."""
+def _bar(line: TraceLine, duration: float, width: int) -> Text:
+    """Draw the time span of a line: waiting is thin, running is thick."""
     from rich.text import Text
 
-    if line.begin is None or whole <= 0:
+    if line.begin is None or duration <= 0:
         return Text("")
-    begin = min(width - 1, int(line.begin / whole * width))
+    begin = min(width - 1, int(line.begin / duration * width))
     if line.cell is None:
         return Text.assemble(" " * begin, ("▏", "bold"))
-    end = min(width, max(begin + 1, round((line.end or line.begin) / whole * width)))
+    end = min(width, max(begin + 1, round((line.end or line.begin) / duration * width)))
     emitted = begin
     if line.event.time_ms is not None and line.cell.at_ms is not None:
         waited = line.cell.at_ms - line.event.time_ms
-        emitted = max(0, int(((line.end or 0) - waited) / whole * width))
+        emitted = max(0, int(((line.end or 0) - waited) / duration * width))
     style = STYLES.get(line.cell.state, "")
     return Text.assemble(
         " " * min(emitted, begin),
@@ -110,7 +113,7 @@ def _after(ms: float | None) -> str:
 
 
 def milliseconds(ms: float) -> str:
-    """`12 ms`, `3.4 s`, `5 min`, `2.5 h`."""
+    """Return, for example, `12 ms`, `3.4 s`, `5 min` or `2.5 h`."""
     if ms < 1000:
         return f"{ms:.0f} ms"
     if ms < 120_000:

@@ -1,4 +1,4 @@
-"""The tree of causes as lines: each event, under it its handlers, under those what they emitted."""
+"""The tree of causes as lines: each event, its handlers below it, their events below them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from celeriac.tracking import Cause, Cell, Tree
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One event, or (`cell`) one handler of it.
+class TraceLine:
+    """One event, or, with `cell`, one handler of it.
 
-    Times are ms after the first event of the tree: an event's `begin` is when it was emitted, a
-    handler's begin and end are those of its last attempt. None where nobody knows.
+    Times are ms after the first event of the tree. `begin` of an event is when it was emitted;
+    `begin` and `end` of a handler are those of its last attempt. None if unknown.
     """
 
     prefix: str
@@ -24,8 +24,8 @@ class Line:
     end: float | None = None
 
 
-def lines(tree: Tree) -> list[Line]:
-    """In the order in which they are drawn."""
+def lines(tree: Tree) -> list[TraceLine]:
+    """Return the lines in drawing order."""
     children: defaultdict[str | None, list[Cause]] = defaultdict(list)
     keys = {node.key for node in tree.nodes}
     for node in tree.nodes:
@@ -35,8 +35,8 @@ def lines(tree: Tree) -> list[Line]:
     return [line for root in children[None] for line in _event(root, "", "", children, zero)]
 
 
-def span(drawn: Sequence[Line]) -> float:
-    """From the first event to the end of all that is known, in ms."""
+def span(drawn: Sequence[TraceLine]) -> float:
+    """Return the ms from the first event to the end of the last known run."""
     return max((line.end or line.begin or 0.0 for line in drawn), default=0.0)
 
 
@@ -46,20 +46,20 @@ def _event(
     rest: str,
     children: Mapping[str | None, Sequence[Cause]],
     zero: int,
-) -> Iterator[Line]:
+) -> Iterator[TraceLine]:
     begin = None if node.time_ms is None else float(node.time_ms - zero)
-    yield Line(first, node, begin=begin)
+    yield TraceLine(first, node, begin=begin)
     cells = sorted(node.cells, key=lambda cell: (cell.at_ms or float("inf"), cell.handler))
     by_handler = {cell.handler: cell for cell in cells}
     emitted_events = children.get(node.key, ())
-    # Of an effect whose handler is not known, nobody can say more than that it followed.
-    loose = [effect for effect in emitted_events if effect.handler not in by_handler]
+    # The handler of these events is unknown, so they are placed directly below their cause.
+    loose = [event for event in emitted_events if event.handler not in by_handler]
     for n, cell in enumerate(cells):
         last = n == len(cells) - 1 and not loose
         yield _handler(rest + ("└─ " if last else "├─ "), node, cell, zero)
         below = rest + ("   " if last else "│  ")
-        own = [effect for effect in emitted_events if effect.handler == cell.handler]
-        yield from _several(own, below, children, zero)
+        emitted = [event for event in emitted_events if event.handler == cell.handler]
+        yield from _several(emitted, below, children, zero)
     yield from _several(loose, rest, children, zero)
 
 
@@ -68,16 +68,16 @@ def _several(
     prefix: str,
     children: Mapping[str | None, Sequence[Cause]],
     zero: int,
-) -> Iterator[Line]:
+) -> Iterator[TraceLine]:
     for n, node in enumerate(nodes):
         last = n == len(nodes) - 1
         first, rest = ("└▶ ", "   ") if last else ("├▶ ", "│  ")
         yield from _event(node, prefix + first, prefix + rest, children, zero)
 
 
-def _handler(prefix: str, node: Cause, cell: Cell, zero: int) -> Line:
+def _handler(prefix: str, node: Cause, cell: Cell, zero: int) -> TraceLine:
     begin = end = None
     if cell.at_ms is not None and cell.took_us is not None:
         end = float(cell.at_ms - zero)
         begin = max(0.0, end - cell.took_us / 1000)
-    return Line(prefix, node, cell, begin, end)
+    return TraceLine(prefix, node, cell, begin, end)

@@ -1,4 +1,4 @@
-"""Which alerts to send: each once, again where it gets worse, and a notice of its end. Pure."""
+"""Decide which alerts to send: each once, again if it gets worse, and its recovery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"\d[\d,.:-]*(?: (?:ms|s|min|h|d)\b)?")
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that needs a look. The same `key` is the same alert, whatever its text counts."""
+    """A problem. The same `key` is the same alert, whatever numbers its text has."""
 
     key: str
     level: Level
@@ -25,21 +25,24 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def alerts_of(findings: Iterable[Finding], level: Level) -> list[Alert]:
-    """The alerts of doctor's findings, of this level or worse. Of findings that differ in numbers
-    alone, the last one."""
-    found: dict[str, Alert] = {}
-    for one in findings:
-        if one.level != "fail" and not (level == "warn" and one.level == "warn"):
+    """Return the alerts of doctor's findings of this level or worse.
+
+    Findings that differ only in numbers are one alert, with the text of the last one.
+    """
+    alerts: dict[str, Alert] = {}
+    for finding in findings:
+        if finding.level != "fail" and not (level == "warn" and finding.level == "warn"):
             continue
-        key = f"{one.check}: {_NUMBER.sub('#', one.text)}"
-        worse: Level = "fail" if one.level == "fail" else "warn"
-        found[key] = Alert(key=key, level=worse, text=f"{one.check}: {one.text}", remedy=one.remedy)
-    return list(found.values())
+        key = f"{finding.check}: {_NUMBER.sub('#', finding.text)}"
+        worse: Level = "fail" if finding.level == "fail" else "warn"
+        alerts[key] = Alert(
+            key=key, level=worse, text=f"{finding.check}: {finding.text}", remedy=finding.remedy
+        )
+    return list(alerts.values())
 
 
-class Known(msgspec.Struct, kw_only=True):
-    """An alert as it was seen: in how many looks in a row it was there, or was not, and what was
-    sent of it and when (s)."""
+class KnownAlert(msgspec.Struct, kw_only=True):
+    """The history of an alert: consecutive checks with and without it, and what was sent."""
 
     alert: Alert
     seen: int = 0
@@ -50,7 +53,7 @@ class Known(msgspec.Struct, kw_only=True):
 
 @dataclass(slots=True)
 class Changes:
-    """What to send after a look."""
+    """The alerts to send after a check."""
 
     new: list[Alert] = field(default_factory=list)
     repeated: list[Alert] = field(default_factory=list)
@@ -62,36 +65,39 @@ class Changes:
     @property
     def title(self) -> str:
         parts = [
-            f"{len(some)} {name}"
-            for name, some in (
+            f"{len(alerts)} {name}"
+            for name, alerts in (
                 ("new", self.new),
                 ("ongoing", self.repeated),
                 ("recovered", self.recovered),
             )
-            if some
+            if alerts
         ]
         return f"celeriac: {', '.join(parts)}"
 
     @property
     def body(self) -> str:
-        """A line for each alert, and one for its remedy."""
+        """Return a line for each alert, and one for its remedy."""
         lines = []
-        for name, some in (("", self.new), ("ongoing ", self.repeated)):
-            for one in some:
-                lines.append(f"{name}{one.level}: {one.text}")
-                if one.remedy:
-                    lines.append(f"  → {one.remedy}")
-        lines += [f"recovered: {one.text}" for one in self.recovered]
+        for name, alerts in (("", self.new), ("ongoing ", self.repeated)):
+            for alert in alerts:
+                lines.append(f"{name}{alert.level}: {alert.text}")
+                if alert.remedy:
+                    lines.append(f"  → {alert.remedy}")
+        lines += [f"recovered: {alert.text}" for alert in self.recovered]
         return "\n".join(lines)
 
 
 class Alerts:
-    """The alerts that are known. `after` is in how many looks in a row one must be there, or be
-    gone, before it is sent; `repeat_s` after which time one that goes on is sent again."""
+    """The known alerts.
+
+    An alert is sent after `after` consecutive checks with it, its recovery after as many without
+    it. An alert that continues is sent again after `repeat_s`.
+    """
 
     def __init__(
         self,
-        known: Mapping[str, Known] | None = None,
+        known: Mapping[str, KnownAlert] | None = None,
         *,
         after: int = 2,
         repeat_s: float | None = None,
@@ -99,18 +105,18 @@ class Alerts:
         self.known = dict(known or {})
         self._after, self._repeat_s = after, repeat_s
 
-    def look(self, found: Iterable[Alert], now: float, *, is_partial: bool = False) -> Changes:
-        """Note what is there now; return what to send. It is sent again until `sent` is called.
+    def update(self, current: Iterable[Alert], now: float, *, is_partial: bool = False) -> Changes:
+        """Record the current alerts and return those to send, until `sent` confirms them.
 
-        A partial look, as without Redis, says nothing of alerts that it did not find.
+        A partial check, for example without Redis, does not count alerts as recovered.
         """
-        there = {one.key: one for one in found}
-        for key, alert in there.items():
-            known = self.known.setdefault(key, Known(alert=alert))
+        by_key = {alert.key: alert for alert in current}
+        for key, alert in by_key.items():
+            known = self.known.setdefault(key, KnownAlert(alert=alert))
             known.alert, known.missed = alert, 0
             known.seen += 1
         for key, known in self.known.items():
-            if key not in there and not is_partial:
+            if key not in by_key and not is_partial:
                 known.missed, known.seen = known.missed + 1, 0
         return self._changes(now)
 
@@ -128,12 +134,14 @@ class Alerts:
         return changes
 
     def sent(self, changes: Changes, now: float) -> None:
-        """These were sent."""
-        for one in (*changes.new, *changes.repeated):
-            known = self.known[one.key]
-            known.sent, known.sent_at = one.level, now
-        for one in changes.recovered:
-            del self.known[one.key]
+        """Record that these alerts were sent."""
+        for alert in (*changes.new, *changes.repeated):
+            known = self.known[alert.key]
+            known.sent, known.sent_at = alert.level, now
+        for alert in changes.recovered:
+            del self.known[alert.key]
         self.known = {
-            key: one for key, one in self.known.items() if one.sent is not None or not one.missed
+            key: alert
+            for key, alert in self.known.items()
+            if alert.sent is not None or not alert.missed
         }

@@ -1,4 +1,4 @@
-"""celeriac watch"""
+"""`celeriac watch`"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celeriac.cli.doctor.command import CHECKS, examine
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import echo
 from celeriac.cli.time_param import DURATION
-from celeriac.cli.watch.alert import Alert, Alerts, Changes, Known, Level, alerts_of
+from celeriac.cli.watch.alert import Alert, Alerts, Changes, KnownAlert, Level, alerts_of
 from celeriac.cli.watch.rule import Rules, dead_rules, pairs
 from celeriac.errors import ConfigurationError
 from celeriac.extra import needing
@@ -26,23 +26,33 @@ Send = Callable[[Changes], bool]
 @click.command()
 @click.option(
     "--to", "urls", multiple=True, metavar="URL", envvar="CELERIAC_ALERT_URLS",
-    help="Where notices go, as Apprise has it; several times. [CELERIAC_ALERT_URLS]",
+    help="Apprise URL for notifications. Repeatable. [CELERIAC_ALERT_URLS]",
 )  # fmt: skip
-@click.option("--every", type=DURATION, default=30.0, help="Between two looks. [default: 30s]")
+@click.option(
+    "--every", type=DURATION, default=30.0, help="Time between two checks. [default: 30s]"
+)
 @click.option(
     "--level", type=click.Choice(["warn", "fail"]), default="fail", show_default=True,
-    help="Of what doctor finds, and worse.",
+    help="Lowest level of doctor's findings.",
 )  # fmt: skip
-@click.option("--dead", multiple=True, metavar="PATTERN[=N]", help="N dead letters of a type. [1]")
-@click.option("--lag", multiple=True, metavar="HANDLER=SECONDS", help="So far behind: billing.*=60")
-@click.option("--workers", multiple=True, metavar="SERVICE=N", help="Fewer living workers than N.")
+@click.option(
+    "--dead", multiple=True, metavar="PATTERN[=N]", help="At least N dead letters of a type. [1]"
+)
+@click.option(
+    "--lag", multiple=True, metavar="HANDLER=SECONDS", help="Longer lag than this: billing.*=60"
+)
+@click.option("--workers", multiple=True, metavar="SERVICE=N", help="Fewer running workers than N.")
 @click.option(
     "--after", type=click.IntRange(1), default=2, show_default=True,
-    help="Looks in a row before a notice, and before its recovery.",
+    help="Consecutive checks before a notification or recovery.",
 )  # fmt: skip
-@click.option("--repeat", type=DURATION, help="Again after so long, while it lasts. [never]")
-@click.option("--state", type=click.Path(dir_okay=False), help="A file that outlasts restarts.")
-@click.option("--once", is_flag=True, help="One look, and end.")
+@click.option(
+    "--repeat", type=DURATION, help="Time after which a lasting alert is sent again. [never]"
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False), help="File that keeps alerts across restarts."
+)
+@click.option("--once", is_flag=True, help="Check once and exit.")
 @pass_session
 def watch(
     session: Session,
@@ -57,10 +67,10 @@ def watch(
     state: str | None,
     once: bool,
 ) -> None:
-    """Sends a notice when something is wrong, and when it is over.
+    """Send a notification when a problem appears or is resolved.
 
-    Watches what doctor checks, and the rules that are given. Each alert is sent once; one that gets
-    worse is sent again. Notices are printed as well, and only printed without --to.
+    Checks what doctor checks, and the given rules. Each alert is sent once, and again if it gets
+    worse. Notifications are also printed; without --to they are only printed.
     """
     rules = Rules(
         dead=dead_rules(dead),
@@ -72,22 +82,25 @@ def watch(
     alerts = Alerts(_load(file), after=1 if once and file is None else after, repeat_s=repeat)
     while True:
         now = time.time()
-        found, is_partial = _found(session, rules, level)
-        changes = alerts.look(found, now, is_partial=is_partial)
+        current, is_partial = _current_alerts(session, rules, level)
+        changes = alerts.update(current, now, is_partial=is_partial)
         if changes:
             echo(f"{changes.title}\n{changes.body}")
             if send(changes):
                 alerts.sent(changes, now)
             else:
-                echo("A notice could not be sent; it is sent again at the next look.", err=True)
+                echo(
+                    "Sending the notification failed. It is sent again after the next check.",
+                    err=True,
+                )
         _save(file, alerts)
         if once:
             return
         time.sleep(every)
 
 
-def _found(session: Session, rules: Rules, level: Level) -> tuple[list[Alert], bool]:
-    """The alerts now, and whether Redis kept more of them back."""
+def _current_alerts(session: Session, rules: Rules, level: Level) -> tuple[list[Alert], bool]:
+    """Return the current alerts, and whether an error of Redis hides others."""
     try:
         snapshot = examine(session)
         findings = [finding for check in CHECKS for finding in check(snapshot)]
@@ -98,18 +111,17 @@ def _found(session: Session, rules: Rules, level: Level) -> tuple[list[Alert], b
 
 
 def _sender(urls: Sequence[str]) -> Send:
-    """Sends changes to all of the URLs; True if each was reached."""
+    """Return a function that sends changes and returns whether every URL accepted them."""
     if not urls:
         return lambda changes: True
     with needing("alerts", "celeriac watch --to"):
         import apprise
     notifier = apprise.Apprise()
     for n, url in enumerate(urls, 1):
-        # It may hold a password, so the message does not have it.
+        # The URL can hold a password, so the message does not contain it.
         if not notifier.add(url):
             raise ConfigurationError(
-                f"--to: URL {n} is none that Apprise knows. See "
-                "https://github.com/caronc/apprise/wiki"
+                f"--to is not a URL of Apprise: URL {n}. See https://github.com/caronc/apprise/wiki"
             )
 
     def send(changes: Changes) -> bool:
@@ -120,13 +132,13 @@ def _sender(urls: Sequence[str]) -> Send:
     return send
 
 
-def _load(file: Path | None) -> dict[str, Known]:
+def _load(file: Path | None) -> dict[str, KnownAlert]:
     if file is None or not file.exists():
         return {}
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Known])
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, KnownAlert])
     except (msgspec.DecodeError, OSError) as error:
-        raise ConfigurationError(f"--state {file} cannot be read: {error}. Delete it") from None
+        raise ConfigurationError(f"--state {file} cannot be read: {error}. Delete it.") from None
 
 
 def _save(file: Path | None, alerts: Alerts) -> None:

@@ -1,4 +1,4 @@
-"""Rules beside what doctor finds: dead letters of a type, the lag of a handler, missing workers."""
+"""Rules in addition to doctor's findings: dead letters of a type, lag, missing workers."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ MAX_COUNTED = 1000  # dead letters of one rule
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Patterns of event types → how many dead letters; patterns of handlers → seconds of lag;
-    services → how many living workers."""
+    """Thresholds.
+
+    `dead` maps patterns of event types to numbers of dead letters, `lag` patterns of handlers to
+    seconds, `workers` services to numbers of running workers.
+    """
 
     dead: tuple[tuple[str, int], ...] = ()
     lag: tuple[tuple[str, float], ...] = ()
     workers: tuple[tuple[str, int], ...] = ()
 
     def check(self, backend: Backend) -> Iterator[Alert]:
-        """Yield an alert for each rule that is broken. Reads at most MAX_COUNTED dead letters for a
-        rule."""
+        """Yield an alert for each broken rule. Reads at most MAX_COUNTED dead letters per rule."""
         yield from self._dead(backend)
         yield from self._lag(backend)
         yield from self._workers(backend)
 
     def _dead(self, backend: Backend) -> Iterator[Alert]:
-        for pattern, most in self.dead:
-            counted = min(MAX_COUNTED, most)
-            found = sum(1 for _ in choose(backend, Choice(pattern=pattern), most=MAX_COUNTED))
-            if found >= counted:
-                more = " or more" if found == MAX_COUNTED else ""
-                text = f"{count(found, 'dead letter')}{more} of {pattern}"
+        for pattern, threshold in self.dead:
+            counted = min(MAX_COUNTED, threshold)
+            number = sum(1 for _ in choose(backend, Choice(pattern=pattern), limit=MAX_COUNTED))
+            if number >= counted:
+                more = " or more" if number == MAX_COUNTED else ""
+                text = f"{count(number, 'dead letter')}{more} of {pattern}"
                 yield Alert(
                     key=f"rule dead {pattern}",
                     level="fail",
@@ -53,58 +55,60 @@ class Rules:
     def _lag(self, backend: Backend) -> Iterator[Alert]:
         lags = Matrix(backend).lag() if self.lag else []
         for pattern, seconds in self.lag:
-            for one in lags:
-                late = one.oldest_s is not None and one.oldest_s > seconds
-                if late and one.registered and fnmatchcase(one.handler, pattern):
-                    waits = count(one.unfinished, "unfinished event")
-                    text = f"{one.handler} is {age(one.oldest_s)} behind in {one.domain}: {waits}"
+            for row in lags:
+                late = row.oldest_s is not None and row.oldest_s > seconds
+                if late and row.registered and fnmatchcase(row.handler, pattern):
+                    waits = count(row.unfinished, "unfinished event")
+                    text = f"{row.handler} is {age(row.oldest_s)} behind in {row.domain}: {waits}"
                     yield Alert(
-                        key=f"rule lag {one.handler} {one.domain}",
+                        key=f"rule lag {row.handler} {row.domain}",
                         level="fail",
                         text=text,
-                        remedy=f"more workers of {one.service}, or: celeriac lag",
+                        remedy=f"add workers of {row.service}; see celeriac lag",
                     )
 
     def _workers(self, backend: Backend) -> Iterator[Alert]:
         now_ms = backend.registry.now_ms() if self.workers else 0
-        living = [
-            one.service
-            for one in (backend.registry.workers() if self.workers else ())
-            if one.processes and is_alive(one, now_ms)
+        running = [
+            worker.service
+            for worker in (backend.registry.workers() if self.workers else ())
+            if worker.processes and is_alive(worker, now_ms)
         ]
         for service, least in self.workers:
-            if living.count(service) < least:
-                text = f"{service} has {living.count(service)} of {count(least, 'worker')}"
+            if running.count(service) < least:
+                text = f"{service} has {running.count(service)} of {count(least, 'worker')}"
                 yield Alert(
                     key=f"rule workers {service}",
                     level="fail",
                     text=text,
-                    remedy="start one: celery -A MODULE worker; gone ones: celeriac workers",
+                    remedy="start a worker: celery -A MODULE worker; see celeriac workers",
                 )
 
 
 def dead_rules(given: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
-    """From `order.*` or `order.*=10`."""
-    found = []
+    """Parse `order.*` or `order.*=10`."""
+    rules = []
     for text in given:
         pattern, _, number = text.partition("=")
         try:
             compile_patterns(pattern)
         except SubscriptionError as error:
             raise click.BadParameter(str(error), param_hint="--dead") from None
-        found.append((pattern, int(_number(number or "1", text, "--dead"))))
-    return tuple(found)
+        rules.append((pattern, int(_number(number or "1", text, "--dead"))))
+    return tuple(rules)
 
 
 def pairs(given: tuple[str, ...], option: str) -> tuple[tuple[str, float], ...]:
-    """From `NAME=NUMBER`."""
-    found = []
+    """Parse `NAME=NUMBER`."""
+    rules = []
     for text in given:
         name, _, number = text.rpartition("=")
         if not name:
-            raise click.BadParameter(f"{text!r}: write NAME=NUMBER", param_hint=option)
-        found.append((name, _number(number, text, option)))
-    return tuple(found)
+            raise click.BadParameter(
+                f"rule is invalid: {text!r}. Write NAME=NUMBER.", param_hint=option
+            )
+        rules.append((name, _number(number, text, option)))
+    return tuple(rules)
 
 
 def _number(number: str, text: str, option: str) -> float:
@@ -113,5 +117,8 @@ def _number(number: str, text: str, option: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e9:
-        raise click.BadParameter(f"{text!r}: {number!r} is no number over 0", param_hint=option)
+        raise click.BadParameter(
+            f"number is invalid: {text!r}. Write a number above 0 instead of {number!r}.",
+            param_hint=option,
+        )
     return value

@@ -1,5 +1,5 @@
-"""The Django app: put `celeriac.contrib.django` into INSTALLED_APPS.
+"""The Django app: add `celeriac.contrib.django` to INSTALLED_APPS.
 
-It has the tables of outbox and inbox with their migration, lets `emit` within `transaction.atomic`
-write into the outbox, and imports `events.py` and `handlers.py` of every app.
+It has the tables of outbox and inbox with their migration, makes `emit` within `transaction.atomic`
+write to the outbox, and imports `events.py` and `handlers.py` of every app.
 """

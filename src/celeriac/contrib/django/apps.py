@@ -1,4 +1,4 @@
-"""What the app does when Django is ready."""
+"""The app's configuration: hooks and discovery when Django is ready."""
 
 from __future__ import annotations
 

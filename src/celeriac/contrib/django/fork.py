@@ -1,8 +1,8 @@
-"""Django's own connections in the child of a fork.
+"""Django's connections in forked children.
 
-Django opens a connection at the first query of a thread and keeps using it after a fork, for
-example where an app queries in `ready()` and gunicorn preloads the site (seen in Django 5.2 and
-6.1). Celery prevents it, in its pool processes alone.
+Django opens a connection at the first query of a thread and continues to use it after a fork, for
+example if an app queries in `ready()` and gunicorn preloads the site (observed with Django 5.2 and
+6.1). Celery prevents this only in its pool processes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from celeriac.fork import leave_to_parent
 
 
 def leave_connections() -> None:
-    """Make this process open connections of its own. The parent keeps its connections."""
+    """Make this process open its own connections. The parent keeps its connections."""
     from django.db import connections
 
     for connection in connections.all(initialized_only=True):
@@ -27,8 +27,10 @@ def leave_connections() -> None:
 
 
 def _leave_pool(connection: Any) -> None:
-    """Django 5.1 or later keeps a pool of psycopg for each alias of PostgreSQL; it has no public
-    way to drop one without closing its connections."""
+    """Drop the psycopg pool that Django 5.1 or later has for each PostgreSQL alias.
+
+    Django has no public API to drop a pool without closing its connections.
+    """
     pools: dict[str, Any] = getattr(connection, "_connection_pools", {})
     pool = pools.pop(connection.alias, None)
     if pool is not None:

@@ -1,4 +1,4 @@
-"""The transaction that an emit joins by itself."""
+"""The hook by which an emit joins Django's open transaction."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from celeriac.transaction import Write
 
 
 def find(using: str | None) -> Write | None:
-    """What writes in the transaction that this thread has open on the database; None without one.
+    """Return a function that writes in this thread's open transaction; None if none is open.
 
-    A database that was not used yet has none, and is not connected to here.
+    Does not connect to the database.
     """
     from django.db import DEFAULT_DB_ALIAS, connections
 

@@ -11,8 +11,11 @@ from celeriac.event.identity import MAX_KEY_LENGTH, SOURCE_LENGTH
 
 
 class EventKeyField(models.CharField):
-    """An event key, compared byte by byte: ids that differ by case or by spaces at the end are two
-    events, and MySQL's collations say otherwise."""
+    """An event key, compared byte by byte.
+
+    Ids that differ in case or trailing spaces are different, but equal in MySQL's default
+    collation.
+    """
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
         parameters: dict[str, Any] = super().db_parameters(connection)
@@ -25,7 +28,7 @@ class EventKeyField(models.CharField):
 
 
 class NameField(models.CharField):
-    """Text in which case counts, also on MySQL."""
+    """Case-sensitive text, also on MySQL."""
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
         parameters: dict[str, Any] = super().db_parameters(connection)
@@ -51,7 +54,7 @@ class OutboxRow(models.Model):
 
 
 class InboxRow(models.Model):
-    """A handler has handled an event."""
+    """A record that a handler has processed an event."""
 
     id = models.BigAutoField(primary_key=True)
     event_key = EventKeyField(max_length=MAX_KEY_LENGTH)

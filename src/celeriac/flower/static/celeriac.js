@@ -1,14 +1,13 @@
-/* Keeps pages live, says how old things are, and asks before it acts. Nothing is drawn here: the
-   server renders, and what it sends is put in place of what has changed. No markup is ever made of
-   text. */
+/* Keeps pages live, shows ages, and asks for confirmation before actions. The server renders the
+   pages; this script replaces the parts that changed. It never turns text into markup. */
 (function () {
   "use strict";
 
-  const clock = { ahead: 0 };  // of this machine's clock, the server's; ms
+  const clock = { ahead: 0 };  // ms that the server's clock is ahead of this machine's
 
   const now = () => Date.now() + clock.ahead;
 
-  /* An address of ours, without the user and password that fetch refuses in the page's own. */
+  /* The absolute URL without user and password, which fetch refuses. */
   const absolute = (path) => new URL(path, location.origin).href;
 
   // -- ages
@@ -39,7 +38,7 @@
 
   const showTimes = (root) => root.querySelectorAll("time[data-ms]").forEach(showTime);
 
-  // -- putting what was sent in place of what is there
+  // -- replacing the parts that changed
 
   const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
 
@@ -47,8 +46,8 @@
     return a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
   }
 
-  /* Makes `old` as `fresh` is, and keeps the elements: focus, selection, what is unfolded, and
-     where it is scrolled to stay. */
+  /* Updates `old` to match `fresh` in place, so that focus, selection, open details and scroll
+     positions stay. */
   function morph(old, fresh) {
     if (old.nodeType === 3) {
       if (old.data !== fresh.data) old.data = fresh.data;
@@ -94,7 +93,7 @@
 
   const FASTEST = 1000, SLOWEST = 10000;
 
-  function say(alive, text) {
+  function showStatus(alive, text) {
     document.querySelectorAll("[data-live-dot]").forEach((dot) => {
       dot.classList.toggle("status-dot-live", alive);
       dot.classList.toggle("status-dot-error", !alive);
@@ -109,7 +108,7 @@
     const date = Date.parse(response.headers.get("Date"));
     if (date) clock.ahead = Math.abs(date - Date.now()) < 2000 ? 0 : date - Date.now();
     if (response.redirected || !response.ok) {
-      const why = { 401: "log in again", 403: "not allowed", 404: "not found", 503: "Redis cannot be reached" };
+      const why = { 401: "log in again", 403: "not allowed", 404: "not found", 503: "Redis is unreachable" };
       throw new Error(response.redirected ? "log in again" : why[response.status] || "error " + response.status);
     }
     return response.text();
@@ -117,24 +116,24 @@
 
   function keepLive(part) {
     const every = Number(part.dataset.every) * 1000 || 2000;
-    let failed = 0, timer = 0, asking = false, again = false;
+    let failed = 0, timer = 0, loading = false, again = false;
 
     async function refresh() {
       clearTimeout(timer);
-      if (asking) { again = true; return; }
-      asking = true;
+      if (loading) { again = true; return; }
+      loading = true;
       try {
         const text = await load(part.dataset.live);
         const parsed = new DOMParser().parseFromString("<body>" + text, "text/html");
         morphChildren(part, parsed.body);
         showTimes(part);
         failed = 0;
-        say(true, "Live");
+        showStatus(true, "Live");
       } catch (error) {
         failed += 1;
-        say(false, "Not live: " + (error instanceof TypeError ? "Flower cannot be reached" : error.message));
+        showStatus(false, "Not live: " + (error instanceof TypeError ? "Flower is unreachable" : error.message));
       }
-      asking = false;
+      loading = false;
       if (again) { again = false; refresh(); return; }
       const pause = Math.max(FASTEST, Math.min(SLOWEST, every * 2 ** failed));
       if (!document.hidden) timer = setTimeout(refresh, pause);
@@ -143,7 +142,7 @@
     document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
     part.addEventListener("cl-refresh", refresh);
     if (part.childElementCount) timer = setTimeout(refresh, every); else refresh();
-    if (part.childElementCount) say(true, "Live");
+    if (part.childElementCount) showStatus(true, "Live");
   }
 
   const refreshAll = () => document.querySelectorAll("[data-live]").forEach((part) => {
@@ -159,7 +158,7 @@
           const { dead } = JSON.parse(await load(badge.dataset.count));
           badge.textContent = dead > 9999 ? "9999+" : dead;
           badge.hidden = !dead;
-        } catch { /* the live part of the page says so */ }
+        } catch { /* the live part of the page shows the error */ }
       }
       setTimeout(refresh, 5000);
     }
@@ -167,11 +166,11 @@
     refresh();
   }
 
-  // -- acts
+  // -- actions
 
   function cookie(name) {
-    const found = document.cookie.match("(?:^|;)\\s*" + name + "=([^;]+)");
-    return found ? decodeURIComponent(found[1]) : "";
+    const match = document.cookie.match("(?:^|;)\\s*" + name + "=([^;]+)");
+    return match ? decodeURIComponent(match[1]) : "";
   }
 
   async function post(path, args) {
@@ -211,16 +210,16 @@
     return made;
   }
 
-  const letters = (n) => n.toLocaleString("en") + (n === 1 ? " letter" : " letters");
+  const deadLetters = (n) => n.toLocaleString("en") + (n === 1 ? " dead letter" : " dead letters");
 
   const MAX_GROUPS = 5;
 
-  /* What an act concerns, by handler, event type and error, the largest first. */
-  function namer() {
+  /* The dead letters of an action by handler, event type and error, the largest group first. */
+  function grouped() {
     const groups = new Map();
     return {
-      add(found) {
-        for (const { handler, type, exception, count } of found) {
+      add(counts) {
+        for (const { handler, type, exception, count } of counts) {
           const name = [handler, type || "no event", exception || "no exception type"].join(", ");
           groups.set(name, (groups.get(name) || 0) + count);
         }
@@ -234,30 +233,30 @@
     };
   }
 
-  /* The question. `run` is called when it is answered with yes, and may tell its progress. */
-  function ask({ verb, text, what, danger, reason, edited, prepare, run }) {
-    // Asked for in any case: it is kept in the history of each delivery.
-    const hint = reason || WHY;
+  /* The dialog. `run` is called after confirmation, and can report its progress. */
+  function confirmAction({ verb, text, what, danger, reason, edited, prepare, run }) {
+    // Always offered: the reason is kept in the history of each delivery.
+    const placeholder = reason || REASON;
     const dialog = element("dialog", "cl-dialog");
     const form = element("form");
     form.method = "dialog";
     const title = element("h2", "", verb + "?");
     title.id = "cl-dialog-title";
     dialog.setAttribute("aria-labelledby", title.id);
-    const said = element("p", "", text);
+    const question = element("p", "", text);
     const named = element("ul", "cl-dialog-what");
     const name = (lines) => {
       named.hidden = !lines.length;
       named.replaceChildren(...lines.map((line) => element("li", "", line)));
     };
     name(what ? [what] : []);
-    const told = element("p", "cl-dialog-count");
-    told.setAttribute("aria-live", "polite");
+    const progress = element("p", "cl-dialog-count");
+    progress.setAttribute("aria-live", "polite");
     const bar = element("progress");
-    bar.hidden = told.hidden = true;
+    bar.hidden = progress.hidden = true;
     const why = element("input", "form-control");
-    why.placeholder = hint;
-    why.setAttribute("aria-label", hint);
+    why.placeholder = placeholder;
+    why.setAttribute("aria-label", placeholder);
     why.maxLength = 200;
     const editor = element("textarea", "form-control cl-editor");
     editor.value = edited || "";
@@ -270,16 +269,16 @@
     const yes = element("button", "btn " + (danger ? "btn-danger" : "btn-primary"), verb);
     yes.type = "submit";
     buttons.append(no, yes);
-    form.append(title, named, said, ...(edited ? [editor] : []), why, told, bar, buttons);
+    form.append(title, named, question, ...(edited ? [editor] : []), why, progress, bar, buttons);
     dialog.append(form);
     document.body.append(dialog);
 
     let stopped = false;
     const before = document.activeElement;
     const close = () => { stopped = true; dialog.close(); };
-    const tell = (text, done, total) => {
-      told.hidden = false;
-      told.textContent = text;
+    const report = (text, done, total) => {
+      progress.hidden = false;
+      progress.textContent = text;
       bar.hidden = total === undefined;
       if (total) { bar.max = total; bar.value = Math.min(done, total); }
     };
@@ -296,13 +295,13 @@
       why.disabled = true;
       no.textContent = "Stop";
       try {
-        const answer = await run({ reason: why.value.trim(), edited: editor.value, tell, isStopped: () => stopped });
+        const answer = await run({ reason: why.value.trim(), edited: editor.value, report, isStopped: () => stopped });
         if (dialog.open) dialog.close();
         toast(answer, "success");
       } catch (error) {
         if (edited && dialog.open) {
-          // What was typed must not be lost.
-          tell(error.message);
+          // Keep the typed text.
+          report(error.message);
           yes.disabled = why.disabled = false;
           no.textContent = "Cancel";
           return;
@@ -318,20 +317,20 @@
     (edited ? editor : reason ? why : danger ? no : yes).focus();
     if (prepare) {
       yes.disabled = true;
-      prepare({ tell, name, isStopped: () => stopped }).then((ready) => {
+      prepare({ report, name, isStopped: () => stopped }).then((ready) => {
         yes.disabled = !ready;
         if (ready && !danger) yes.focus();
-      }, (error) => tell(error.message));
+      }, (error) => report(error.message));
     }
   }
 
-  const WHY = "Why? (for the audit log)";
+  const REASON = "Reason (for the audit log)";
   const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed", Edit: "Edited" };
 
-  function askForOne(button) {
+  function runAction(button) {
     const args = JSON.parse(button.dataset.args);
     const verb = button.dataset.verb;
-    ask({
+    confirmAction({
       verb,
       text: button.dataset.ask,
       what: button.dataset.what,
@@ -341,39 +340,39 @@
       run: async ({ reason, edited }) => {
         const given = edited ? { ...args, document: edited } : args;
         const answer = await post(button.dataset.act, reason ? { ...given, reason } : given);
-        if (answer.gone) return "There was nothing to do: it is under way, or was dealt with before";
+        if (answer.gone) return "No change: it is running, or another action was first";
         return PAST[verb] + (button.dataset.what ? ": " + button.dataset.what : "");
       },
     });
   }
 
-  /* Many: first they are counted, then done a step at a time; what is given up meanwhile is left. */
-  function askForMany(button) {
+  /* Counts the dead letters of a choice, then runs the action in steps; later dead letters are left out. */
+  function runBatch(button) {
     const args = JSON.parse(button.dataset.args);
     const verb = button.dataset.verb;
     let total = 0, until = 0;
-    ask({
+    confirmAction({
       verb,
       text: button.dataset.ask,
       danger: "danger" in button.dataset,
-      prepare: async ({ tell, name, isStopped }) => {
-        const counted = namer();
+      prepare: async ({ report, name, isStopped }) => {
+        const counted = grouped();
         let step = { after: "", end: false };
-        tell("Counting…");
+        report("Counting…");
         while (!step.end && !isStopped()) {
-          const asked = until ? { ...args, after: step.after, until_ms: until } : args;
-          step = await post(button.dataset.countAt, asked);
+          const choice = until ? { ...args, after: step.after, until_ms: until } : args;
+          step = await post(button.dataset.countAt, choice);
           until = step.until_ms;
           total += step.chosen;
           counted.add(step.groups);
           name(counted.lines());
-          tell(step.end ? letters(total) : "Counted " + letters(total) + " so far…");
+          report(step.end ? deadLetters(total) : "Counted " + deadLetters(total) + " so far…");
         }
         return total > 0;
       },
-      run: async ({ reason, tell, isStopped }) => {
+      run: async ({ reason, report, isStopped }) => {
         let step = { after: "", end: false, operation: "" }, done = 0, refused = 0, seen = 0;
-        const faults = new Set(), acted = namer();
+        const faults = new Set(), acted = grouped();
         while (!step.end && !isStopped()) {
           step = await post(button.dataset.many, { ...args, reason, until_ms: until, after: step.after, operation: step.operation });
           done += step.done;
@@ -381,22 +380,22 @@
           seen += step.chosen;
           acted.add(step.groups);
           step.faults.forEach((fault) => faults.add(fault));
-          tell(PAST[verb] + " " + letters(done), seen, total);
+          report(PAST[verb] + " " + deadLetters(done), seen, total);
         }
-        if (refused) throw new Error(PAST[verb] + " " + letters(done) + "; not " + letters(refused) + ": " + [...faults].join("; "));
+        if (refused) throw new Error(PAST[verb] + " " + deadLetters(done) + "; not " + deadLetters(refused) + ": " + [...faults].join("; "));
         const names = acted.lines().join("; ");
-        return PAST[verb] + " " + letters(done) + (isStopped() && !step.end ? ", then stopped" : "") + (names ? ": " + names : "");
+        return PAST[verb] + " " + deadLetters(done) + (isStopped() && !step.end ? ", then stopped" : "") + (names ? ": " + names : "");
       },
     });
   }
 
-  // -- what people do
+  // -- events of the user
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-act], [data-many], [data-copy]");
     if (!button || button.disabled) return;
-    if (button.dataset.act) askForOne(button);
-    else if (button.dataset.many) askForMany(button);
+    if (button.dataset.act) runAction(button);
+    else if (button.dataset.many) runBatch(button);
     else if (navigator.clipboard) {
       navigator.clipboard.writeText(button.dataset.copy).then(() => {
         button.classList.add("cl-copied");
@@ -422,7 +421,7 @@
     form.addEventListener("change", (event) => {
       if (event.target.nodeName === "SELECT") form.requestSubmit();
     });
-    // coming back to the page by the browser's own button
+    // back to the page by the browser's back button
     window.addEventListener("pageshow", () => {
       form.querySelectorAll("input, select").forEach((field) => { field.disabled = false; });
     });

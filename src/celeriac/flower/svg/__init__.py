@@ -1,1 +1,1 @@
-"""Pictures as coordinates: templates turn them into inline SVG."""
+"""Drawings as coordinates, which templates turn into inline SVG."""

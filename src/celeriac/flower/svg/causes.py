@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from celeriac.tracking import Cause
 
 WIDTH, HEIGHT = 212, 54
-ACROSS, DOWN = 96, 16  # between boxes
+ACROSS, DOWN = 96, 16  # units between boxes
 MARGIN = 2
 LONGEST = 26  # characters of a label in a box
 
@@ -21,12 +21,12 @@ class Box:
 
     @property
     def label(self) -> str:
-        return shortened(self.cause.type or "not in the log any more", LONGEST)
+        return shortened(self.cause.type or "no longer in the log", LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a cause to its effect; `handler` led from one to the other."""
+    """A curve from a cause to an event that it caused, emitted by `handler`."""
 
     path: str
     handler: str
@@ -35,21 +35,20 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Drawing:
     boxes: Sequence[Box]
     edges: Sequence[Edge]
     width: int
     height: int
 
 
-def picture(nodes: Sequence[Cause]) -> Picture:
-    """Lays out a tree that is given depth first: leaves below each other, parents beside the first
-    of their children."""
+def draw(nodes: Sequence[Cause]) -> Drawing:
+    """Lay out a tree that is given depth first: parents are level with their first child."""
     rows: dict[str, int] = {}
     row = -1
     last_depth = -1
     for node in nodes:
-        # a first child goes on in the row of its parent
+        # a first child is in the row of its parent
         row = row if node.depth > last_depth and row >= 0 else row + 1
         rows[node.key] = row
         last_depth = node.depth
@@ -59,7 +58,7 @@ def picture(nodes: Sequence[Cause]) -> Picture:
     ]
     by_key = {box.cause.key: box for box in boxes}
     edges = [_edge(by_key[box.cause.parent], box) for box in boxes if box.cause.parent in by_key]
-    return Picture(
+    return Drawing(
         boxes,
         edges,
         width=max((box.x for box in boxes), default=0) + WIDTH + MARGIN,
@@ -77,5 +76,5 @@ def _edge(cause: Box, effect: Box) -> Edge:
 
 
 def shortened(text: str, longest: int) -> str:
-    """The text, or its beginning and an ellipsis."""
+    """Return the text, truncated with an ellipsis if it is too long."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,4 +1,4 @@
-"""The last hour of a handler as bars, one a minute, within a box of 1 × 1."""
+"""The last hour of a handler as bars, one per minute, in a box of 1 × 1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GAP = 0.4
 
 
 class Bar(NamedTuple):
-    """A rectangle; `failed` tells its colour."""
+    """A rectangle; `failed` selects its colour."""
 
     x: float
     y: float
@@ -22,10 +22,13 @@ class Bar(NamedTuple):
 
 
 def sparkline(minutes: Sequence[Minute]) -> list[Bar]:
-    """What failed stands on what was processed. Bars are as high as the busiest minute allows, and
-    at least one unit, so that a single event is seen."""
-    most = max((one.processed + one.failed for one in minutes), default=0)
-    if not most:
+    """Return the bars: failed attempts stacked on processed deliveries.
+
+    The busiest minute sets the scale. A bar is at least one unit high, so that a single event is
+    visible.
+    """
+    maximum = max((minute.processed + minute.failed for minute in minutes), default=0)
+    if not maximum:
         return []
     step = WIDTH / len(minutes)
     bars: list[Bar] = []
@@ -34,7 +37,7 @@ def sparkline(minutes: Sequence[Minute]) -> list[Bar]:
         for value, failed in ((minute.processed, False), (minute.failed, True)):
             if not value:
                 continue
-            height = max(1.5, (HEIGHT - 2) * value / most)
+            height = max(1.5, (HEIGHT - 2) * value / maximum)
             top -= height
             x, y, width, tall = (round(v, 2) for v in (n * step, top, step - GAP, height))
             bars.append(Bar(x, y, width, tall, failed))

@@ -1,5 +1,7 @@
-"""What people may have done: redrive, discard, replay, pause, resume. Each is one POST of JSON, and
-is recorded with who asked."""
+"""Actions: redrive, discard, replay, pause, resume.
+
+Each is one POST of JSON, and is recorded in the audit log with its user.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ from celeriac.dead_letter import (
     apply_edit,
     count_batch,
     discard_batch,
-    discard_letters,
-    edit_letter,
+    discard_dead_letters,
+    edit_dead_letter,
     redrive_batch,
-    redrive_letter,
+    redrive_dead_letter,
 )
 from celeriac.dead_letter.edit import MAX_DIFF, unmasked_change
 from celeriac.delivery import Group
@@ -29,22 +31,22 @@ from celeriac.errors import CeleriacError, NotFound
 from celeriac.event_log import is_entry
 from celeriac.flower import guard
 from celeriac.flower.bind import is_authenticated
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import Located
 
-MAX_REASON = 200  # characters, as the dialog allows
+MAX_REASON = 200  # characters, as in the dialog
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What any act may be asked for; each takes what it needs.
+class ActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of all actions; each uses those that it needs.
 
-    `letter` is `domain/id` of a dead letter; `handler`, `exception`, `type` and `error` choose
-    many, given up until `until_ms`; `after` and `operation` are what the step before answered.
+    `dead_letter` is `domain/id`. `handler`, `exception`, `type` and `error` choose dead letters up
+    to `until_ms`. `after` and `operation` are from the answer to the previous step.
     """
 
-    letter: str = ""
+    dead_letter: str = ""
     handler: str | None = None
     exception: str | None = None
     type: str | None = None
@@ -68,52 +70,55 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             until_ms=self.until_ms,
         )
 
-    def place(self) -> tuple[str, str]:
-        """The domain and the id of the letter. Raises NotFound for what is none."""
-        domain, _, id = self.letter.rpartition("/")
+    def dead_letter_id(self) -> tuple[str, str]:
+        """Return the domain and id of the dead letter. Raises NotFound if the name is invalid."""
+        domain, _, id = self.dead_letter.rpartition("/")
         if not (domain and is_entry(id)):
-            raise NotFound(f"no dead letter {self.letter!r}")
+            raise NotFound(
+                f"dead letter not found: {self.dead_letter!r}. It was redriven or discarded, "
+                "or the name is wrong."
+            )
         return domain, id
 
     def what(self) -> str:
-        """The choice in words, for the audit log."""
-        said = {
+        """Return the choice as text, for the audit log."""
+        filters = {
             "handler": self.handler,
             "exception": self.exception,
             "type": self.type,
             "error": self.error,
         }
-        return " ".join(f"{k}={v}" for k, v in said.items() if v is not None) or "all"
+        return " ".join(f"{k}={v}" for k, v in filters.items() if v is not None) or "all"
 
 
-class Act(Page):
-    """One act. `did` is what the audit log calls it."""
+class Action(FlowerPage):
+    """An action. `did` is its name in the audit log."""
 
     did: ClassVar[str] = ""
 
     def prepare(self) -> None:
-        # First who asks: 401 lets a browser say it, where 403 would be the end.
+        # Authentication first: a browser asks for a password after 401, but not after 403.
         if is_authenticated(self.application.options) and not self.current_user:
             raise HTTPError(401 if self.application.options.basic_auth else 403)
-        guard.check_act(self.request, self.application.options)
+        guard.check_action(self.request, self.application.options)
 
     def get(self, *_: Any) -> None:
         raise HTTPError(405)
 
     async def post(self) -> None:
         try:
-            asked = msgspec.json.decode(self.request.body or b"{}", type=Asked)
+            request = msgspec.json.decode(self.request.body or b"{}", type=ActionRequest)
         except msgspec.DecodeError as error:
             raise HTTPError(400, str(error).replace("%", "%%")) from None
-        self.write(await self.call(self.act, asked))
+        self.write(await self.call(self.run, request))
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        """Blocks, in a thread."""
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        """Run the action. Blocks; called in a thread."""
         raise NotImplementedError
 
     def note(self, what: str, reason: str, operation: str = "", diff: str = "") -> bytes:
         return Note(
-            who=guard.user_of(self),
+            actor=guard.user_of(self),
             did=self.did,
             what=what,
             operation=operation,
@@ -126,41 +131,43 @@ class Act(Page):
         if isinstance(error, HTTPError) and error.status_code == 401:
             super().write_error(401)
             return
-        said = "it failed; Flower's log says why"
+        message = "The action failed. See Flower's log."
         if isinstance(error, HTTPError):
-            said = error.get_message() or error.reason or said
+            message = error.get_message() or error.reason or message
         elif isinstance(error, LookupError):
-            status_code, said = 404, str(error)
+            status_code, message = 404, str(error)
         elif isinstance(error, (ValueError, CeleriacError)):
-            status_code, said = 400, str(error)
+            status_code, message = 400, str(error)
         self.set_status(status_code)
-        self.write({"error": said})
-        self.complete()
+        self.write({"error": message})
+        self.finish()
 
 
-class Redrive(Act):
+class Redrive(Action):
     did = "redrive"
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        domain, id = asked.place()
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        domain, id = request.dead_letter_id()
         records = self.backend.registry.handlers()
-        done = redrive_letter(
-            self.backend, records, domain, id, self.note(asked.letter, asked.reason)
+        done = redrive_dead_letter(
+            self.backend, records, domain, id, self.note(request.dead_letter, request.reason)
         )
         return {"done": int(done), "gone": int(not done)}
 
 
-class Discard(Act):
+class Discard(Action):
     did = "discard"
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        domain, id = asked.place()
-        done = discard_letters(self.backend, [(domain, id)], self.note(asked.letter, asked.reason))
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        domain, id = request.dead_letter_id()
+        done = discard_dead_letters(
+            self.backend, [(domain, id)], self.note(request.dead_letter, request.reason)
+        )
         return {"done": done, "gone": 1 - done}
 
 
-class Edit(Act):
-    """Corrects the event of a dead letter. Only users who are named may."""
+class Edit(Action):
+    """Edit the event of a dead letter. Only for users named in CELERIAC_FLOWER_EDITORS."""
 
     did = "edit"
 
@@ -168,59 +175,61 @@ class Edit(Act):
         super().prepare()
         guard.check_edit(guard.user_of(self))
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        domain, id = asked.place()
-        letter = self.backend.deliveries.dead_letter(domain, id)
-        if letter is None:
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        domain, id = request.dead_letter_id()
+        dead_letter = self.backend.deliveries.dead_letter(domain, id)
+        if dead_letter is None:
             return {"done": 0, "gone": 1}
         settings = self.service.settings
-        change = unmasked_change(letter, asked.document, settings.sensitive_names)
-        edit = edit_letter(letter, change, settings.sensitive_names)
-        handler = self.service.handlers.get(letter.handler)
+        change = unmasked_change(dead_letter, request.document, settings.sensitive_names)
+        edit = edit_dead_letter(dead_letter, change, settings.sensitive_names)
+        handler = self.service.handlers.get(dead_letter.handler)
         if handler is not None:
             read_data(edit.event, handler.data_type)
         records = self.backend.registry.handlers()
-        note = self.note(asked.letter, asked.reason, diff=edit.patch[:MAX_DIFF])
+        note = self.note(request.dead_letter, request.reason, diff=edit.patch[:MAX_DIFF])
         done = apply_edit(self.backend, records, settings, edit, note)
         return {"done": int(done), "gone": int(not done), "id": edit.event.id}
 
 
-class Count(Act):
-    """How many an act would concern; a step at a time, as the acts are."""
+class CountAction(Action):
+    """Count the dead letters of a choice, step by step like the actions."""
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        until = asked.until_ms or self.backend.registry.now_ms()
-        asked = msgspec.structs.replace(asked, until_ms=until)
-        return _answer(count_batch(self.backend, asked.choice, asked.after), until, "")
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        until = request.until_ms or self.backend.registry.now_ms()
+        request = msgspec.structs.replace(request, until_ms=until)
+        return _answer(count_batch(self.backend, request.choice, request.after), until, "")
 
 
-class ManyAct(Act):
-    """A step of an act on all that a choice finds."""
+class BatchAction(Action):
+    """One step of an action on all dead letters of a choice."""
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        if asked.until_ms is None:
-            raise HTTPError(400, "count first: until_ms says which were counted")
-        operation = asked.operation or secrets.token_hex(8)
-        step = self.step(asked, self.note(asked.what(), asked.reason, operation))
-        return _answer(step, asked.until_ms, operation)
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        if request.until_ms is None:
+            raise HTTPError(
+                400, "until_ms is missing. Count the dead letters first and pass its until_ms."
+            )
+        operation = request.operation or secrets.token_hex(8)
+        step = self.step(request, self.note(request.what(), request.reason, operation))
+        return _answer(step, request.until_ms, operation)
 
-    def step(self, asked: Asked, note: bytes) -> Batch:
+    def step(self, request: ActionRequest, note: bytes) -> Batch:
         raise NotImplementedError
 
 
-class RedriveMany(ManyAct):
+class RedriveMany(BatchAction):
     did = "redrive"
 
-    def step(self, asked: Asked, note: bytes) -> Batch:
+    def step(self, request: ActionRequest, note: bytes) -> Batch:
         records = self.backend.registry.handlers()
-        return redrive_batch(self.backend, records, asked.choice, asked.after, note)
+        return redrive_batch(self.backend, records, request.choice, request.after, note)
 
 
-class DiscardMany(ManyAct):
+class DiscardMany(BatchAction):
     did = "discard"
 
-    def step(self, asked: Asked, note: bytes) -> Batch:
-        return discard_batch(self.backend, asked.choice, asked.after, note)
+    def step(self, request: ActionRequest, note: bytes) -> Batch:
+        return discard_batch(self.backend, request.choice, request.after, note)
 
 
 def _answer(step: Batch, until_ms: int, operation: str) -> dict[str, Any]:
@@ -240,47 +249,49 @@ def _answer(step: Batch, until_ms: int, operation: str) -> dict[str, Any]:
     }
 
 
-class Replay(Act):
-    """Runs one handler on one event again, whatever became of it before."""
+class Replay(Action):
+    """Run one handler on one event again, whatever the state of its delivery."""
 
     did = "replay"
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        located, *others = self.matrix.find_all(asked.event, source=asked.source, near=asked.at)
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        located, *others = self.matrix.find_all(
+            request.event, source=request.source, near=request.at
+        )
         if others:
-            raise HTTPError(400, _ambiguous(asked.event, [located, *others]).replace("%", "%%"))
+            raise HTTPError(400, _ambiguous(request.event, [located, *others]).replace("%", "%%"))
         if located.entry is None:
-            raise NotFound(f"{asked.event} is postponed: its time is to come")
-        record = _record(self.backend, asked.handler)
+            raise NotFound(f"event is postponed: {request.event}. Replay it after it is emitted.")
+        record = _record(self.backend, request.handler)
         group = Group(located.domain, record.id, record.flow_control)
-        note = self.note(f"{record.id} {located.event.type} {asked.event}", asked.reason)
+        note = self.note(f"{record.id} {located.event.type} {request.event}", request.reason)
         done = self.backend.deliveries.schedule(group, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
 
 
-def _ambiguous(event_id: str, found: Sequence[Located]) -> str:
-    events = ", ".join(f"{one.event.source} in {one.domain}/{one.entry}" for one in found)
-    return f"several events have the id {event_id}: {events}. Name one by `source` or `at`"
+def _ambiguous(event_id: str, events: Sequence[Located]) -> str:
+    named = ", ".join(f"{event.event.source} in {event.domain}/{event.entry}" for event in events)
+    return f"several events have the id {event_id}: {named}. Select one by source or at."
 
 
 def _record(backend: Backend, handler: str | None) -> HandlerRecord:
     record = backend.registry.handlers().get(handler or "")
     if record is None:
-        raise NotFound(f"no handler {handler} (any more)")
+        raise NotFound(f"handler not found: {handler}. It was removed, or the name is wrong.")
     return record
 
 
-class Switch(Act):
-    """Pauses or resumes one handler, over all workers."""
+class Switch(Action):
+    """Pause or resume one handler in all workers."""
 
-    def act(self, asked: Asked) -> dict[str, Any]:
-        record = _record(self.backend, asked.handler)
-        note = self.note(record.id, asked.reason)
-        # Recorded first: an act that nobody can be named for must not be.
+    def run(self, request: ActionRequest) -> dict[str, Any]:
+        record = _record(self.backend, request.handler)
+        note = self.note(record.id, request.reason)
+        # Recorded first: an action without a record must not happen.
         for domain in sorted(record.since) or sorted(self.backend.event_log.domains())[:1]:
             self.backend.deliveries.record(domain, note)
             break
-        return {"done": int(self.switch(record.id, asked.reason))}
+        return {"done": int(self.switch(record.id, request.reason))}
 
     def switch(self, handler: str, reason: str) -> bool:
         raise NotImplementedError
@@ -290,8 +301,8 @@ class Pause(Switch):
     did = "pause"
 
     def switch(self, handler: str, reason: str) -> bool:
-        said = f"by {guard.user_of(self)}" + (f": {reason}" if reason else "")
-        self.backend.circuits.pause(handler, reason=said)
+        text = f"by {guard.user_of(self)}" + (f": {reason}" if reason else "")
+        self.backend.circuits.pause(handler, reason=text)
         return True
 
 
@@ -302,11 +313,11 @@ class Resume(Switch):
         return self.backend.circuits.resume(handler)
 
 
-ACTS: dict[str, Callable[..., Any]] = {
+ACTIONS: dict[str, Callable[..., Any]] = {
     "redrive": Redrive,
     "discard": Discard,
     "edit": Edit,
-    "count-many": Count,
+    "count-many": CountAction,
     "redrive-many": RedriveMany,
     "discard-many": DiscardMany,
     "replay": Replay,

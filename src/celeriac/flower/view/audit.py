@@ -1,17 +1,17 @@
-"""What people had done, and who they were."""
+"""The audit log: actions and the users who requested them."""
 
 from __future__ import annotations
 
 from tornado.web import authenticated
 
-from celeriac.dead_letter import acts
-from celeriac.flower.page import Page
+from celeriac.dead_letter import audit_log
+from celeriac.flower.page import FlowerPage
 
 
-class AuditPage(Page):
+class AuditPage(FlowerPage):
     name = "audit"
 
     @authenticated
     async def get(self) -> None:
-        found = await self.call(acts, self.backend)
-        self.show(acts=found, live_url=self.get_live_url())
+        actions = await self.call(audit_log, self.backend)
+        self.show(actions=actions, live_url=self.get_live_url())

@@ -1,4 +1,4 @@
-"""Contracts: each event type with its versions, its owner, and the handlers that read it."""
+"""Contracts: each event type with its versions, its owner and its handlers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tornado.web import authenticated
 
 from celeriac.contract.catalog import EventInfo
 from celeriac.contract.change import changes, kind_of
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.store.factory import Backend
 from celeriac.tracking.contracts import read_catalog
 
@@ -18,19 +18,19 @@ MAX_CONSUMERS = 50
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """`more` counts the types that are not shown."""
+    """The catalog on the page. `more` is the number of types not shown."""
 
     shown: list[EventInfo]
     more: int
     broken: int
 
 
-class ContractsPage(Page):
+class ContractsPage(FlowerPage):
     name = "contracts"
 
     @authenticated
     async def get(self) -> None:
-        chosen = self.asked("type")
+        chosen = self.parameter("type")
         read = await self.call(read_contracts, self.backend, chosen)
         self.show(
             events=read.shown,
@@ -45,7 +45,7 @@ class ContractsPage(Page):
 
 
 def read_contracts(backend: Backend, type_: str | None = None) -> Contracts:
-    """Read the catalog, or one type of it. Blocks. Types with a broken reader come first."""
+    """Return the catalog, or one type of it; types with a broken reader first. Blocks."""
     catalog = [info for info in read_catalog(backend) if type_ in (None, info.type)]
     catalog.sort(key=lambda info: (not info.broken, not info.versions, info.type))
     broken = sum(bool(info.broken) for info in catalog)

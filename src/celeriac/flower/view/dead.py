@@ -1,4 +1,4 @@
-"""Dead letters: in groups by handler and error, or those that a filter chooses, one by one."""
+"""Dead letters: groups by handler and error, or the dead letters that a filter selects."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
-from celeriac.dead_letter import Choice, DeadPage, dead_page, letter_document, masked_document
+from celeriac.dead_letter import Choice, DeadPage, dead_page, document_of, masked_document
 from celeriac.delivery import DeadGroup, DeadLetter
 from celeriac.errors import InvalidEvent
 from celeriac.event import masked_envelope, read_header
-from celeriac.flower.page import MAX_SUGGESTED, Page
+from celeriac.flower.page import MAX_SUGGESTED, FlowerPage
 from celeriac.flower.show import json
 from celeriac.tracking import Matrix
 
 LIMIT = 25
 MAX_GROUPS = 100
-# In an address: of errors that begin with no name of a type, which is a group too.
+# In a URL: the group of errors that do not begin with the name of a type.
 UNTYPED = "-"
 FILTERS = ("handler", "exception", "type", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class DeadGroupView:
-    """Dead letters of one handler and error, domains together; `newest` is the last that came."""
+    """Dead letters of one handler and error, over all domains; `newest` is the last one."""
 
     handler: str
     exception: str
@@ -38,10 +38,10 @@ class DeadGroupView:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter and what may be seen of its event."""
+class DeadLetterView:
+    """A dead letter and the visible part of its event."""
 
-    letter: DeadLetter
+    dead_letter: DeadLetter
     type: str
     subject: str
     event: Any
@@ -49,59 +49,59 @@ class Letter:
 
     @property
     def name(self) -> str:
-        return f"{self.letter.domain}/{self.letter.id}"
+        return f"{self.dead_letter.domain}/{self.dead_letter.id}"
 
     @property
     def what(self) -> str:
-        """Handler, event and error in one line, for the question before an act and its answer."""
+        """Handler, event and error, for the confirmation and the result of an action."""
         event = " ".join(part for part in (self.type or "no event", self.subject) if part)
-        return f"{self.letter.handler}, {event}: {self.letter.error}"
+        return f"{self.dead_letter.handler}, {event}: {self.dead_letter.error}"
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class DeadContent:
     groups: list[DeadGroupView]
     more_groups: int
     total: int
     page: DeadPage | None
-    letters: list[Letter]
+    dead_letters: list[DeadLetterView]
     handlers: list[str]
 
 
-class DeadPageView(Page):
+class DeadPageView(FlowerPage):
     name = "dead"
 
     @authenticated
     async def get(self) -> None:
-        asked = {name: self.asked(name) for name in FILTERS}
+        filters = {name: self.parameter(name) for name in FILTERS}
         choice = Choice(
-            handler=asked["handler"],
-            exception="" if asked["exception"] == UNTYPED else asked["exception"],
-            pattern=asked["type"],
-            error=asked["error"],
+            handler=filters["handler"],
+            exception="" if filters["exception"] == UNTYPED else filters["exception"],
+            pattern=filters["type"],
+            error=filters["error"],
         )
         before = self.cursor()
         may_edit = not self.may_edit
         read = await self.call(read_dead, self.matrix, choice, before, may_edit)
         self.show(
             read=read,
-            asked=asked,
-            choice=said(choice),
-            said=said,
+            filters=filters,
+            choice=choice_arguments(choice),
+            arguments_of=choice_arguments,
             untyped=UNTYPED,
             before=before,
-            address=lambda **change: self._address({**asked, "before": before, **change}),
+            address=lambda **change: self._address({**filters, "before": before, **change}),
             live_url=self.get_live_url(),
         )
 
-    def _address(self, asked: dict[str, Any]) -> str:
-        chosen = {name: value for name, value in asked.items() if value}
+    def _address(self, filters: dict[str, Any]) -> str:
+        chosen = {name: value for name, value in filters.items() if value}
         here = self.reverse_url("celeriac-dead")
         return f"{here}?{urlencode(chosen)}" if chosen else here
 
 
-def said(choice: Choice) -> dict[str, str]:
-    """A choice as acts take it."""
+def choice_arguments(choice: Choice) -> dict[str, str]:
+    """Return the arguments that actions take for the choice."""
     values = {
         "handler": choice.handler,
         "exception": choice.exception,
@@ -111,56 +111,57 @@ def said(choice: Choice) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = False) -> Read:
-    """The groups, and where anything is chosen a page of letters. Blocks."""
+def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = False) -> DeadContent:
+    """Return the groups, and for a choice one page of dead letters. Blocks."""
     backend = matrix.backend
-    found = [
+    groups = [
         g for domain in backend.event_log.domains() for g in backend.deliveries.dead_groups(domain)
     ]
-    by_key = _merged(found)
-    page, letters = None, []
+    by_key = _merged(groups)
+    page, dead_letters = None, []
     if choice != Choice():
         page = dead_page(backend, choice, before=before, limit=LIMIT)
-        letters = [_shown(letter, matrix, may_edit) for letter in page.letters]
-    return Read(
-        groups=[_group(matrix, *one) for one in by_key[:MAX_GROUPS]],
+        dead_letters = [_shown(dead_letter, matrix, may_edit) for dead_letter in page.dead_letters]
+    return DeadContent(
+        groups=[_group_view(matrix, *group) for group in by_key[:MAX_GROUPS]],
         more_groups=max(0, len(by_key) - MAX_GROUPS),
-        total=sum(one.count for one in found),
+        total=sum(group.count for group in groups),
         page=page,
-        letters=letters,
-        handlers=sorted({one.handler for one in found})[:MAX_SUGGESTED],
+        dead_letters=dead_letters,
+        handlers=sorted({group.handler for group in groups})[:MAX_SUGGESTED],
     )
 
 
-def _merged(found: list[DeadGroup]) -> list[tuple[int, list[DeadGroup]]]:
-    """How many letters, and the groups of all domains that they are of; the largest first."""
+def _merged(groups: list[DeadGroup]) -> list[tuple[int, list[DeadGroup]]]:
+    """Return the groups of equal handler and error with their totals, the largest first."""
     by_key: dict[tuple[str, str], list[DeadGroup]] = {}
-    for one in found:
-        by_key.setdefault((one.handler, one.exception), []).append(one)
-    counted = {key: sum(one.count for one in own) for key, own in by_key.items()}
+    for group in groups:
+        by_key.setdefault((group.handler, group.exception), []).append(group)
+    counted = {key: sum(group.count for group in merged) for key, merged in by_key.items()}
     return [(counted[key], by_key[key]) for key in sorted(by_key, key=lambda k: (-counted[k], k))]
 
 
-def _group(matrix: Matrix, count: int, own: list[DeadGroup]) -> DeadGroupView:
-    last = max(own, key=lambda one: one.newest)
+def _group_view(matrix: Matrix, count: int, groups: list[DeadGroup]) -> DeadGroupView:
+    last = max(groups, key=lambda group: group.newest)
     newest = matrix.backend.deliveries.dead_letter(last.domain, last.newest)
     return DeadGroupView(last.handler, last.exception, count, newest)
 
 
-def _shown(letter: DeadLetter, matrix: Matrix, may_edit: bool) -> Letter:
+def _shown(dead_letter: DeadLetter, matrix: Matrix, may_edit: bool) -> DeadLetterView:
     try:
-        event = read_header(letter.event)
+        event = read_header(dead_letter.event)
         type, subject = event.type, event.subject or ""
     except InvalidEvent:
         type = subject = ""
-    masked = masked_envelope(letter.event, matrix.sensitive)
-    return Letter(letter, type, subject, masked, _document(letter, matrix) if may_edit else "")
+    masked = masked_envelope(dead_letter.event, matrix.sensitive)
+    document = _document(dead_letter, matrix) if may_edit else ""
+    return DeadLetterView(dead_letter, type, subject, masked, document)
 
 
-def _document(letter: DeadLetter, matrix: Matrix) -> str:
-    """What is edited, without sensitive values; empty for what cannot be edited."""
+def _document(dead_letter: DeadLetter, matrix: Matrix) -> str:
+    """Return the document to edit, without sensitive values; empty if it cannot be edited."""
     try:
-        document = masked_document(letter_document(letter), matrix.sensitive)
+        document = masked_document(document_of(dead_letter), matrix.sensitive)
     except InvalidEvent:
         return ""
     return json(document)

@@ -1,4 +1,4 @@
-"""One event: its data, each handler with each attempt, what caused it and what it led to."""
+"""One event: its data, the attempts of each handler, its causes and its consequences."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ from tornado.web import authenticated
 
 from celeriac.dead_letter import restart_text
 from celeriac.delivery import DeadLetter, Restart
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.attempts import Span, attempts_of, spans
-from celeriac.flower.svg.causes import Picture, picture
+from celeriac.flower.svg.causes import Drawing, draw
 from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, Located, Matrix, Tree
 
-# Of the tasks in Flower's memory, the newest are searched for those of an event.
-MOST_TASKS = 20_000
+# The number of newest tasks in Flower's memory that are searched for tasks of an event.
+MAX_TASKS = 20_000
 REPEATABLE = frozenset(DeliveryState) - UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One handler's part in the event."""
+class HandlerPart:
+    """One handler of the event."""
 
     cell: Cell
     spans: list[Span]
-    letter: DeadLetter | None
+    dead_letter: DeadLetter | None
 
     @property
     def worker(self) -> str:
-        """The worker that has the delivery, where no attempt shows it: the run of a delivery in a
-        chunk begins at an unknown time."""
+        """The worker that has the delivery, if no attempt shows it.
+
+        The run of a delivery in a chunk begins at an unknown time, so it has no attempt yet.
+        """
         shown = any(span.attempt.worker == self.cell.worker for span in self.spans)
         return "" if shown else self.cell.worker or ""
 
     @property
     def is_unresolved(self) -> bool:
-        """Whether the handler did not get to it, and no edited event stands for it."""
+        """Whether the handler did not process the event, and no edited event replaces it."""
         return self.cell.state in (DeliveryState.DEAD, DeliveryState.MISSING) and not self.edits
 
     @property
     def edits(self) -> list[Restart]:
-        """What stands for this event since it was edited as a dead letter."""
-        return [one for one in self.cell.restarts if one.edited]
+        """The edited events that replace this event."""
+        return [restart for restart in self.cell.restarts if restart.edited]
 
     @property
     def may_repeat(self) -> bool:
@@ -49,28 +51,27 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """All that the page shows, read at once. `others` have the same id, and another source or
-    domain."""
+class EventContent:
+    """The content of the page. `others` are events with the same id."""
 
     event: EventStatus
     others: list[Located]
-    parts: list[Part]
+    parts: list[HandlerPart]
     tree: Tree
     now_ms: int
 
     @property
-    def picture(self) -> Picture:
-        return picture(self.tree.nodes)
+    def drawing(self) -> Drawing:
+        return draw(self.tree.nodes)
 
 
-class EventPage(Page):
+class EventDetailPage(FlowerPage):
     name = "event"
 
     @authenticated
     async def get(self, event_id: str) -> None:
-        near = self.asked("at") or ""
-        deep = self.asked("deep") is not None
+        near = self.parameter("at") or ""
+        deep = self.parameter("deep") is not None
         read = await self.call(read_event, self.matrix, event_id, near, deep)
         self.show(
             read=read,
@@ -83,47 +84,51 @@ class EventPage(Page):
         )
 
     def _tasks(self, event_id: str) -> dict[str, list[str]]:
-        """Handler → its tasks that Flower remembers, the last first. On Flower's own loop, which is
-        where it writes them."""
-        found: dict[str, list[str]] = {}
-        tasks = self.application.events.state.tasks_by_time(limit=MOST_TASKS)
+        """Return the tasks of each handler that Flower has in memory, the newest first.
+
+        Runs on Flower's own loop, which also writes them.
+        """
+        uuids: dict[str, list[str]] = {}
+        tasks = self.application.events.state.tasks_by_time(limit=MAX_TASKS)
         for uuid, task in tasks:
             if task.parent_id == event_id and task.name:
-                found.setdefault(task.name, []).append(uuid)
-        return found
+                uuids.setdefault(task.name, []).append(uuid)
+        return uuids
 
     def _worker(self, name: str) -> str:
-        """The name of a worker's page in Flower, if it has one: a worker of the bus is called
-        `node/process`."""
+        """Return the name of the worker's page in Flower, or ''. `name` is `node/process`."""
         node = name.partition("/")[0]
         return node if node in self.application.workers else ""
 
 
-def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> Read:
-    """Blocks. Raises NotFound; only where it is `deep` the whole log is searched."""
+def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> EventContent:
+    """Return the content of the page. Blocks.
+
+    Raises NotFound. Searches the full log only if `deep`.
+    """
     located, *others = matrix.find_all(event_id, near=near, deep=deep)
     status = matrix.status_of(located)
     now = matrix.backend.registry.now_ms()
     by_handler = {cell.handler: attempts_of(cell, status.time_ms, now) for cell in status.cells}
-    ends = [one.ended_ms for attempts in by_handler.values() for one in attempts]
+    ends = [attempt.ended_ms for attempts in by_handler.values() for attempt in attempts]
     end = max([*ends, float(status.time_ms + 1)])
     parts = [
-        Part(
+        HandlerPart(
             cell,
             spans(by_handler[cell.handler], status.time_ms, end),
-            _letter(matrix, status, cell),
+            _dead_letter_of(matrix, status, cell),
         )
         for cell in status.cells
     ]
-    return Read(status, others, parts, matrix.causes(located), now)
+    return EventContent(status, others, parts, matrix.causes(located), now)
 
 
-def _letter(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | None:
-    """The dead letter of a delivery, which has its traceback. It was written when the row was."""
+def _dead_letter_of(matrix: Matrix, status: EventStatus, cell: Cell) -> DeadLetter | None:
+    """Return the dead letter of a delivery, which has its traceback."""
     if cell.state is not DeliveryState.DEAD or cell.at_ms is None:
         return None
     deliveries = matrix.backend.deliveries
-    for letter in deliveries.dead(status.domain, after=f"{cell.at_ms - 1}-0", count=100):
-        if letter.handler == cell.handler and letter.event_key == status.key:
-            return letter
+    for dead_letter in deliveries.dead(status.domain, after=f"{cell.at_ms - 1}-0", count=100):
+        if dead_letter.handler == cell.handler and dead_letter.event_key == status.key:
+            return dead_letter
     return None

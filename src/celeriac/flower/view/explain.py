@@ -1,4 +1,4 @@
-"""Why a handler did, or did not, get an event: behind each cell of the matrix."""
+"""Why a handler did or did not get an event; linked from each cell of the matrix."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from tornado.web import HTTPError, authenticated
 from celeriac.errors import InvalidEvent
 from celeriac.event import build_event, decode, encode
 from celeriac.explain import (
+    BusReader,
+    CheckResult,
     Explanation,
-    Reading,
-    Verdict,
     explain,
     gather,
     gather_unemitted,
     gather_unfound,
 )
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.tracking import EventNotFound, Located, Matrix
 
-MARKS = {Verdict.PASSED: "✓", Verdict.FAILED: "✗", Verdict.WAITING: "…", Verdict.UNKNOWN: "?"}
+MARKS = {
+    CheckResult.PASSED: "✓",
+    CheckResult.FAILED: "✗",
+    CheckResult.WAITING: "…",
+    CheckResult.UNKNOWN: "?",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """An event by its id, `at` an entry, or one that is only described by its `type`."""
+class ExplainRequest:
+    """An event by its id, with `at` its entry, or a `type` of events."""
 
     event: str
     at: str
@@ -34,51 +39,51 @@ class Asked:
     lease_ms: int
 
 
-class ExplainPage(Page):
+class ExplainPage(FlowerPage):
     name = "explain"
 
     @authenticated
     async def get(self) -> None:
-        asked = Asked(
-            event=self.asked("event") or "",
-            at=self.asked("at") or "",
-            type=self.asked("type") or "",
-            handler=self.asked("handler") or "",
+        request = ExplainRequest(
+            event=self.parameter("event") or "",
+            at=self.parameter("at") or "",
+            type=self.parameter("type") or "",
+            handler=self.parameter("handler") or "",
             lease_ms=int(self.service.settings.lease * 1000),
         )
-        if not (asked.event or asked.type):
-            raise HTTPError(400, "explain: name an event, or a type")
-        found = await self.call(read_explanations, self.matrix, asked)
+        if not (request.event or request.type):
+            raise HTTPError(400, "event is missing. Pass event or type.")
+        explanations = await self.call(read_explanations, self.matrix, request)
         self.show(
-            asked=asked,
-            found=found,
+            request_=request,
+            explanations=explanations,
             marks=MARKS,
             explain_url=self.explain_url,
             live_url=self.get_live_url(),
         )
 
 
-def read_explanations(matrix: Matrix, asked: Asked) -> list[Explanation]:
-    """That of the handler, or one for each handler. Blocks."""
-    reading = Reading(matrix.backend, lease_ms=asked.lease_ms)
-    names = [asked.handler] if asked.handler else reading.names
-    if not asked.event:
+def read_explanations(matrix: Matrix, request: ExplainRequest) -> list[Explanation]:
+    """Return the explanation of the handler, or one for each handler. Blocks."""
+    reading = BusReader(matrix.backend, lease_ms=request.lease_ms)
+    names = [request.handler] if request.handler else reading.names
+    if not request.event:
         try:
-            event = decode(encode(build_event(asked.type, None, source="explain")))
+            event = decode(encode(build_event(request.type, None, source="explain")))
         except InvalidEvent as error:
             raise HTTPError(400, str(error).replace("%", "%%")) from None
         return [explain(facts) for facts in gather_unemitted(reading, event, names)]
-    located = _located(matrix, asked)
+    located = _located(matrix, request)
     if isinstance(located, EventNotFound):
         partial = located.is_partial
-        every = gather_unfound(reading, asked.event, names, is_partial=partial)
+        every = gather_unfound(reading, request.event, names, is_partial=partial)
     else:
         every = gather(reading, located, names)
     return [explain(facts) for facts in every]
 
 
-def _located(matrix: Matrix, asked: Asked) -> Located | EventNotFound:
+def _located(matrix: Matrix, request: ExplainRequest) -> Located | EventNotFound:
     try:
-        return matrix.find(asked.event, near=asked.at)
+        return matrix.find(request.event, near=request.at)
     except EventNotFound as error:
         return error

@@ -1,4 +1,4 @@
-"""What Flower's own first page says of the bus, and the number beside "Dead letters" on all."""
+"""The cards on Flower's home page, and the number next to "Dead letters" on every page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from tornado.web import authenticated
 
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.registry import is_alive
 from celeriac.tracking import HandlerLag, Matrix
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
-    """`unserved` services have handlers and no living worker."""
+class HomeFigures:
+    """The figures of the cards. `unserved` services have handlers but no running worker."""
 
     events: int
     domains: int
@@ -28,15 +28,15 @@ class Front:
     paused: int
 
 
-class FrontPart(Page):
-    name = "front"
+class HomePart(FlowerPage):
+    name = "home"
 
     @authenticated
     async def get(self) -> None:
-        self.show(front=await self.call(read_front, self.matrix))
+        self.show(home=await self.call(read_home, self.matrix))
 
 
-class DeadCount(Page):
+class DeadCount(FlowerPage):
     """The number of dead letters, for the navigation of every page."""
 
     name = "count"
@@ -46,8 +46,8 @@ class DeadCount(Page):
         self.write({"dead": await self.call(count_dead, self.matrix)})
 
 
-def read_front(matrix: Matrix) -> Front:
-    """Blocks."""
+def read_home(matrix: Matrix) -> HomeFigures:
+    """Return the figures of the cards. Blocks."""
     backend = matrix.backend
     lags, domains = matrix.lag(), backend.event_log.domains()
     workers, now = backend.registry.workers(), backend.registry.now_ms()
@@ -55,14 +55,14 @@ def read_front(matrix: Matrix) -> Front:
     records = backend.registry.handlers().values()
     services = {record.service for record in records}
     oldest = max(lags, key=_age, default=None)
-    return Front(
+    return HomeFigures(
         events=sum(backend.event_log.length(domain) for domain in domains),
         domains=len(domains),
         handlers=len(records),
         services=len(services),
         workers=len(alive),
         unserved=sorted(services - {worker.service for worker in alive}),
-        unfinished=sum(one.unfinished for one in lags),
+        unfinished=sum(lag.unfinished for lag in lags),
         dead=count_dead(matrix),
         oldest_s=oldest.oldest_s if oldest else None,
         behind=oldest.handler if oldest and oldest.oldest_s is not None else "",
@@ -71,10 +71,10 @@ def read_front(matrix: Matrix) -> Front:
 
 
 def count_dead(matrix: Matrix) -> int:
-    """Blocks."""
+    """Return the number of dead letters. Blocks."""
     backend = matrix.backend
     return sum(backend.deliveries.dead_count(domain) for domain in backend.event_log.domains())
 
 
-def _age(one: HandlerLag) -> float:
-    return one.oldest_s or 0.0
+def _age(lag: HandlerLag) -> float:
+    return lag.oldest_s or 0.0

@@ -1,4 +1,4 @@
-"""The matrix: handlers × event types, what each does with each."""
+"""The matrix: the activity of each handler for each event type."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import groupby
 
 from tornado.web import authenticated
 
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.tracking import HandlerLag, HandlerView, Matrix, TypeView
 
 MAX_TYPES = 60  # columns
@@ -16,7 +16,7 @@ MAX_TYPES = 60  # columns
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """One handler and one event type. `view` is None where nothing of the type was delivered."""
+    """One handler and one event type. `view` is None if no delivery of the type exists."""
 
     type: str
     wanted: bool
@@ -24,7 +24,7 @@ class Square:
 
     @property
     def tone(self) -> str:
-        """How it is: for its colour."""
+        """The condition, which selects the colour."""
         view = self.view
         if view is None:
             return "none"
@@ -35,7 +35,7 @@ class Square:
         return "processed" if view.processed else "quiet"
 
 
-class MatrixPage(Page):
+class MatrixPage(FlowerPage):
     name = "matrix"
 
     @authenticated
@@ -59,18 +59,20 @@ class MatrixPage(Page):
 
 
 def columns(views: Sequence[HandlerView]) -> tuple[list[str], int]:
-    """The event types in their order, at most MAX_TYPES, and how many more there are: those with
-    dead letters first, then those of which most was delivered within the last hour."""
+    """Return at most MAX_TYPES event types in order, and the number of the others.
+
+    Types with dead letters come first, then the busiest types of the last hour.
+    """
     activity: dict[str, tuple[int, int]] = dict.fromkeys(wanted_types(views), (0, 0))
-    for one in (one for view in views for one in view.types):
-        dead, delivered = activity.get(one.type, (0, 0))
-        activity[one.type] = (dead + one.dead, delivered + one.processed + one.retried)
+    for stats in (stats for view in views for stats in view.types):
+        dead, delivered = activity.get(stats.type, (0, 0))
+        activity[stats.type] = (dead + stats.dead, delivered + stats.processed + stats.retried)
     types = sorted(activity, key=lambda type: (*(-n for n in activity[type]), type))
     return sorted(types[:MAX_TYPES]), max(0, len(types) - MAX_TYPES)
 
 
 def wanted_types(views: Sequence[HandlerView]) -> set[str]:
-    """The types that handlers name in full, also those of which nothing was finished yet."""
+    """Return the types that patterns name in full, including types without a completed delivery."""
     return {
         pattern
         for view in views
@@ -80,11 +82,11 @@ def wanted_types(views: Sequence[HandlerView]) -> set[str]:
 
 
 def behind(view: HandlerView) -> list[HandlerLag]:
-    """The domains in which the handler has unfinished deliveries, the longest backlog first."""
+    """Return the domains with unfinished deliveries of the handler, the longest backlog first."""
     lags = [lag for lag in view.lags if lag.unfinished]
     return sorted(lags, key=lambda lag: (-lag.unfinished, lag.domain))
 
 
 def squares(view: HandlerView, types: Sequence[str]) -> list[Square]:
-    by_type = {one.type: one for one in view.types}
+    by_type = {stats.type: stats for stats in view.types}
     return [Square(type, view.wants(type), by_type.get(type)) for type in types]

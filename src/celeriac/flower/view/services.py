@@ -1,4 +1,4 @@
-"""Services: each handler's lag, pace and failures, and the workers that serve it."""
+"""Services: lag, rate and failures of each handler, and the workers that serve it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import groupby
 from tornado.web import authenticated
 
 from celeriac.circuit_breaker import Circuit, CircuitState
-from celeriac.flower.page import Page
+from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.sparkline import Bar, sparkline
 from celeriac.registry import WorkerRecord, is_alive
 from celeriac.tracking import HandlerView, Matrix
@@ -20,7 +20,7 @@ MAX_LINES, MAX_SERVICES = 300, 100
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ServiceLine:
     """One handler."""
 
     view: HandlerView
@@ -34,11 +34,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service. A worker is `gone` that has not beaten for three beats. `more_lines` counts its
-    handlers that are not shown."""
+    """One service.
+
+    A worker is `gone` after three missed heartbeats. `more_lines` is the number of its handlers not
+    shown.
+    """
 
     name: str
-    lines: list[Line]
+    lines: list[ServiceLine]
     more_lines: int
     workers: list[WorkerRecord]
     gone: list[WorkerRecord]
@@ -46,14 +49,14 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`more` counts the services that are not shown; `now_ms` is the server's time."""
+    """The services. `more` is the number of services not shown; `now_ms` is the server's time."""
 
     shown: list[ServiceView]
     more: int
     now_ms: int
 
 
-class ServicesPage(Page):
+class ServicesPage(FlowerPage):
     name = "services"
 
     @authenticated
@@ -69,15 +72,15 @@ class ServicesPage(Page):
 
 
 def read_services(matrix: Matrix) -> Services:
-    """Read the services that have handlers or workers. Blocks.
+    """Return the services that have handlers or workers. Blocks.
 
-    Of more than MAX_LINES handlers those that are furthest behind are shown.
+    Of more than MAX_LINES handlers, those with the largest lag are shown.
     """
     backend = matrix.backend
     views, now = matrix.overview(), backend.registry.now_ms()
     circuits, workers = backend.circuits.all(), backend.registry.workers()
     lines = [
-        Line(
+        ServiceLine(
             view, circuits.get(view.handler, Circuit(handler=view.handler)), sparkline(view.minutes)
         )
         for view in sorted(furthest_behind(views), key=lambda view: (view.service, view.handler))
@@ -102,7 +105,7 @@ def read_services(matrix: Matrix) -> Services:
 
 
 def furthest_behind(views: Sequence[HandlerView], count: int = MAX_LINES) -> Sequence[HandlerView]:
-    """Return the handlers with the largest lag, and of those with the same the failing ones."""
+    """Return the handlers with the largest lag; of equal ones, the failing first."""
     if len(views) <= count:
         return views
     return nlargest(count, views, key=lambda view: (view.lag, view.failing or 0.0))

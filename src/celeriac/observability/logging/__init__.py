@@ -1,4 +1,4 @@
-"""Logs that say which event a line belongs to: for handlers, and for what they call."""
+"""Logs with the event of each line, for handlers and the code that they call."""
 
 from celeriac.observability.logging.context import EventContext, fields_of
 from celeriac.observability.logging.json_line import JsonFormatter

@@ -1,4 +1,4 @@
-"""Which event a line of the log belongs to."""
+"""The fields of the event to which a log record belongs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from celeriac.event import Event, current_handling
 
-# In the order in which they are shown. On a record they are attributes of the same names.
+# In display order. On a record they are attributes with the same names.
 FIELDS = ("event_type", "event_id", "handler", "attempt", "correlation_id", "batch", "trace_id")
 
 
 class EventContext(logging.Filter):
-    """Puts the fields of the event being handled on each record, for any formatter.
+    """A filter that adds the fields of the current event to each record, for any formatter.
 
     Add it to a `logging.Handler`; with `dictConfig`: `"filters": {"event": {"()":
     "celeriac.observability.logging.EventContext"}}`. Outside a handler, each field is an empty
@@ -21,21 +21,21 @@ class EventContext(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        found = fields_of(record)
+        fields = fields_of(record)
         for name in FIELDS:
-            record.__dict__.setdefault(name, found.get(name, ""))
+            record.__dict__.setdefault(name, fields.get(name, ""))
         return True
 
 
 def fields_of(record: logging.LogRecord) -> Mapping[str, str | int]:
-    """The fields of the event that the record belongs to: its own, else those of what runs now.
+    """Return the fields of the record's event: those of the record, else of the running handler.
 
-    A formatter is called in the thread that logs, unless a queue lies between: then add
+    A formatter runs in the thread that logs, unless there is a queue in between. Then add
     EventContext to the QueueHandler.
     """
-    own = {name: record.__dict__[name] for name in FIELDS if record.__dict__.get(name)}
-    if own or hasattr(record, FIELDS[0]):
-        return own
+    in_record = {name: record.__dict__[name] for name in FIELDS if record.__dict__.get(name)}
+    if in_record or hasattr(record, FIELDS[0]):
+        return in_record
     now = current_handling()
     if now is None:
         return {}
@@ -45,7 +45,7 @@ def fields_of(record: logging.LogRecord) -> Mapping[str, str | int]:
 def event_fields(
     event: Event[object], handler: str, attempt: int, size: int = 1
 ) -> dict[str, str | int]:
-    """What a line says of an event, or of the first of a batch of `size`. Never its data."""
+    """Return the fields of an event, or of the first of a batch of `size`. Never its data."""
     fields: dict[str, str | int] = {
         "event_type": event.type,
         "event_id": event.id,

@@ -1,4 +1,4 @@
-"""Logs as JSON, one object a line: for machines."""
+"""Logs as JSON, one object per line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from celeriac.observability.logging.context import FIELDS, fields_of
 from celeriac.visible import visible_json
 
-# What a record has by itself, and what a filter may have put on it.
+# Attributes of every record, and those that a filter can add.
 _KNOWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
     "message", "asctime", "taskName", *FIELDS,
 }  # fmt: skip
@@ -56,7 +56,7 @@ def _json(line: dict[str, object]) -> str:
     try:
         return _encoder.encode(line).decode()
     except Exception:
-        # a key that is no text, a lone surrogate, a repr that fails: the line must still come
+        # a key that is not text, a lone surrogate, a repr that fails: the line is still written
         plain = {str(name): _text(value) for name, value in line.items()}
         return _encoder.encode(plain).decode()
 
@@ -65,4 +65,4 @@ def _text(value: object) -> str:
     try:
         return str(value).encode(errors="backslashreplace").decode()
     except Exception:
-        return f"({type(value).__qualname__} cannot be shown)"
+        return f"({type(value).__qualname__} has no repr)"

@@ -1,4 +1,4 @@
-"""Logs as `key=value` lines: for people, and for grep."""
+"""Logs as `key=value` lines, for people and grep."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class KeyValueFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, str | int] = {
-            "at": self.formatTime(record, "%H:%M:%S"),
+            "time": self.formatTime(record, "%H:%M:%S"),
             "level": record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
-            "say": record.getMessage(),
+            "message": record.getMessage(),
         }
         for name, value in fields_of(record).items():
             fields[SHORT.get(name, name)] = value
@@ -44,7 +44,7 @@ class KeyValueFormatter(logging.Formatter):
 
 
 def _indented(text: str) -> str:
-    """Further lines of a record: none of them looks like the first line of another."""
+    """Indent the further lines of a record, so that none looks like the first line of another."""
     return indent(visible(text), "  ")
 
 

@@ -1,4 +1,4 @@
-"""The event behind each line of a formatter that knows nothing of events, such as Celery's own."""
+"""Append the event to each line of another formatter, such as Celery's own."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class SuffixFormatter(logging.Formatter):
         if not fields:
             return text
         head, newline, rest = text.partition("\n")
-        said = " ".join(str(fields.get(n, "")) for n in ("event_type", "event_id", "handler"))
+        suffix = " ".join(str(fields.get(n, "")) for n in ("event_type", "event_id", "handler"))
         if "batch" in fields:
-            said += f" first of {fields['batch']}"
+            suffix += f" first of {fields['batch']}"
         if fields.get("attempt", 1) != 1:
-            said += f" attempt {fields['attempt']}"
+            suffix += f" attempt {fields['attempt']}"
         correlation = fields.get("correlation_id", "")
         if correlation not in ("", fields.get("event_id")):
-            said += f" correlation {correlation}"
-        return f"{head} [{visible_line(said)}]{newline}{rest}"
+            suffix += f" correlation {correlation}"
+        return f"{head} [{visible_line(suffix)}]{newline}{rest}"
 
     def _visible(self, record: logging.LogRecord) -> logging.LogRecord:
-        """A copy, for other handlers may have formatters that need the original."""
+        """Return a copy, because other handlers can have formatters that need the original."""
         shown = copy(record)
         shown.msg, shown.args = visible_line(record.getMessage()), None
         if record.exc_info:

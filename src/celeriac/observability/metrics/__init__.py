@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, read from the ledger: the same wherever and whenever they are asked."""
+"""Metrics for Prometheus, read from the delivery store: equal in every process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label values of which there must not be too many: each is a series more in every scrape."""
+"""Limits of label values: each value is one more series in every scrape."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from celeriac.delivery.counters import OTHER
 
 T = TypeVar("T", bound=Hashable)
 
-MOST_TYPES = 100
-MOST_TIMED = 100  # a handler with a type: three histograms, 45 lines of each scrape
+MAX_TYPES = 100
+MAX_TIMED = 100  # handler and type pairs: three histograms each, 45 lines of every scrape
 
 
-class Known(Generic[T]):
-    """The values that are told each, for as long as the process lives.
+class KnownValues(Generic[T]):
+    """The values with a series of their own, for the lifetime of the process.
 
-    The first ones to be learned are kept, so that no series changes into another while it grows.
+    The first values are kept, so that a series never changes its meaning.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
         self._known: set[T] = set()
 
     def learn(self, values: Iterable[T]) -> None:
-        """In the order of what is worth most."""
+        """Return the known values after adding `values`, which are sorted by importance."""
         for value in values:
-            if len(self._known) >= self._most:
+            if len(self._known) >= self._maximum:
                 return
             self._known.add(value)
 
@@ -35,11 +35,11 @@ class Known(Generic[T]):
 
 
 class Bounds:
-    """What one collector tells each, and what as `other`."""
+    """The values that one collector reports separately; it reports the others as `other`."""
 
     def __init__(self) -> None:
-        self.types: Known[str] = Known(MOST_TYPES)
-        self.timed: Known[tuple[str, str, str]] = Known(MOST_TIMED)
+        self.types: KnownValues[str] = KnownValues(MAX_TYPES)
+        self.timed: KnownValues[tuple[str, str, str]] = KnownValues(MAX_TIMED)
 
     def label(self, type: str) -> str:
         return type if type in self.types else OTHER

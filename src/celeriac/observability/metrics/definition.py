@@ -1,6 +1,6 @@
-"""Every metric: its name, its kind, its labels, and what it says.
+"""Every metric: name, kind, labels and help text.
 
-A series of a counter has `_total` behind the name, one of a histogram `_bucket`, `_sum`, `_count`.
+A series of a counter has the suffix `_total`, one of a histogram `_bucket`, `_sum` or `_count`.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ class Definition:
 
 
 _BY_TYPE = ("service", "handler", "type")
-_BY_LANE = ("service", "handler", "domain")
+_BY_GROUP = ("service", "handler", "domain")
 
 METRICS: dict[str, Definition] = {
     "celeriac_up": Definition("gauge", (), "1 where the last scrape reached Redis, else 0"),
-    "celeriac_read_seconds": Definition("gauge", (), "How long reading all of this took"),
+    "celeriac_read_seconds": Definition("gauge", (), "Duration of the reading"),
     "celeriac_emitted": Definition(
-        "counter", ("domain", "type"), "Events emitted, as emitters told"
+        "counter", ("domain", "type"), "Events emitted, as reported by emitters"
     ),
     "celeriac_appended": Definition(
-        "counter", ("domain",), "Entries that the log of the domain ever had, exactly"
+        "counter", ("domain",), "Entries ever appended to the log, exact"
     ),
-    "celeriac_log_length": Definition("gauge", ("domain",), "Entries that lie in the log"),
-    "celeriac_postponed": Definition("gauge", ("domain",), "Events that wait to enter the log"),
-    "celeriac_delivered": Definition("counter", _BY_TYPE, "Deliveries whose first attempt ended"),
+    "celeriac_log_length": Definition("gauge", ("domain",), "Entries in the log"),
+    "celeriac_postponed": Definition("gauge", ("domain",), "Postponed events"),
+    "celeriac_delivered": Definition("counter", _BY_TYPE, "Deliveries with a first attempt"),
     "celeriac_processed": Definition("counter", _BY_TYPE, "Deliveries processed"),
     "celeriac_failed": Definition("counter", _BY_TYPE, "Attempts that failed"),
-    "celeriac_retried": Definition("counter", _BY_TYPE, "Failed attempts that are tried again"),
-    "celeriac_dead": Definition("counter", _BY_TYPE, "Deliveries given up"),
-    "celeriac_skipped": Definition("counter", _BY_TYPE, "Deliveries that when= did not want"),
+    "celeriac_retried": Definition("counter", _BY_TYPE, "Failed attempts that are retried"),
+    "celeriac_dead": Definition("counter", _BY_TYPE, "Deliveries that were dead-lettered"),
+    "celeriac_skipped": Definition("counter", _BY_TYPE, "Deliveries that when= rejected"),
     "celeriac_wait_seconds": Definition(
-        "histogram", _BY_TYPE, "From the entry into the log until the first attempt began"
+        "histogram", _BY_TYPE, "Time from the log to the start of the first attempt"
     ),
     "celeriac_run_seconds": Definition("histogram", _BY_TYPE, "Run time of each attempt"),
     "celeriac_completion_seconds": Definition(
-        "histogram", _BY_TYPE, "From the entry into the log until it was processed"
+        "histogram", _BY_TYPE, "Time from the log to processed"
     ),
     "celeriac_deliveries": Definition(
-        "gauge", (*_BY_LANE, "place"), "Unfinished deliveries by where they are"
+        "gauge", (*_BY_GROUP, "state"), "Unfinished deliveries by state"
     ),
-    "celeriac_lag_events": Definition("gauge", _BY_LANE, "Unfinished deliveries"),
-    "celeriac_lag_seconds": Definition("gauge", _BY_LANE, "Age of the oldest unfinished one"),
-    "celeriac_dead_letters": Definition("gauge", _BY_LANE, "What lies in dead letters now"),
-    "celeriac_chunk_events": Definition("histogram", _BY_LANE, "Deliveries of one claimed chunk"),
+    "celeriac_lag_events": Definition("gauge", _BY_GROUP, "Unfinished deliveries"),
+    "celeriac_lag_seconds": Definition("gauge", _BY_GROUP, "Age of the oldest unfinished delivery"),
+    "celeriac_dead_letters": Definition("gauge", _BY_GROUP, "Dead letters now"),
+    "celeriac_chunk_events": Definition("histogram", _BY_GROUP, "Deliveries of one claimed chunk"),
     "celeriac_leases_lost": Definition(
         "counter",
-        (*_BY_LANE, "place"),
-        "Deliveries whose lease was over: running ones, whose process was gone or too slow, and "
-        "queued ones, whose hint was lost or late",
+        (*_BY_GROUP, "state"),
+        "Deliveries whose lease expired: running ones of a dead or slow process, and "
+        "queued ones of a lost or late delivery task",
     ),
     "celeriac_circuit": Definition(
         "gauge", ("service", "handler", "state"), "1 for the state of the handler's circuit"
     ),
-    "celeriac_workers": Definition("gauge", ("service",), "Workers that beat lately"),
+    "celeriac_workers": Definition("gauge", ("service",), "Workers with a recent heartbeat"),
     "celeriac_processes": Definition("gauge", ("service",), "Pool processes of these workers"),
 }

@@ -1,4 +1,4 @@
-"""A snapshot as families of samples, as prometheus_client takes them."""
+"""Convert a snapshot to families of samples for prometheus_client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from celeriac.delivery import HandlerStats
 from celeriac.delivery.counters import OTHER, Histogram, upper_bound_s
 from celeriac.observability.metrics.bound import Bounds
 from celeriac.observability.metrics.definition import METRICS
-from celeriac.observability.metrics.snapshot import LaneState, Snapshot
+from celeriac.observability.metrics.snapshot import GroupSnapshot, Snapshot
 from celeriac.tracking import HandlerLag
 
-PLACES = ("waiting", "queued", "running", "scheduled", "blocked")
+STATES = ("waiting", "queued", "running", "scheduled", "blocked")
 # Bounds of durations: 2**k ms, from 250 µs to 17 minutes. A histogram is 15 lines of each scrape.
 BOUNDS = range(-2, 21, 2)
 CHUNK_BOUNDS = range(11)  # 2**k events
@@ -36,18 +36,18 @@ _KINDS: Mapping[str, Family] = {
 
 
 def families(snapshot: Snapshot, bounds: Bounds) -> list[Metric]:
-    """Every metric but `celeriac_up`."""
+    """Return every metric except `celeriac_up`."""
     made = {name: family(name) for name in METRICS if name != "celeriac_up"}
     made["celeriac_read_seconds"].add_metric([], snapshot.took_s)
     _of_logs(made, snapshot, bounds)
-    _of_lanes(made, snapshot)
+    _of_groups(made, snapshot)
     _of_types(made, snapshot, bounds)
     _of_workers(made, snapshot)
     return list(made.values())
 
 
 def family(name: str) -> Family:
-    """One without samples."""
+    """Return a family without samples."""
     definition = METRICS[name]
     return _KINDS[definition.kind](name, definition.help, labels=definition.labels)
 
@@ -65,19 +65,19 @@ def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> 
         made["celeriac_postponed"].add_metric([volume.domain], volume.postponed)
 
 
-def _of_lanes(made: Mapping[str, Family], snapshot: Snapshot) -> None:
+def _of_groups(made: Mapping[str, Family], snapshot: Snapshot) -> None:
     circuits: dict[tuple[str, str], CircuitState] = {}
-    for state in snapshot.groups:
-        lag, labels = state.lag, _labels(state.lag)
-        for place in PLACES:
-            made["celeriac_deliveries"].add_metric([*labels, place], getattr(lag, place))
+    for group in snapshot.groups:
+        lag, labels = group.lag, _labels(group.lag)
+        for state in STATES:
+            made["celeriac_deliveries"].add_metric([*labels, state], getattr(lag, state))
         made["celeriac_lag_events"].add_metric(labels, lag.unfinished)
         made["celeriac_lag_seconds"].add_metric(labels, lag.oldest_s or 0.0)
         made["celeriac_dead_letters"].add_metric(labels, lag.dead)
-        for place in ("queued", "running"):
-            lost = state.stats.get(f"lost {place}", 0)
-            made["celeriac_leases_lost"].add_metric([*labels, place], lost)
-        _add_chunks(made["celeriac_chunk_events"], labels, state.stats)
+        for state in ("queued", "running"):
+            lost = group.stats.get(f"lost {state}", 0)
+            made["celeriac_leases_lost"].add_metric([*labels, state], lost)
+        _add_chunks(made["celeriac_chunk_events"], labels, group.stats)
         circuits[lag.service, lag.handler] = lag.circuit
     for (service, handler), now in sorted(circuits.items()):
         for circuit in CircuitState:
@@ -100,45 +100,45 @@ def _add_chunks(family: Family, labels: Sequence[str], stats: Mapping[str, int])
 
 def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
     by_type = _by_type(snapshot.groups, bounds)
-    for labels, tally in sorted(by_type.items()):
+    for labels, stats in sorted(by_type.items()):
         counts = {
-            "delivered": tally.wait.count,
-            "processed": tally.processed,
-            "failed": tally.retried + tally.dead,
-            "retried": tally.retried,
-            "dead": tally.dead,
+            "delivered": stats.wait.count,
+            "processed": stats.processed,
+            "failed": stats.retried + stats.dead,
+            "retried": stats.retried,
+            "dead": stats.dead,
         }
         for name, count in counts.items():
             made[f"celeriac_{name}"].add_metric(labels, count)
-        if tally.skipped:
-            made["celeriac_skipped"].add_metric(labels, tally.skipped)
-    for labels, tally in _timed(by_type, bounds).items():
+        if stats.skipped:
+            made["celeriac_skipped"].add_metric(labels, stats.skipped)
+    for labels, stats in _timed(by_type, bounds).items():
         for name, histogram in (
-            ("wait", tally.wait),
-            ("run", tally.run),
-            ("completion", tally.total),
+            ("wait", stats.wait),
+            ("run", stats.run),
+            ("completion", stats.total),
         ):
             buckets, total = list(_buckets(histogram)), histogram.sum_us / 1e6
             made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
 
 
-def _by_type(groups: Sequence[LaneState], bounds: Bounds) -> dict[Labels, HandlerStats]:
-    found: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
+def _by_type(groups: Sequence[GroupSnapshot], bounds: Bounds) -> dict[Labels, HandlerStats]:
+    by_type: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
     for state in groups:
         bounds.types.learn(sorted(state.counters, key=lambda type: -state.counters[type].attempts))
-        for type, tally in state.counters.items():
-            found[state.lag.service, state.lag.handler, bounds.label(type)].add(tally)
-    return found
+        for type, stats in state.counters.items():
+            by_type[state.lag.service, state.lag.handler, bounds.label(type)].add(stats)
+    return by_type
 
 
 def _timed(by_type: Mapping[Labels, HandlerStats], bounds: Bounds) -> dict[Labels, HandlerStats]:
-    """Those whose times are told each; of a handler's others the sum, as `other`."""
+    """Return the types with series of their own, and for each handler the sum of the others."""
     bounds.timed.learn(sorted(by_type, key=lambda labels: -by_type[labels].attempts))
-    found: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
-    for labels, tally in by_type.items():
+    timed: defaultdict[Labels, HandlerStats] = defaultdict(HandlerStats)
+    for labels, stats in by_type.items():
         service, handler, _ = labels
-        found[labels if labels in bounds.timed else (service, handler, OTHER)].add(tally)
-    return dict(sorted(found.items()))
+        timed[labels if labels in bounds.timed else (service, handler, OTHER)].add(stats)
+    return dict(sorted(timed.items()))
 
 
 def _buckets(histogram: Histogram) -> Iterator[tuple[str, int]]:
@@ -149,11 +149,11 @@ def _buckets(histogram: Histogram) -> Iterator[tuple[str, int]]:
 
 
 def _of_workers(made: Mapping[str, Family], snapshot: Snapshot) -> None:
-    workers = Counter(one.service for one in snapshot.workers)
+    workers = Counter(worker.service for worker in snapshot.workers)
     processes: Counter[str] = Counter()
-    for one in snapshot.workers:
-        processes[one.service] += one.processes
-    # A service without a worker is told as 0, so that an alert has a series to look at.
+    for worker in snapshot.workers:
+        processes[worker.service] += worker.processes
+    # A service without a worker is reported as 0, so that alerts have a series.
     for service in sorted({*workers, *(state.lag.service for state in snapshot.groups)}):
         made["celeriac_workers"].add_metric([service], workers[service])
         made["celeriac_processes"].add_metric([service], processes[service])

@@ -1,4 +1,4 @@
-"""The collector: reads the ledger when it is asked, at most once a second, in its own thread."""
+"""The collector: reads the delivery store at most once a second, in its own thread."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from celeriac.store.factory import Backend
 
 logger = logging.getLogger(__name__)
 
-FRESH = 1.0  # seconds: scraped more often, it answers what it read before
+FRESH = 1.0  # seconds; a scrape within this time returns the last reading
 
 
 class BusCollector(Collector):
-    """Thread-safe. A scrape waits for the reading, and for `patience` seconds at most.
+    """A thread-safe collector. A scrape blocks for at most `patience` seconds.
 
-    Where Redis does not answer within them, it says `celeriac_up 0` and nothing else, and the
-    reading goes on for the next scrape: it never holds up an event loop for longer.
+    If Redis does not respond within this time, the scrape returns only `celeriac_up 0`, and the
+    reading continues for the next scrape. So a scrape never blocks an event loop for longer.
     """
 
     def __init__(self, backend: Backend, *, patience: float) -> None:
@@ -42,12 +42,12 @@ class BusCollector(Collector):
         self._process = os.getpid()
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing, so that to register it does not read."""
+        """Return nothing, so that registering does not read."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
         if self._process != os.getpid():
-            self._begin_anew()  # the thread of the parent is not here
+            self._begin_anew()  # a fork does not have the parent's thread
         metrics = self._fresh()
         up = family("celeriac_up")
         up.add_metric([], int(metrics is not None))
@@ -71,7 +71,7 @@ class BusCollector(Collector):
         try:
             metrics = families(take_snapshot(self._backend), self._bounds)
         except Exception as error:
-            logger.warning("celeriac: no metrics: %s: %s", type(error).__name__, error)
+            logger.warning("celeriac: reading metrics failed: %s: %s", type(error).__name__, error)
         with self._lock:
             self._metrics, self._reading = metrics, None
             self._read_at = time.monotonic()

@@ -1,7 +1,7 @@
-"""Metrics on a port of the worker, where CELERIAC_METRICS_PORT names one.
+"""Serve metrics on a port of the worker, if CELERIAC_METRICS_PORT is set.
 
-They are the same from every worker of a bus, so one worker of a host serves them: whichever has the
-port. The others try again every few seconds, and one of them has it when that one ends.
+All workers of a bus have the same metrics, so one worker per host serves them: the one that has the
+port. The others retry every few seconds and take over when it ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRY_EVERY = 5.0  # seconds
 
 
 class MetricsServer:
-    """`start` returns at once; threads of its own listen and answer. `stop` frees the port."""
+    """A server with its own threads. `start` returns at once; `stop` closes the port."""
 
     def __init__(self, backend: Backend, address: str, port: int) -> None:
         self.address, self.port = address, port
@@ -31,7 +31,7 @@ class MetricsServer:
         self._server: Any = None
 
     def start(self) -> None:
-        """Raises ConfigurationError where prometheus_client is not installed."""
+        """Start the threads. Raises ConfigurationError if prometheus_client is not installed."""
         bus = collector(self._backend)
         from prometheus_client import CollectorRegistry
 
@@ -44,14 +44,14 @@ class MetricsServer:
     def _serve(self, registry: Any) -> None:
         from prometheus_client import start_http_server
 
-        told = False
+        reported = False
         while not self._stopped.is_set():
             try:
                 server, _ = start_http_server(self.port, self.address, registry)
             except OSError as error:
-                if not told:
-                    _tell(self.address, self.port, error)
-                    told = True
+                if not reported:
+                    _report(self.address, self.port, error)
+                    reported = True
                 self._stopped.wait(TRY_EVERY)
                 continue
             self._server = server
@@ -63,22 +63,23 @@ class MetricsServer:
             server.server_close()
 
     def stop(self) -> None:
-        """Idempotent."""
+        """Close the port. Idempotent."""
         self._stopped.set()
 
 
-def _tell(address: str, port: int, error: OSError) -> None:
+def _report(address: str, port: int, error: OSError) -> None:
     if error.errno == errno.EADDRINUSE:
         logger.info(
-            "celeriac: %s:%d is taken, by another worker of this host if all is well; this one "
-            "serves the metrics when it is free",
+            "celeriac: port of metrics is in use: %s:%d. Usually another worker of this host "
+            "serves the metrics; this worker takes over when the port is free",
             address,
             port,
         )
     else:
         logger.error(
-            "celeriac: no metrics at %s:%d: %s. CELERIAC_METRICS_ADDRESS and CELERIAC_METRICS_PORT "
-            "name an address of this host and a port that this user may open",
+            "celeriac: cannot serve metrics at %s:%d: %s. Set CELERIAC_METRICS_ADDRESS to an "
+            "address "
+            "of this host, and CELERIAC_METRICS_PORT to a port that this user may open",
             address,
             port,
             error,
@@ -86,13 +87,15 @@ def _tell(address: str, port: int, error: OSError) -> None:
 
 
 def metrics_server(settings: Settings, backend: Backend) -> MetricsServer | None:
-    """The started server; None where the settings ask for none, or it cannot be had."""
+    """Return the started server; None if it is not configured or cannot start."""
     if not settings.metrics_port:
         return None
     server = MetricsServer(backend, settings.metrics_address, settings.metrics_port)
     try:
         server.start()
     except ConfigurationError as error:
-        logger.error("celeriac: CELERIAC_METRICS_PORT is set, and there are no metrics: %s", error)
+        logger.error(
+            "celeriac: CELERIAC_METRICS_PORT is set, but metrics are not available: %s", error
+        )
         return None
     return server

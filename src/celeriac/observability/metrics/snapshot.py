@@ -1,4 +1,4 @@
-"""All that metrics are made of, read at once."""
+"""The input of all metrics, read at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from celeriac.registry import WorkerRecord
 from celeriac.store.factory import Backend
 from celeriac.tracking import HandlerLag, Matrix
 
-# Without a beat for longer, a worker is not counted; it beats every five seconds.
+# A worker without a heartbeat for longer is not counted; heartbeats are sent every five seconds.
 ALIVE_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class LaneState:
+class GroupSnapshot:
     """One handler in one domain."""
 
     lag: HandlerLag
@@ -27,25 +27,25 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`took_s` is how long the reading took."""
+    """The input of all metrics. `took_s` is the duration of the reading."""
 
-    groups: tuple[LaneState, ...]
+    groups: tuple[GroupSnapshot, ...]
     stream_stats: tuple[StreamStats, ...]
     workers: tuple[WorkerRecord, ...]
     took_s: float
 
 
 def take_snapshot(backend: Backend) -> Snapshot:
-    """Blocks for some round trips. Raises redis.RedisError."""
+    """Return a snapshot. Blocks for some round trips. Raises redis.RedisError."""
     started = time.monotonic()
     lags = Matrix(backend).lag()
-    groups = [Group(one.domain, one.handler) for one in lags]
+    groups = [Group(lag.domain, lag.handler) for lag in lags]
     counters, stats = backend.deliveries.counters(groups), backend.deliveries.stats_many(groups)
-    states = (LaneState(*one) for one in zip(lags, counters, stats, strict=True))
+    groups_ = (GroupSnapshot(*row) for row in zip(lags, counters, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
     return Snapshot(
-        groups=tuple(states),
+        groups=tuple(groups_),
         stream_stats=tuple(backend.event_log.stream_stats(sorted(backend.event_log.domains()))),
-        workers=tuple(one for one in backend.registry.workers() if one.beat_ms >= oldest),
+        workers=tuple(worker for worker in backend.registry.workers() if worker.beat_ms >= oldest),
         took_s=time.monotonic() - started,
     )

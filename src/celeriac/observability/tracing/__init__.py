@@ -1,7 +1,7 @@
-"""OpenTelemetry: one trace from `emit` to every handler. Off, nothing of it is imported.
+"""OpenTelemetry: one trace from `emit` to every handler. Without tracing, it is not imported.
 
-Only the API of OpenTelemetry is used: which spans are kept, and where they go, is the business of
-the SDK that the application sets up.
+Only the API of OpenTelemetry is used: the application's SDK decides which spans are kept and
+exported.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def tracing_of(settings: Settings) -> Tracing | None:
-    """What `settings.tracing` asks for; None where it is off.
+    """Return the tracing that `settings.tracing` selects; None if it is off.
 
-    Raises ConfigurationError where it is on and OpenTelemetry is not installed.
+    Raises ConfigurationError if it is on and OpenTelemetry is not installed.
     """
     if settings.tracing == "off":
         return None
@@ -35,10 +35,10 @@ def with_tracing(settings: Settings, middleware: Sequence[Middleware]) -> tuple[
 
     Raises ConfigurationError if an item is not an instance of Middleware.
     """
-    for one in middleware:
-        if not isinstance(one, Middleware):
+    for item in middleware:
+        if not isinstance(item, Middleware):
             raise ConfigurationError(
-                f"EventBus(middleware=...): {one!r} is not an instance of celeriac.Middleware."
+                f"EventBus(middleware=...): {item!r} is not an instance of celeriac.Middleware."
             )
     tracing = tracing_of(settings)
     if tracing is None:

@@ -1,5 +1,8 @@
-"""What spans say, in the words of OpenTelemetry's semantic conventions for messaging (1.3x, in
-development there) and for CloudEvents. Never the data of an event."""
+"""Attributes of spans. Never the data of an event.
+
+They follow OpenTelemetry's semantic conventions for messaging (1.3x, in development there) and for
+CloudEvents.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def of_process(
 
 
 def destination(types: Sequence[str]) -> str:
-    """What a span is named after: the type, or the domain that several types share."""
+    """Return the name in a span's name: the type, or the domain that several types share."""
     domains = {type.partition(".")[0] for type in types}
     return types[0] if len(types) == 1 else domains.pop() if len(domains) == 1 else ""
 

@@ -1,7 +1,7 @@
-"""The trace context within an event: W3C `traceparent` and `tracestate`, as CloudEvents has them.
+"""The trace context in an event: W3C `traceparent` and `tracestate`, as in CloudEvents.
 
-See the CloudEvents extension "Distributed Tracing". `tracestate` is there only where a vendor's
-tracer keeps something in it.
+See the CloudEvents extension "Distributed Tracing". `tracestate` is present only if a vendor's
+tracer uses it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def put_context(event: Event[Any], context: trace.SpanContext) -> Event[Any]:
-    """The event with the span's context in it; as it is where the span has none."""
+    """Return the event with the span's context; unchanged if the span has none."""
     if not context.is_valid:
         return event
     flags = int(context.trace_flags) & 0xFF
@@ -38,13 +38,13 @@ def put_context(event: Event[Any], context: trace.SpanContext) -> Event[Any]:
 def context_of(
     traceparent: str | None, extensions: Mapping[str, object] | None = None
 ) -> trace.SpanContext | None:
-    """The span that an event comes from; None where it tells of none, or of nonsense."""
+    """Return the context in an event; None if it has no valid one."""
     if traceparent is None:
         return None
     carrier = {"traceparent": traceparent}
     state = extensions.get("tracestate") if extensions else None
     if isinstance(state, str):
         carrier["tracestate"] = state
-    # Into an empty context: otherwise what is current would pass for what was found.
-    found = trace.get_current_span(_propagator.extract(carrier, Context())).get_span_context()
-    return found if found.is_valid else None
+    # Into an empty context: otherwise the current span would be returned as the extracted one.
+    context = trace.get_current_span(_propagator.extract(carrier, Context())).get_span_context()
+    return context if context.is_valid else None

@@ -1,8 +1,8 @@
-"""The spans: `send` by the emitter, `dispatch` by the dispatcher, `process` for each attempt.
+"""The spans: `send` of the emitter, `dispatch` of the dispatcher, `process` of each attempt.
 
-On, a span is a child of the one that its event comes from, so that a whole chain of events is one
-trace. Linked, it is a child of what runs around it, and links to where the event comes from: for
-chains that never end. What is about several events links to each of them in both.
+With "on", a span is a child of the span that its event comes from, so that a chain of events is one
+trace. With "linked", it is a child of the surrounding span and links to the event's span: for
+endless chains. Spans of several events have links to each of them in both modes.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from celeriac.observability.tracing.attributes import (
 from celeriac.observability.tracing.carrier import context_of, put_context
 from celeriac.settings import VERSION
 
-MOST_LINKS = 128  # as many as the SDK keeps of one span by default
+MAX_LINKS = 128  # the number of links that the SDK keeps by default
 
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """Thread-safe and fork-safe. An error within a span is noted on it and goes on."""
+    """Creates spans. Thread-safe and fork-safe. An error within a span is recorded and raised."""
 
     linked: bool = False
 
     @property
     def tracer(self) -> Tracer:
-        # Asked anew: a provider may be set after the bus was made, and each process sets its own.
+        # Read each time: a provider can be set after the bus was created, and in each process.
         return trace.get_tracer("celeriac", VERSION)
 
     @contextmanager
@@ -53,7 +53,7 @@ class Tracing:
 
     @contextmanager
     def send_many(self) -> Iterator[Callable[[Event[Any]], Event[Any]]]:
-        """One span around the emit of many; gives what puts its context into each of them."""
+        """Run the emit of many in one span; yield a function that adds the context to an event."""
         types: set[str] = set()
         count = 0
         with self._span("send", SpanKind.PRODUCER, None, (), {}) as span:
@@ -62,7 +62,7 @@ class Tracing:
             def put(event: Event[Any]) -> Event[Any]:
                 nonlocal count
                 count += 1
-                if len(types) < MOST_LINKS:
+                if len(types) < MAX_LINKS:
                     types.add(event.type)
                 return put_context(event, context)
 
@@ -75,9 +75,9 @@ class Tracing:
 
     @contextmanager
     def dispatch(self, handler: str, events: Sequence[EventHeader]) -> Iterator[None]:
-        """A span around the sending of one hint."""
-        found = (context_of(event.traceparent) for event in events[:MOST_LINKS])
-        parent, links = self._relation([one for one in found if one], len(events))
+        """Run the sending of one delivery task in a span."""
+        contexts = (context_of(event.traceparent) for event in events[:MAX_LINKS])
+        parent, links = self._relation([context for context in contexts if context], len(events))
         with self._span(
             f"dispatch {handler}", SpanKind.CONSUMER, parent, links, of_dispatch(handler, events)
         ):
@@ -93,9 +93,11 @@ class Tracing:
         *,
         batch: bool,
     ) -> Iterator[Callable[[BaseException, str], None]]:
-        """A span around one attempt; gives what notes that it failed, and what follows then."""
-        found = (context_of(e.traceparent, e.extensions) for e in events[:MOST_LINKS])
-        parent, links = self._relation([one for one in found if one], 2 if batch else 1)
+        """Run one attempt in a span; yield a function that records its failure and outcome."""
+        contexts = (context_of(e.traceparent, e.extensions) for e in events[:MAX_LINKS])
+        parent, links = self._relation(
+            [context for context in contexts if context], 2 if batch else 1
+        )
         attributes = of_process(handler, worker, events, attempt, batch=batch)
         name = f"process {attributes.get('messaging.destination.name', handler)}"
         with self._span(name, SpanKind.CONSUMER, parent, links, attributes) as span:
@@ -110,7 +112,7 @@ class Tracing:
     def _relation(
         self, causes: Sequence[SpanContext], events: int
     ) -> tuple[SpanContext | None, Sequence[Link]]:
-        """Which span is the parent, None for what is current, and which are linked."""
+        """Return the parent span, None for the current one, and the linked spans."""
         if events > 1 or self.linked or not causes:
             return None, [Link(cause) for cause in causes]
         around = trace.get_current_span().get_span_context()
@@ -151,9 +153,9 @@ def _note_error(span: Span, error: BaseException) -> None:
 
 
 def _parent_of(event: Event[Any]) -> SpanContext | None:
-    """The span that the event was said to come from; None: what is current.
+    """Return the span that was given to the event; None for the current span.
 
-    What it has from the event being handled says nothing that the current span does not.
+    The context inherited from the event being handled adds nothing to the current span.
     """
     given = context_of(event.traceparent, event.extensions)
     if given is None:

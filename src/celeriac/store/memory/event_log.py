@@ -102,8 +102,7 @@ class MemoryDomain:
         """Entry → owner of all that the group was given and has not finished, in order."""
         held = {entry: one.owner for entry, one in consumers.pending.items()}
         for chunk in consumers.chunks.values():
-            entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
-            held |= {entry: chunk.owner for entry, _ in entries}
+            held |= {entry: chunk.owner for entry, _ in chunk.left(self.events)}
         return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
 
     def open_chunks(self, consumers: MemoryGroup) -> list[OpenChunk]:
@@ -113,9 +112,10 @@ class MemoryDomain:
                 id=id,
                 after=entry_id(held.after),
                 upto=entry_id(held.upto),
-                count=len(self.events.range(f"({entry_id(held.after)}", entry_id(held.upto))),
+                count=len(held.left(self.events)),
                 owner=held.owner,
                 renewed_ms=held.since_ms,
+                entries=held.entries,
             )
             for id, held in consumers.chunks.items()
         )
@@ -254,25 +254,25 @@ class MemoryEventLog:
             self.ring(domain)
             return time_ms
 
-    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
+    def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         with self.lock:
             store, now = self.store[domain], self.clock.now_ms()
             delayed = store.delayed
-            step = store.clock_steps.note("", now) if delayed else 0
+            step = store.clock_steps.observe("", now) if delayed else 0
             for member in delayed.keys() - store.at_time_of_day if step else ():
                 delayed[member] -= step
             ready = sorted((ms, member) for member, ms in delayed.items() if ms <= now)
-            for _, member in ready[:most]:
+            for _, member in ready[:count]:
                 del delayed[member]
                 store.at_time_of_day.discard(member)
                 body = event_of(member)
                 self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
-            return len(ready[:most]), min(delayed.values(), default=None)
+            return len(ready[:count]), min(delayed.values(), default=None)
 
     def enqueue_due_many(
-        self, domains: Sequence[str], most: int = 1000
+        self, domains: Sequence[str], count: int = 1000
     ) -> list[tuple[int, int | None]]:
-        return [self.enqueue_due(domain, most) for domain in domains]
+        return [self.enqueue_due(domain, count) for domain in domains]
 
     def read(
         self,
@@ -288,6 +288,11 @@ class MemoryEventLog:
             found = store.events.range(start, end)
             chosen = found[::-1][:count] if newest_first else found[:count]
             return [store.entry(entry, body) for entry, body in chosen]
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        return [
+            self.read(domain, start=f"({entry}", count=count) for domain, entry, count in requests
+        ]
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         with self.lock:
@@ -350,7 +355,7 @@ class MemoryEventLog:
         with self.lock:
             return self.store[domain].groups.pop(handler, None) is not None
 
-    def tidy(self, domain: str) -> int:
+    def remove_idle_consumers(self, domain: str) -> int:
         # a worker is nothing here but the name of an owner
         return 0
 

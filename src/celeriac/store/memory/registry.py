@@ -67,7 +67,7 @@ class MemoryRegistry:
             self._workers = living
             return list(living.values())
 
-    def beat(self, worker: WorkerRecord) -> None:
+    def heartbeat(self, worker: WorkerRecord) -> None:
         stamped = msgspec.structs.replace(
             worker, beat_ms=self.clock.now_ms(), clock_ms=int(time.time() * 1000)
         )

@@ -52,7 +52,7 @@ class Transitions:
     def correct_times(self) -> None:
         """After the clock stepped back: what is scheduled moves along, and leases begin again."""
         steps = self.store.clock_steps
-        step = steps.note(self.group.handler, self.now)
+        step = steps.observe(self.group.handler, self.now)
         if step:
             self.handler_store.keyed.forget_times()
         for held in self.consumers.pending.values() if step else ():

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from celeriac.errors import LogFull
-from celeriac.event_log.backpressure import CreditLimiter, affordable, full_message, waiting
+from celeriac.event_log.backpressure import CreditLimiter, credited_end, full_message, waiting
 from celeriac.event_log.event_log import EntryKind, Item
 from celeriac.event_log.registered import is_registered
 from celeriac.redis_url import is_cluster
@@ -41,7 +41,7 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
             return await super().append_many(items)
         done = 0
         while done < len(items):
-            end = affordable(self.bound, items, done)
+            end = credited_end(self.bound, items, done)
             try:
                 if end > done:
                     await super().append_many(items[done:end])
@@ -67,20 +67,20 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
 
     async def _is_bounded(self) -> bool:
         await self.refresh()
-        self.bound.most = self.bus.current.max_backlog
-        return self.bound.most > 0
+        self.bound.max_backlog = self.bus.current.max_backlog
+        return self.bound.max_backlog > 0
 
     async def _admit(self, domain: str) -> None:
-        while not self.bound.spend(domain):
+        while not self.bound.use(domain):
             await self._ask_or_wait(domain)
 
     async def _ask_or_wait(self, domain: str) -> None:
         for pause in waiting(self.settings):
             found = backlog_of(await self._backlog(domain))
-            if self.bound.learn(domain, found.events):
+            if self.bound.refill(domain, found.events):
                 return
             if pause is None:
-                raise LogFull(full_message(domain, found, self.bound.most))
+                raise LogFull(full_message(domain, found, self.bound.max_backlog))
             await asyncio.sleep(pause)
 
     async def _backlog(self, domain: str) -> Any:

@@ -79,7 +79,7 @@ class AsyncRedisEventLog:
         """Read the settings of the bus again where they were read seconds ago."""
         if not self.bus.is_stale:
             return
-        self.bus.put_off()
+        self.bus.mark_fresh()
         with suppress(redis.RedisError):  # what the caller does next reports it
             self.bus.learn(decode_hash(await (await self._current(0)).hgetall(self.keys.config)))
 

@@ -11,7 +11,7 @@ from celeriac.errors import LogFull
 from celeriac.event_log.backpressure import (
     Backlog,
     CreditLimiter,
-    affordable,
+    credited_end,
     full_message,
     waiting,
 )
@@ -42,8 +42,8 @@ class BoundedRedisEventLog(RedisEventLog):
     ) -> str:
         if not self._is_bounded():
             return super().append(domain, body, kind, since_ms)
-        if not self.bound.spend(domain):
-            if self.bound.had_room(domain):
+        if not self.bound.use(domain):
+            if self.bound.had_spare(domain):
                 return self._append_and_ask((domain, body, kind, since_ms))
             self._admit(domain)
         return super().append(domain, body, kind, since_ms)
@@ -53,7 +53,7 @@ class BoundedRedisEventLog(RedisEventLog):
             return super().append_many(items)
         done = 0
         while done < len(items):
-            end = affordable(self.bound, items, done)
+            end = credited_end(self.bound, items, done)
             try:
                 if end > done:
                     super().append_many(items[done:end])
@@ -79,8 +79,8 @@ class BoundedRedisEventLog(RedisEventLog):
         return super().append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
 
     def _is_bounded(self) -> bool:
-        self.bound.most = self.bus.current.max_backlog
-        return self.bound.most > 0
+        self.bound.max_backlog = self.bus.current.max_backlog
+        return self.bound.max_backlog > 0
 
     def _append_and_ask(self, item: Item) -> str:
         """In one round trip: appends, and learns how much more may be."""
@@ -93,21 +93,21 @@ class BoundedRedisEventLog(RedisEventLog):
             raise entry
         known = self._known_groups.learn(domain, answer)
         if not known and not isinstance(answer, Exception):  # else the next one asks
-            self.bound.learn(domain, backlog_of(answer).events)
+            self.bound.refill(domain, backlog_of(answer).events)
         return str(entry.decode())
 
     def _admit(self, domain: str) -> None:
-        while not self.bound.spend(domain):
+        while not self.bound.use(domain):
             self._ask_or_wait(domain)
 
     def _ask_or_wait(self, domain: str) -> None:
         """Returns once there is room. Raises LogFull."""
         for pause in waiting(self.settings):
             found = self.backlog(domain)
-            if self.bound.learn(domain, found.events):
+            if self.bound.refill(domain, found.events):
                 return
             if pause is None:
-                raise LogFull(full_message(domain, found, self.bound.most))
+                raise LogFull(full_message(domain, found, self.bound.max_backlog))
             time.sleep(pause)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.advance import Advance, Advanced, NewChunk
 from celeriac.delivery.chunk_store import (
     ChunkCompletion,
     ChunkProgress,
@@ -17,7 +17,7 @@ from celeriac.delivery.chunk_store import (
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Group
-from celeriac.event_log import Entry, read_entry
+from celeriac.event_log import Entry, entry_key, read_entry
 from celeriac.event_log.open_chunk import (
     OpenChunk,
     chunks_by_id,
@@ -105,12 +105,10 @@ class RedisChunks:
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
-        domains = dict.fromkeys(move.group.domain for move in moves)
-        calls = [
-            chosen
-            for domain in domains
-            for chosen in batched([n for n, m in enumerate(moves) if m.group.domain == domain])
-        ]
+        of_domain: dict[str, list[int]] = {}
+        for n, move in enumerate(moves):
+            of_domain.setdefault(move.group.domain, []).append(n)
+        calls = [call for numbers in of_domain.values() for call in batched(numbers)]
         answers = _advance.on_keys_many(
             self.client, [self._advancing(worker, [moves[n] for n in call]) for call in calls]
         )
@@ -140,8 +138,8 @@ class RedisChunks:
                 keys.stats(domain, handler),
             )
             args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
-            args += (chunk.id, chunk.after, chunk.upto, chunk.count) if chunk else ("", "", "", "")
-        return named, (*args, f"queued:{worker}")
+            args += (*_chunk_arguments(chunk), move.following, move.read)
+        return named, (*args, self.deliveries.lease_ms, f"queued:{worker}")
 
     def _advanced(self, answer: list[Any]) -> list[Advanced]:
         now_ms, is_ambiguous, *groups = answer
@@ -155,8 +153,9 @@ class RedisChunks:
                 has_open=bool(has_open),
                 open_chunks=int(open_chunks),
                 mean_us=int(mean_us),
+                entries_read=int(entries_read),
             )
-            for is_moved, position, has_open, open_chunks, mean_us in groups
+            for is_moved, position, has_open, open_chunks, mean_us, entries_read in groups
         ]
 
     def begin(
@@ -167,11 +166,17 @@ class RedisChunks:
             return None
         if not read:
             return []
-        after, upto = (entry.decode() for entry in interval)
-        [found] = self.client.execute_many(
-            [("XRANGE", self.keys.events(group.domain), f"({after}", upto)]
-        )
-        return list(_entries(found))
+        after, upto, sparse = (part.decode() for part in interval)
+        return self._read(group, after, upto, sparse.split())
+
+    def _read(self, group: Group, after: str, upto: str, entries: Collection[str]) -> list[Entry]:
+        """What is left in the log of a chunk, which has only those `entries` if any."""
+        stream, ranges = self.keys.events(group.domain), [(f"({after}", upto)]
+        if entries:
+            begins = entry_key(after)
+            ranges = [(entry, entry) for entry in entries if entry_key(entry) > begins]
+        found = self.client.execute_many([("XRANGE", stream, *one) for one in ranges])
+        return [entry for some in found for entry in _entries(some)]
 
     def begin_progress(
         self, worker: str, group: Group, chunk: str, progress: ChunkProgress
@@ -323,6 +328,9 @@ class RedisChunks:
         found = chunks_by_id(stored)
         return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
 
+    def left(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        return self._read(group, chunk.after, chunk.upto, chunk.entries)
+
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         key = self.keys.runs(group.domain, group.handler)
         found = find_runs(self.client, key, self.deliveries.invalid, entries)
@@ -348,6 +356,13 @@ class RedisChunks:
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
+
+
+def _chunk_arguments(chunk: NewChunk | None) -> tuple[Any, ...]:
+    if chunk is None:
+        return ("",) * 5
+    entries = "".join(f" {entry}" for entry in chunk.entries)
+    return (chunk.id, chunk.after, chunk.upto, chunk.count, entries)
 
 
 def _entries(found: Any) -> tuple[Entry, ...]:

@@ -33,7 +33,13 @@ from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, i
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import RedisSettingsStore
-from celeriac.store.redis.connection import Client, address, server_time_ms, service_client
+from celeriac.store.redis.connection import (
+    Client,
+    address,
+    is_transient,
+    server_time_ms,
+    service_client,
+)
 from celeriac.store.redis.emitted import EmittedTally
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
@@ -200,13 +206,13 @@ class RedisEventLog:
             POSTPONE.on_keys(self.client, POSTPONE.keys(self.keys, domain), member, delay, at)
         )
 
-    def enqueue_due(self, domain: str, most: int = 1000) -> tuple[int, int | None]:
-        return self.enqueue_due_many([domain], most)[0]
+    def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
+        return self.enqueue_due_many([domain], count)[0]
 
     def enqueue_due_many(
-        self, domains: Sequence[str], most: int = 1000
+        self, domains: Sequence[str], count: int = 1000
     ) -> list[tuple[int, int | None]]:
-        arguments = most, int(self._dedup_window() * 1000)
+        arguments = count, int(self._dedup_window() * 1000)
         calls = [(_promote.keys(self.keys, domain), arguments) for domain in domains]
         answers = _promote.on_keys_many(self.client, calls)
         return [self._promoted(*pair) for pair in zip(domains, answers, strict=True)]
@@ -238,6 +244,23 @@ class RedisEventLog:
 
         found = self.invalid.unless_wrong_type(key, read, ())
         return [read_entry(entry, fields) for entry, fields in found]
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        keys = [self.keys.events(domain) for domain, _, _ in requests]
+        answers = self.client.execute_many(
+            [
+                ("XRANGE", key, f"({entry}", "+", "COUNT", count)
+                for key, (_, entry, count) in zip(keys, requests, strict=True)
+            ]
+        )
+        found: list[list[Entry] | None] = []
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, Exception) and is_transient(answer):
+                found.append(None)
+                continue
+            entries = self.invalid.answer(key, answer, ())
+            found.append([read_entry(entry, fields) for entry, fields in entries])
+        return found
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         if not event_keys:
@@ -299,7 +322,7 @@ class RedisEventLog:
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         [trimmed] = self.trim_many([domain], exact=exact)
-        return trimmed.entries, trimmed.letters
+        return trimmed.entries, trimmed.dead_letters
 
     def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
         found = {domain: Trimmed() for domain in domains}
@@ -322,7 +345,7 @@ class RedisEventLog:
                     if not is_wrong_type(answer):
                         raise answer
                     self.invalid.inspect(self.client, self.keys.types(domain))
-                    found[domain] = Trimmed(left=1)
+                    found[domain] = Trimmed(remaining=1)
                     continue
                 if self._known_groups.learn(domain, answer):
                     more.append(domain)
@@ -330,7 +353,7 @@ class RedisEventLog:
                 entries, letters, is_more, left = map(int, answer)
                 before = found[domain]
                 found[domain] = Trimmed(
-                    before.entries + entries, before.letters + letters, left, bool(is_more)
+                    before.entries + entries, before.dead_letters + letters, left, bool(is_more)
                 )
                 if is_more:
                     more.append(domain)
@@ -356,7 +379,7 @@ class RedisEventLog:
         except ResponseError:  # no such stream
             return False
 
-    def tidy(self, domain: str) -> int:
+    def remove_idle_consumers(self, domain: str) -> int:
         return int(self._of_domain(_tidy, domain, 0, FORGET_CONSUMER_AFTER_MS))
 
     def _of_domain(self, script: Script, domain: str, empty: Any, *args: Any) -> Any:

@@ -91,7 +91,7 @@ class RedisRegistry:
             self.client.hdel(self.keys.workers, *gone)
         return [record for name, record in records.items() if name not in gone]
 
-    def beat(self, worker: WorkerRecord) -> None:
+    def heartbeat(self, worker: WorkerRecord) -> None:
         stamped = msgspec.structs.replace(
             worker, beat_ms=self.now_ms(), clock_ms=int(time.time() * 1000)
         )

@@ -1,4 +1,4 @@
-"""Django is set up once for a process, so its tests have processes of their own."""
+"""Django can be set up once per process, so its tests run in separate processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the tests in `inside`, in a process that is a Django site, on each kind of database."""
+"""Run the tests in `inside` in a Django process, on each kind of database."""
 
 from __future__ import annotations
 

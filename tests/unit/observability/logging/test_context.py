@@ -57,7 +57,7 @@ def test_the_filter_gives_any_format_its_fields_within_and_empty_ones_outside(
     assert form.format(within).startswith("b order.placed 7 billing.charge_card 2 1 ")
 
 
-def test_what_a_line_says_of_itself_stays(record: Make, event: Event[Any]) -> None:
+def test_fields_that_a_record_has_are_kept(record: Make, event: Event[Any]) -> None:
     one = record("failed", event_id="9", handler="billing.other")
     with HandlingContext(event, 2, "billing.charge_card"):
         EventContext().filter(one)

@@ -13,7 +13,7 @@ from celeriac.event import Event, HandlingContext
 from celeriac.observability.logging import JsonFormatter, KeyValueFormatter, SuffixFormatter
 
 ESCAPE, CSI, OVERRIDE, SEPARATOR = "\x1b[2J", "\x9b2J", "\u202e", "\u2028"
-FORGED = "at=00:00:00 level=error say=forged"
+FORGED = "time=00:00:00 level=error message=forged"
 HOSTILE = f"x{ESCAPE}{CSI}{OVERRIDE}{SEPARATOR}\r\n{FORGED}\n\x07\x7f"
 OBEYED = frozenset("\x1b\x9b\u202e\u2028\r\x07\x7f")
 FORMATTERS = [
@@ -74,5 +74,5 @@ def test_no_line_of_a_traceback_passes_for_a_record() -> None:
         raise ValueError(f"x\n{FORGED}")
     except ValueError:
         lines = KeyValueFormatter("billing").format(logged("failed", failed=True)).splitlines()
-    assert ["at"] == [line.partition("=")[0] for line in lines if line.startswith("at=")]
+    assert ["time"] == [line.partition("=")[0] for line in lines if line.startswith("time=")]
     assert f"  {FORGED}" == lines[-1]

@@ -25,7 +25,7 @@ def test_a_line_names_event_handler_attempt_and_correlation(
         line = KeyValueFormatter("billing").format(record("charged %d", 7))
     found = pairs(line)
     assert ("warning", "billing", "handlers.billing", "charged 7") == tuple(
-        found[name] for name in ("level", "service", "logger", "say")
+        found[name] for name in ("level", "service", "logger", "message")
     )
     assert ("order.placed", "7", "billing.charge_card", "2", "1") == tuple(
         found[name] for name in ("event", "id", "handler", "attempt", "correlation")
@@ -37,7 +37,7 @@ def test_a_message_cannot_pass_for_other_fields_or_lines(record: Make) -> None:
     said = 'x" event=y \\ id="z\r\nat=00:00:00 level=error'
     line = KeyValueFormatter("billing").format(record("%s", said))
     assert 1 == len(line.splitlines())
-    assert said.replace("\r\n", " ") == pairs(line)["say"]
+    assert said.replace("\r\n", " ") == pairs(line)["message"]
     assert "event" not in pairs(line)
 
 
@@ -49,7 +49,7 @@ def test_a_traceback_follows_in_lines_of_its_own(record: Make) -> None:
     assert ("  Traceback (most recent call last):", "  ValueError: no") == (lines[1], lines[-1])
 
 
-def test_behind_the_lines_of_another_formatter_stands_the_event(
+def test_the_event_is_appended_to_lines_of_another_formatter(
     record: Make, event: Event[Any]
 ) -> None:
     form = SuffixFormatter(logging.Formatter("%(levelname)s %(message)s"))

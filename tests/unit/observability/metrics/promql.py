@@ -1,4 +1,4 @@
-"""As much of PromQL's grammar as tells which series and labels an expression asks for."""
+"""The part of PromQL's grammar that finds the series and labels of an expression."""
 
 from __future__ import annotations
 

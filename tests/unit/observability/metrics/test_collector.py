@@ -1,4 +1,4 @@
-"""What Prometheus is told is what the ledger says; and a scrape holds up nobody."""
+"""Metrics equal the delivery store, and a scrape blocks no other one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def value(samples: list[Sample], name: str, **labels: str) -> float:
     return float(found.value)
 
 
-def test_outcomes_are_told_by_handler_and_type(shop: MemoryBus, scrape: Scrape) -> None:
+def test_outcomes_are_counted_by_handler_and_type(shop: MemoryBus, scrape: Scrape) -> None:
     found = scrape(shop.store.backend)
     charge = {"service": "billing", "handler": "billing.charge", "type": "order.placed"}
     counts = {
@@ -37,7 +37,7 @@ def test_outcomes_are_told_by_handler_and_type(shop: MemoryBus, scrape: Scrape) 
     } == counts  # fmt: skip
 
 
-def test_what_was_emitted_is_told_by_type_and_domain(shop: MemoryBus, scrape: Scrape) -> None:
+def test_emitted_events_are_counted_by_type_and_domain(shop: MemoryBus, scrape: Scrape) -> None:
     found = scrape(shop.store.backend)
     emitted = {s.labels["type"]: s.value for s in found["celeriac_emitted"]}
     assert {"order.placed": 6, "payment.captured": 4} == emitted
@@ -47,7 +47,7 @@ def test_what_was_emitted_is_told_by_type_and_domain(shop: MemoryBus, scrape: Sc
     assert 6 == value(found["celeriac_log_length"], "celeriac_log_length", domain="order")
 
 
-def test_durations_are_histograms_whose_buckets_add_up(shop: MemoryBus, scrape: Scrape) -> None:
+def test_durations_are_histograms_with_cumulative_buckets(shop: MemoryBus, scrape: Scrape) -> None:
     found = scrape(shop.store.backend)
     of = {"handler": "billing.charge", "type": "order.placed"}
     for name, count in (("wait", 5), ("run", 6), ("completion", 4)):
@@ -60,7 +60,7 @@ def test_durations_are_histograms_whose_buckets_add_up(shop: MemoryBus, scrape: 
         assert value(samples, f"celeriac_{name}_seconds_sum") >= 0
 
 
-def test_chunks_dead_letters_and_lag_are_told_by_handler_and_domain(
+def test_chunks_dead_letters_and_lag_are_reported_by_handler_and_domain(
     shop: MemoryBus, scrape: Scrape
 ) -> None:
     found = scrape(shop.store.backend)
@@ -74,7 +74,7 @@ def test_chunks_dead_letters_and_lag_are_told_by_handler_and_domain(
     assert 0 == value(found["celeriac_lag_seconds"], "celeriac_lag_seconds", **charge)
 
 
-def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
+def test_a_backlog_is_reported_by_state_with_its_age(scrape: Scrape) -> None:
     bus = EventBus(service="billing")
     bus.on("order.placed", name="charge")(lambda event: None)
     with in_memory(bus) as memory:
@@ -84,24 +84,24 @@ def test_a_backlog_is_told_by_place_with_its_age(scrape: Scrape) -> None:
         memory.advance(90)
         memory.store.deliveries.fetch("w2", [FetchRequest(group, 1, reclaim=True, max_new=0)])
         found = scrape(memory.store.backend)
-    places = {s.labels["place"]: s.value for s in found["celeriac_deliveries"]}
-    assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == places
+    by_state = {s.labels["state"]: s.value for s in found["celeriac_deliveries"]}
+    assert {"waiting": 3, "queued": 2, "running": 0, "blocked": 0, "scheduled": 0} == by_state
     assert 5 == value(found["celeriac_lag_events"], "celeriac_lag_events")
     assert 90 <= value(found["celeriac_lag_seconds"], "celeriac_lag_seconds") < 95
-    lost = {s.labels["place"]: s.value for s in found["celeriac_leases_lost"]}
+    lost = {s.labels["state"]: s.value for s in found["celeriac_leases_lost"]}
     assert {"queued": 1, "running": 0} == lost
 
 
 def test_a_circuit_is_one_in_its_state_and_zero_in_the_others(
     shop: MemoryBus, scrape: Scrape
 ) -> None:
-    shop.store.backend.circuits.pause("billing.charge", reason="by hand")
+    shop.store.backend.circuits.pause("billing.charge", reason="maintenance")
     found = scrape(shop.store.backend)["celeriac_circuit"]
     states = {s.labels["state"]: s.value for s in found if s.labels["handler"] == "billing.charge"}
     assert {"closed": 0, "open": 0, "half-open": 0, "paused": 1} == states
 
 
-def test_a_service_without_a_worker_is_told_as_zero(shop: MemoryBus, scrape: Scrape) -> None:
+def test_a_service_without_a_worker_is_reported_as_zero(shop: MemoryBus, scrape: Scrape) -> None:
     workers = scrape(shop.store.backend)["celeriac_workers"]
     assert 1 == value(workers, "celeriac_workers", service="shipping")
     shop.advance(60)
@@ -176,7 +176,7 @@ def test_scrapes_at_the_same_time_share_one_reading(
     assert 1 == len(reads)
 
 
-def test_a_redis_that_does_not_answer_holds_up_nobody(
+def test_a_redis_that_does_not_respond_blocks_no_scrape(
     shop: MemoryBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting(shop, monkeypatch, seconds=0.5)
@@ -189,19 +189,19 @@ def test_a_redis_that_does_not_answer_holds_up_nobody(
     deadline = time.monotonic() + 5
     while "celeriac_up 1.0" not in scraped(registry) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert "celeriac_processed_total" in scraped(registry), "the reading went on for the next"
+    assert "celeriac_processed_total" in scraped(registry), "the reading continued for the next"
 
 
-def test_a_redis_that_is_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_redis_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
     registry = CollectorRegistry()
     registry.register(collector(bus.service.backend))
     assert "celeriac_up 0.0" in scraped(registry)
-    assert "no metrics: ConnectionError" in caplog.text
+    assert "reading metrics failed: ConnectionError" in caplog.text
 
 
 def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[float]:
-    """The times of the readings, each of which takes so long."""
+    """Record the times of the readings, and delay each of them."""
     reads: list[float] = []
     deliveries = shop.store.backend.deliveries
     counters = deliveries.counters
@@ -211,5 +211,5 @@ def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 
         time.sleep(seconds)
         return counters(*args)
 
-    monkeypatch.setattr(deliveries, "tallies", slowly)
+    monkeypatch.setattr(deliveries, "counters", slowly)
     return reads

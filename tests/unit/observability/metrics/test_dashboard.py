@@ -46,7 +46,7 @@ def series(shop: MemoryBus, scrape: Scrape) -> dict[str, set[str]]:
     return found
 
 
-def test_each_expression_asks_for_what_there_is(series: dict[str, set[str]]) -> None:
+def test_each_expression_uses_existing_series_and_labels(series: dict[str, set[str]]) -> None:
     for where, expression in ALL:
         found, grouped = uses(expression)
         assert found, where
@@ -57,24 +57,24 @@ def test_each_expression_asks_for_what_there_is(series: dict[str, set[str]]) -> 
         assert grouped <= known, (where, grouped - known)
 
 
-def test_what_a_legend_or_a_message_names_is_a_label_that_is_left(
+def test_what_a_legend_or_a_message_names_is_a_label_that_is_remaining_labels(
     series: dict[str, set[str]],
 ) -> None:
     for panel in PANELS:
         for target in panel["targets"]:
             expr = re.sub(r"\$\w+", "x", target["expr"].replace("$__rate_interval", "1m"))
-            assert _named(target["legendFormat"]) <= _left(expr, series), panel["title"]
+            assert _named(target["legendFormat"]) <= _remaining_labels(expr, series), panel["title"]
     for alert in ALERTS:
         text = " ".join(alert["annotations"].values())
         named = set(re.findall(r"\$labels\.(\w+)", text))
-        assert named <= _left(alert["expr"], series), alert["alert"]
+        assert named <= _remaining_labels(alert["expr"], series), alert["alert"]
 
 
 def _named(legend: str) -> set[str]:
     return set(re.findall(r"{{(\w+)}}", legend))
 
 
-def _left(expression: str, series: dict[str, set[str]]) -> set[str]:
+def _remaining_labels(expression: str, series: dict[str, set[str]]) -> set[str]:
     """The labels that the result has: those grouped by, or all where nothing is grouped."""
     found, _ = uses(expression)
     by = [set(re.split(r",\s*", one)) for one in re.findall(r"\bby \(([^)]*)\)", expression)]
@@ -86,8 +86,8 @@ def test_every_metric_is_on_the_dashboard() -> None:
     assert [name for name in METRICS if name not in shown] == []
 
 
-def test_sums_do_not_count_twice_what_several_places_tell() -> None:
-    """Every place that is scraped tells the same of the whole bus."""
+def test_sums_count_each_series_of_several_targets_once() -> None:
+    """Every scraped target reports the same values for the bus."""
     for where, expression in ALL:
         for inside in re.findall(r"\bsum(?: by \([^)]*\))? ?\(\s*([^\s(]+)", expression):
             assert inside == "max", (where, expression)

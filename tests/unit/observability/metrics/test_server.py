@@ -41,7 +41,7 @@ def test_it_answers_with_the_metrics_of_the_bus_alone(shop: MemoryBus) -> None:
     assert "python_gc" not in text
 
 
-def test_who_finds_the_port_taken_has_it_when_it_is_free(
+def test_a_server_takes_over_the_port_when_it_is_free(
     shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(server, "TRY_EVERY", 0.05)
@@ -52,9 +52,9 @@ def test_who_finds_the_port_taken_has_it_when_it_is_free(
     assert "celeriac_up 1.0" in read(port)
     second.start()
     deadline = time.monotonic() + 10
-    while "is taken" not in caplog.text and time.monotonic() < deadline:
+    while "port of metrics is in use" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert f"127.0.0.1:{port} is taken, by another worker" in caplog.text
+    assert f"127.0.0.1:{port}. Usually another worker" in caplog.text
     first.stop()
     while caplog.text.count("metrics at http") < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -64,7 +64,7 @@ def test_who_finds_the_port_taken_has_it_when_it_is_free(
         second.stop()
 
 
-def test_an_address_that_cannot_be_had_is_told_with_its_settings(
+def test_an_unusable_address_is_reported_with_its_settings(
     shop: MemoryBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = MetricsServer(shop.store.backend, "192.0.2.1", 9)
@@ -73,7 +73,7 @@ def test_an_address_that_cannot_be_had_is_told_with_its_settings(
     while "CELERIAC_METRICS_ADDRESS" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.02)
     one.stop()
-    assert "no metrics at 192.0.2.1:9" in caplog.text
+    assert "cannot serve metrics at 192.0.2.1:9" in caplog.text
     assert "CELERIAC_METRICS_ADDRESS" in caplog.text
 
 
@@ -81,7 +81,7 @@ def test_without_a_port_there_is_no_server(shop: MemoryBus) -> None:
     assert metrics_server(Settings.load({}), shop.store.backend) is None
 
 
-def test_without_the_package_the_worker_runs_and_says_what_to_install(
+def test_without_the_package_the_worker_runs_and_names_the_package(
     shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)

@@ -36,7 +36,7 @@ def test_off_the_emitters_are_the_plain_ones() -> None:
     assert (Emitter, AsyncEmitter) == (type(bus.emitter), type(bus._async))
 
 
-def test_on_without_the_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracing_without_the_package_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "celeriac.observability.tracing.tracing", None)
     with pytest.raises(ConfigurationError, match=r"celeriac\[otel\]"):
         tracing_of(Settings.load({}, tracing="on"))

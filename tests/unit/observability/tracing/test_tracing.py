@@ -90,7 +90,7 @@ def test_linked_each_attempt_is_a_trace_of_its_own_that_names_its_cause(spans: S
     assert 4 == len({trace_id(span) for span in spans()})
 
 
-def test_spans_speak_as_the_conventions_say_and_hold_no_data(spans: Spans) -> None:
+def test_spans_follow_the_conventions_and_have_no_data(spans: Spans) -> None:
     run_chain("on")
     found = by_name(spans)
     (captured,), process = found["send payment.captured"], found["process payment.captured"][0]
@@ -157,7 +157,9 @@ def test_a_batch_is_one_span_that_links_to_each_of_its_events(spans: Spans) -> N
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_many_at_once_are_one_span_whose_context_each_has(spans: Spans, asynchronous: bool) -> None:
+def test_emit_many_is_one_span_with_its_context_in_each_event(
+    spans: Spans, asynchronous: bool
+) -> None:
     bus = a_bus("billing")
     with in_memory(bus) as memory:
         events: list[Any] = [("order.placed", n) for n in range(3)]
@@ -176,7 +178,7 @@ def test_many_at_once_are_one_span_whose_context_each_has(spans: Spans, asynchro
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_an_emit_that_fails_is_an_error_and_says_how_far_it_came(
+def test_a_failed_emit_is_an_error_with_the_number_of_appended_events(
     spans: Spans, asynchronous: bool
 ) -> None:
     bus = a_bus("billing")

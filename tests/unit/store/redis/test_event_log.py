@@ -87,8 +87,8 @@ def test_consumers_long_gone_are_tidied_unless_they_hold_something(
     event_log.append("order", b"{}")
     event_log.client.xreadgroup(group, "queued:holds", {key: ">"})
     event_log.client.xgroup_createconsumer(key, group, "queued:gone")
-    assert 0 == event_log.tidy("order")
+    assert 0 == event_log.remove_idle_consumers("order")
     monkeypatch.setattr("celeriac.store.redis.event_log.FORGET_CONSUMER_AFTER_MS", -1)
-    assert 1 == event_log.tidy("order")
+    assert 1 == event_log.remove_idle_consumers("order")
     consumers = event_log.client.xinfo_consumers(key, group)
     assert [b"queued:holds"] == [consumer["name"] for consumer in consumers]

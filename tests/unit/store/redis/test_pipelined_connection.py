@@ -17,7 +17,7 @@ from celeriac.errors import BusUnavailable
 from celeriac.store.redis.connection import open_async_client
 from celeriac.store.redis.pipelined_connection import PipelinedConnection, parse_answer
 from celeriac.testing.server import EmbeddedServer
-from celeriac.transfer import SLOWEST
+from celeriac.transfer import MIN_BYTES_PER_S
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ def test_silence_is_a_time_out_and_an_answer_is_none() -> None:
 
 def test_the_time_out_grows_with_the_bytes_on_their_way() -> None:
     async def body(connection: PipelinedConnection, _: Transport) -> bool:
-        sent = connection.send(b"x" * (SLOWEST // 2), 1)
+        sent = connection.send(b"x" * (MIN_BYTES_PER_S // 2), 1)
         await asyncio.wait([sent], timeout=0.2)
         return sent.done()
 

@@ -15,7 +15,7 @@
 --! include _run_records.lua
 local MOST_FIELDS, SLICE = 4000, 500
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
-local after, upto, count, owner = chunk_of(id, worker)
+local after, upto, count, owner, sparse = chunk_of(id, worker)
 if not after then return 0 end
 -- Said before: the answer was lost.
 if not is_less(after, done_until) then return 1 end
@@ -41,7 +41,7 @@ if done_until == upto then
   redis.call('HDEL', chunks, id)
 else
   local left = math.max(0, count - tonumber(ARGV[5]))
-  write_chunk(id, done_until, upto, left, owner)
+  write_chunk(id, done_until, upto, left, owner, sparse)
 end
 
 if record ~= '' then add_run_record(worker, after, done_until, record) end

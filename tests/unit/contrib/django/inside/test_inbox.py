@@ -13,7 +13,7 @@ from celeriac.testing import in_memory
 
 
 def effect(id: str) -> None:
-    """The table of the outbox is a table like any other, and has no key of the event's."""
+    """The outbox serves as the table of effects, because it has no unique event key."""
     OutboxRow.objects.create(event_id=id, domain="effect", body=b"", created_ms=0)
 
 
@@ -41,7 +41,7 @@ def test_a_repeated_delivery_is_processed_without_a_run(bus: EventBus) -> None:
 
 
 def test_ids_are_compared_byte_by_byte(bus: EventBus) -> None:
-    """MySQL's collations take no notice of case, of accents, or of spaces at the end."""
+    """MySQL's default collations ignore case, accents and trailing spaces."""
     ids = ["id", "ID", "íd", "id ", "id  ", "🐘", "🐘" * 255]
     runs: list[str] = []
 

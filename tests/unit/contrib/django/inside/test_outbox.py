@@ -1,4 +1,4 @@
-"""emit within `transaction.atomic`: in the transaction by itself, and published when it commits."""
+"""emit within `transaction.atomic`: it joins the transaction and is published after its commit."""
 
 from __future__ import annotations
 
@@ -90,18 +90,18 @@ def test_captured_events_are_captured_at_once(live: EventBus) -> None:
     assert OutboxRow.objects.count() == 0
 
 
-def test_two_relays_take_turns(live: EventBus) -> None:
+def test_one_of_two_relays_is_the_leader(live: EventBus) -> None:
     with transaction.atomic():
         live.emit("order.placed", id="a")
     turns: list[bool] = []
 
     def other() -> None:
         try:
-            turns.append(relay_of(live).turn().active)
+            turns.append(relay_of(live).run_pass().active)
         finally:
             connections.close_all()
 
-    with open_database("django:default").turn() as execute:
+    with open_database("django:default").as_leader() as execute:
         assert execute is not None
         thread = threading.Thread(target=other)
         thread.start()
@@ -116,7 +116,7 @@ def test_a_relay_outlives_its_connection(live: EventBus) -> None:
     if connections["default"].vendor == "postgresql":
         connections["default"].connection.close()
         with pytest.raises(Exception, match="clos"):
-            relay.turn()
+            relay.run_pass()
     with transaction.atomic():
         live.emit("order.placed", id="a")
     assert relay.drain() == 1
@@ -134,7 +134,7 @@ def test_a_missing_table_names_the_migration(live: EventBus) -> None:
     with pytest.raises(ConfigurationError, match="migrate celeriac"), transaction.atomic():
         live.emit("order.placed")
     with pytest.raises(ConfigurationError, match="migrate celeriac"):
-        relay_of(live).turn()
+        relay_of(live).run_pass()
 
 
 def test_the_migration_is_what_the_models_are() -> None:
