@@ -217,9 +217,9 @@ def install(home: str, python: str, lock: str) -> None:
             [*installer, "--require-hashes", "--only-binary", ":all:", "-r", lock], progress
         )
         if failure is None:
-            progress.finish(f"installed by {name} in {os.path.relpath(home, ROOT)}")
+            progress.close(f"installed by {name} in {os.path.relpath(home, ROOT)}")
             return
-        progress.finish(f"{name} failed: {failure.splitlines()[-1] if failure else ''}")
+        progress.close(f"{name} failed: {failure.splitlines()[-1] if failure else ''}")
     shutil.rmtree(home, ignore_errors=True)
     raise Failure(f"the packages could not be installed:\n{failure}")
 
@@ -231,7 +231,7 @@ def install_project(home: str, python: str) -> None:
     for _, installer in installers(python, progress):
         failure = run([*installer, "--no-deps", "--no-build-isolation", "-e", ROOT], progress)
         if failure is None:
-            progress.finish("installed celeriac itself, as a link to src/")
+            progress.close("installed celeriac itself, as a link to src/")
             return
     raise Failure(f"celeriac could not be installed:\n{failure}")
 
@@ -373,7 +373,7 @@ class Progress:
             self._write(f"dev.py: {now - self.started:3.0f} s  {self.detail}\n")
             self.drawn, self.detail = now, ""
 
-    def finish(self, text: str) -> None:
+    def close(self, text: str) -> None:
         seconds = time.monotonic() - self.started
         self._write(("\r\033[K" if self.live else "") + f"dev.py: {text} ({seconds:.1f} s)\n")
 

@@ -28,7 +28,7 @@ class Candidate:
     name: str
     peer: str
     _: KW_ONLY
-    mode: str = "one"
+    mode: str = "single"
     options: Mapping[str, str] = field(default_factory=dict)
     services: tuple[str, ...] = ("billing",)
     workers: int = 1
@@ -55,19 +55,19 @@ class Goal:
     of: str
     to: str | None = None
     _: KW_ONLY
-    at_least: float | None = None
-    at_most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     unit: str = ""
     headline: str = ""
 
     def holds(self, value: float) -> bool:
-        return (self.at_least is None or value >= self.at_least) and (
-            self.at_most is None or value <= self.at_most
+        return (self.minimum is None or value >= self.minimum) and (
+            self.maximum is None or value <= self.maximum
         )
 
     @property
     def bound(self) -> str:
-        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+        return f"≥ {self.minimum:g}" if self.minimum is not None else f"≤ {self.maximum:g}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def backlogged(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSam
     with Remote(bench, candidate, url, bench.run_counter()) as remote:
         if "BENCH_HANDLERS" in candidate.options:
             remote.call("subscribe_all")
-        remote.call("one", 100)
+        remote.call("single", 100)
         events = candidate.events or (2000 if bench.quick else 10_000)
 
         def take_sample() -> Sample:

@@ -1,7 +1,7 @@
 """The producer process: `python -m benchmarks.produce PEER SOCKET`.
 
 A peer is a module with `emit(data)`, a function or coroutine function, that returns when the event
-is accepted. `one` and `timed` are made of it; anything else is the peer's own function.
+is accepted. `single` and `timed` use it; anything else is the peer's own function.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def ready(peer: Any) -> None:
     """For peers that need no preparation."""
 
 
-def one(peer: Any, events: int) -> Any:
-    """Emits one at a time."""
+def single(peer: Any, events: int) -> Any:
+    """Emit events one at a time."""
     if inspect.iscoroutinefunction(peer.emit):
-        return one_async(peer, events)
+        return single_async(peer, events)
     for _ in range(events):
         peer.emit(ORDER)
     return None
 
 
-async def one_async(peer: Any, events: int) -> None:
+async def single_async(peer: Any, events: int) -> None:
     for _ in range(events):
         await peer.emit(ORDER)
 
@@ -87,7 +87,7 @@ async def timed_async(peer: Any, events: int, rate: float) -> None:
         await peer.emit({**ORDER, "sent": time.monotonic()})
 
 
-GENERIC: dict[str, Callable[..., Any]] = {"ready": ready, "one": one, "timed": timed}
+GENERIC: dict[str, Callable[..., Any]] = {"ready": ready, "single": single, "timed": timed}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -41,7 +41,7 @@ def value_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     rows = [("", *outcome.units, *([f"× {beside}", "min-max"] if beside else []))]
     for name in outcome.samples:
         medians = [outcome.median(name, unit) for unit in outcome.units]
-        ratios = outcome.ratios(Goal("", name, beside, at_least=0)) if beside else []
+        ratios = outcome.ratios(Goal("", name, beside, minimum=0)) if beside else []
         over = _over(ratios)
         rows.append((name, *("" if m is None else number(m) for m in medians), *over))
     return rows + [(name, f"failed: {why}") for name, why in outcome.failed.items()]

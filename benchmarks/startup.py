@@ -41,7 +41,7 @@ def first_event(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSa
 
         def take_sample() -> Sample:
             before = run_counter.size
-            remote.call("one", 1)
+            remote.call("single", 1)
             started = time.perf_counter()
             with Workers(bench, candidate, url, run_counter) as workers:
                 if not run_counter.wait(before + 1, 30):

@@ -57,12 +57,12 @@ TABLE = (
             C("Celery topic exchange", "celery_topic", quick=False),
         ),
         goals=(
-            Goal("emit : raw XADD", "celeriac", "raw XADD", at_least=0.9),
-            Goal("emit : Celery .delay", "celeriac", "Celery .delay", at_least=4,
+            Goal("emit : raw XADD", "celeriac", "raw XADD", minimum=0.9),
+            Goal("emit : Celery .delay", "celeriac", "Celery .delay", minimum=4,
                  headline="Emit one event at a time, against Celery’s `.delay`"),
-            Goal("emit to 30 : to 1", "celeriac to 30", "celeriac to 1", at_least=0.97),
-            Goal("aemit : emit", "celeriac, async", "celeriac", at_least=0.75),
-            Goal("emit, AOF every second : none", "celeriac, AOF", "celeriac", at_least=0.8),
+            Goal("emit to 30 : to 1", "celeriac to 30", "celeriac to 1", minimum=0.97),
+            Goal("aemit : emit", "celeriac, async", "celeriac", minimum=0.75),
+            Goal("emit, AOF every second : none", "celeriac, AOF", "celeriac", minimum=0.8),
         ),
     ),
     Measurement(
@@ -81,15 +81,15 @@ TABLE = (
         ),
         goals=(
             Goal("emit_many : raw pipeline", "celeriac emit_many", "raw, pipeline of 500",
-                 at_least=0.8),
+                 minimum=0.8),
             Goal("emit_many : FastStream list batch", "celeriac emit_many", "FastStream list, 100",
-                 at_least=1),
+                 minimum=1),
             Goal("aemit_many : emit_many", "celeriac aemit_many", "celeriac emit_many",
-                 at_least=0.9),
+                 minimum=0.9),
             Goal("signed in bulk : unsigned", "celeriac emit_many, signed", "celeriac emit_many",
-                 at_least=0.5),
+                 minimum=0.5),
             Goal("emit_many, AOF every second : none", "celeriac emit_many, AOF",
-                 "celeriac emit_many", at_least=0.8),
+                 "celeriac emit_many", minimum=0.8),
         ),
     ),
     Measurement(
@@ -114,16 +114,16 @@ TABLE = (
         ),
         goals=(
             Goal("processed : Celery prefork, late ack", "celeriac", "Celery, late ack",
-                 at_least=100, headline="Processed, against Celery prefork with late "
+                 minimum=100, headline="Processed, against Celery prefork with late "
                  "acknowledgement"),
             Goal("processed : FastStream batch handler", "celeriac", "FastStream batch",
-                 at_least=2, headline="Processed one by one, against FastStream’s handler of whole "
+                 minimum=2, headline="Processed one by one, against FastStream’s handler of whole "
                  "batches"),
             Goal("processed, batch= : FastStream batch handler", "celeriac, batch=500",
-                 "FastStream batch", at_least=3),
-            Goal("processed, AOF every second : none", "celeriac, AOF", "celeriac", at_least=0.8),
-            Goal("server µs for each delivery", "celeriac", at_most=1, unit="server µs/run"),
-            Goal("worker µs for each delivery", "celeriac", at_most=8, unit="workers µs/run"),
+                 "FastStream batch", minimum=3),
+            Goal("processed, AOF every second : none", "celeriac, AOF", "celeriac", minimum=0.8),
+            Goal("server µs for each delivery", "celeriac", maximum=1, unit="server µs/run"),
+            Goal("worker µs for each delivery", "celeriac", maximum=8, unit="workers µs/run"),
         ),
     ),
     Measurement(
@@ -181,8 +181,8 @@ TABLE = (
         ),
         goals=(
             Goal("to three services : Celery topic exchange", "celeriac", "Celery topic exchange",
-                 at_least=10),
-            Goal("to three services : FastStream", "celeriac", "FastStream groups", at_least=3),
+                 minimum=10),
+            Goal("to three services : FastStream", "celeriac", "FastStream groups", minimum=3),
         ),
     ),
     Measurement(
@@ -192,7 +192,7 @@ TABLE = (
             C("celeriac", "celeriac", options=WORK),
             C("Celery, late ack", "celery", options=WORK, quick=False),
         ),
-        goals=(Goal("5 ms handlers : perfect", "celeriac", "perfect", at_least=0.97),),
+        goals=(Goal("5 ms handlers : perfect", "celeriac", "perfect", minimum=0.97),),
     ),
     Measurement(
         "latency", "Latency at 100 events/s", "p50 ms", latency.measured,
@@ -206,12 +206,12 @@ TABLE = (
             C("taskiq stream", "taskiq", quick=False),
         ),
         goals=(
-            Goal("latency p50 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.5,
+            Goal("latency p50 : Celery prefork", "celeriac", "Celery, late ack", maximum=0.5,
                  headline="Time from emit to handler at 100 events/s, against Celery (p50)"),
-            Goal("latency p99 : Celery prefork", "celeriac", "Celery, late ack", at_most=0.7,
+            Goal("latency p99 : Celery prefork", "celeriac", "Celery, late ack", maximum=0.7,
                  unit="p99 ms"),
             Goal("CPU for each event at 100/s : Celery prefork", "celeriac", "Celery, late ack",
-                 at_most=0.7, unit="CPU ms/event"),
+                 maximum=0.7, unit="CPU ms/event"),
         ),
     ),
     Measurement(
@@ -227,9 +227,9 @@ TABLE = (
         ),
         goals=(
             Goal("backlog of 1 subscriber : raw stream", "celeriac to 1", "raw stream",
-                 at_most=1.15),
+                 maximum=1.15),
             Goal("backlog of 10 subscribers : raw stream", "celeriac to 10", "raw stream",
-                 at_most=1.15),
+                 maximum=1.15),
         ),
         rounds=2,
     ),
@@ -241,7 +241,7 @@ TABLE = (
             C("celeriac, 3 handlers", "celeriac", options=subscribers(3), fanout=3),
         ),
         goals=(
-            Goal("memory of a delivery, bytes", "celeriac", at_most=10,
+            Goal("memory of a delivery, bytes", "celeriac", maximum=10,
                  headline="Bytes of Redis for the record of a delivery"),
         ),
         rounds=2,
@@ -253,7 +253,7 @@ TABLE = (
             C("FastStream batch", "faststream", options=batch(500), durable=True),
             C("Celery, late ack", "celery", events=2000, durable=True, quick=False),
         ),
-        goals=(Goal("AOF of a delivery, bytes", "celeriac", at_most=20),),
+        goals=(Goal("AOF of a delivery, bytes", "celeriac", maximum=20),),
         rounds=2,
     ),
     Measurement(
@@ -266,8 +266,8 @@ TABLE = (
         ),
         goals=(
             Goal("memory of an idle worker : Celery's", "celeriac", "Celery, late ack",
-                 at_most=1.1),
-            Goal("CPU of an idle worker, % of a core", "celeriac", at_most=0.5, unit="% CPU"),
+                 maximum=1.1),
+            Goal("CPU of an idle worker, % of a core", "celeriac", maximum=0.5, unit="% CPU"),
         ),
         rounds=2,
     ),
@@ -293,15 +293,15 @@ TABLE = (
         "many-emit", "Emit, with 1,000 handlers and types", "events/s", emit.emitted,
         candidates=(SINGLE, MANY, SHARED),
         goals=(
-            Goal("emit, 1,000 types in 100 domains : 1", MANY.name, SINGLE.name, at_least=0.83),
-            Goal("emit, 1,000 types in one domain : 1", SHARED.name, SINGLE.name, at_least=0.83),
+            Goal("emit, 1,000 types in 100 domains : 1", MANY.name, SINGLE.name, minimum=0.83),
+            Goal("emit, 1,000 types in one domain : 1", SHARED.name, SINGLE.name, minimum=0.83),
         ),
     ),
     Measurement(
         "many-process", "Processed, with 1,000 handlers and types", "runs/s", process.drained,
         candidates=tuple(replace(candidate, events=20_000) for candidate in (SINGLE, MANY, SHARED)),
         goals=(
-            Goal("processed, 1,000 in 100 domains : 1", MANY.name, SINGLE.name, at_least=0.6),
+            Goal("processed, 1,000 in 100 domains : 1", MANY.name, SINGLE.name, minimum=0.6),
         ),
         rounds=2,
     ),
@@ -310,8 +310,8 @@ TABLE = (
         latency.measured,
         candidates=(SINGLE, MANY, SHARED),
         goals=(
-            Goal("latency p50, 1,000 in 100 domains : 1", MANY.name, SINGLE.name, at_most=1.2),
-            Goal("latency p50, 1,000 in one domain : 1", SHARED.name, SINGLE.name, at_most=1.2),
+            Goal("latency p50, 1,000 in 100 domains : 1", MANY.name, SINGLE.name, maximum=1.2),
+            Goal("latency p50, 1,000 in one domain : 1", SHARED.name, SINGLE.name, maximum=1.2),
         ),
         rounds=2,
     ),

@@ -58,7 +58,7 @@ class Workers:
         first, called = self.run_counter.size, 0
         while time.monotonic() < deadline:
             before = self.run_counter.size
-            remote.call("one", 1)
+            remote.call("single", 1)
             called += 1
             if self.run_counter.wait(before + self.candidate.fanout, 0.7):
                 # Events that were sent before the workers were ready belong to no sample.

@@ -89,7 +89,7 @@ def install(python: Path, what: str) -> None:
     for name, installer in dev.installers(str(python), progress):
         failure = dev.run([*installer, what], progress)
         if failure is None:
-            progress.finish(f"installed by {name}")
+            progress.close(f"installed by {name}")
             return
     raise dev.Failure(f"the wheel could not be installed:\n{failure}")
 

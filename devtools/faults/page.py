@@ -73,10 +73,10 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    heal = None if row.works else row.heal
+    recovery = None if row.works else row.recovery
     numbers = (
         row.injected, row.deliveries, row.lost, row.effects_doubled, row.executions_doubled,
-        row.unexplained, row.dead, heal, row.lease, row.stock_deliveries, row.stock_lost,
+        row.unexplained, row.dead, recovery, row.lease, row.stock_deliveries, row.stock_lost,
         row.stock_doubled,
     )  # fmt: skip
     name = row.fault if row.ok else f"**{row.fault}**"

@@ -61,7 +61,7 @@ def count(
 class Row:
     """A fault and its result. `failed` is the goal that was missed, or why the run proves nothing.
 
-    `heal` and `lease` are in seconds.
+    `recovery` and `lease` are in seconds.
     """
 
     fault: str
@@ -72,7 +72,7 @@ class Row:
     executions_doubled: int | None
     unexplained: int | None
     dead: int | None
-    heal: float | None
+    recovery: float | None
     lease: float
     stock_deliveries: int | None
     stock_lost: int | None

@@ -151,7 +151,7 @@ def _row(
         executions_doubled=outcome.counts.executions_doubled if outcome else None,
         unexplained=outcome.counts.unexplained if outcome else None,
         dead=outcome.counts.dead if outcome else None,
-        heal=round(outcome.recovery, 1) if outcome and outcome.recovery is not None else None,
+        recovery=round(outcome.recovery, 1) if outcome and outcome.recovery is not None else None,
         lease=fault.lease,
         stock_deliveries=stock.counts.deliveries if stock else None,
         stock_lost=stock.counts.lost if stock else None,

@@ -8,7 +8,7 @@ from devtools.faults.row import Row
 
 HEADINGS = (
     "fault", "injected", "deliveries", "lost", "effects doubled", "executions doubled",
-    "unexplained", "dead", "heal s", "lease s",
+    "unexplained", "dead", "recovery s", "lease s",
     "stock deliveries", "stock lost", "stock doubled", "",
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ def _cells(row: Row) -> list[str]:
     text = "; ".join(part for part in (failed, row.note) if part)
     numbers = (
         row.injected, row.deliveries, row.lost, row.effects_doubled, row.executions_doubled,
-        row.unexplained, row.dead, row.heal, row.lease,
+        row.unexplained, row.dead, row.recovery, row.lease,
         row.stock_deliveries, row.stock_lost, row.stock_doubled,
     )  # fmt: skip
     return [row.fault, *("–" if n is None else f"{n:,}" for n in numbers), text]

@@ -284,9 +284,9 @@ class Testbed:
         """
         self._restored.append(time.monotonic())
         if wait:
-            self.heal()
+            self.wait_for_recovery()
 
-    def heal(self) -> None:
+    def wait_for_recovery(self) -> None:
         """Waits until what was accepted has its effect, or for MAX_RECOVERY."""
         if not self.ours:
             return

@@ -30,7 +30,7 @@ def photograph(shop: RunningShop, event_id: str, images: Path) -> Iterator[Path]
     with _browser(shop) as page:
         page.goto("/")
         page.locator("table tbody tr", has_text="billing@").first.wait_for()
-        page.locator(".cl-front a", has_text="Dead letters").wait_for()
+        page.locator(".cl-home a", has_text="Dead letters").wait_for()
         yield save(page, "front")
         page.goto("/events?type=order.placed")
         # a page that is live: wait until the order with an unknown card is among the first rows

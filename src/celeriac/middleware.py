@@ -20,7 +20,7 @@ Through = Callable[[Event[Any]], Event[Any]]
 class Attempt:
     """One attempt of a handler at an event, or at a batch of events.
 
-    `number` counts from 1; of a batch it is that of the first event. After the handler ended,
+    `number` counts from 1; for a batch it is that of the first event. After the handler ended,
     `error` is the exception that it raised, without sensitive values, and `outcome` is `processed`,
     `retry` or `dead`.
     """
@@ -35,7 +35,7 @@ class Attempt:
 
     @property
     def event(self) -> Event[Any]:
-        """The event, of a batch the first one."""
+        """The event; for a batch, the first event."""
         return self.events[0]
 
 
@@ -97,26 +97,28 @@ class EmitHooks:
 
     @contextmanager
     def around(self, event: Event[Any] | None) -> Iterator[Through]:
-        """Wrap a call of `emit` or `emit_many`; return what each event passes through."""
+        """Wrap a call of `emit` or `emit_many`; yield the function applied to each event."""
         with ExitStack() as stack:
-            found = [stack.enter_context(one.around_emit(event)) for one in self.middleware]
-            steps = list(zip(found, self.middleware, strict=True))
+            steps = [
+                (stack.enter_context(middleware.around_emit(event)), middleware)
+                for middleware in self.middleware
+            ]
 
             def through(event: Event[Any]) -> Event[Any]:
-                for change, one in steps:
-                    event = one.before_emit(event if change is None else change(event))
+                for change, middleware in steps:
+                    event = middleware.before_emit(event if change is None else change(event))
                 return event
 
             yield through
 
     def appended(self, events: Sequence[Event[Any]]) -> None:
         """Call `after_emit` for each event."""
-        for one in reversed(self.middleware):
+        for middleware in reversed(self.middleware):
             for event in events:
-                one.after_emit(event)
+                middleware.after_emit(event)
 
     def failed(self, events: Sequence[Event[Any]], error: BaseException) -> None:
         """Call `emit_failed` for each event."""
-        for one in reversed(self.middleware):
+        for middleware in reversed(self.middleware):
             for event in events:
-                one.emit_failed(event, error)
+                middleware.emit_failed(event, error)

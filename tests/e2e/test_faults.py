@@ -31,7 +31,7 @@ LONG_OF_RABBITMQ = [
 
 
 def proven(fault: Fault, directory: Path, rabbits: Sequence[EmbeddedRabbit] = ()) -> Row:
-    """The row. Where only the time to heal is too long it is measured once more: this machine may
+    """The row. Where only the recovery time is too long, it is measured once more: this machine may
     have had other work, and nothing else may ever be missed."""
     row = run(fault, directory / "1", full=False, stock=False, rabbits=rabbits)
     if row.failed.startswith("healed in"):

@@ -47,6 +47,23 @@ def test_help_lists_every_command_with_a_line_on_each(dev: ModuleType) -> None:
         assert re.search(rf"^  {name} +{re.escape(command.help)}$", said.stdout, re.M)
 
 
+def test_checks_on_request_run_only_where_they_are_named(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def call(command: list[str]) -> int:
+        ran.append(" ".join(command[1:]))
+        return 0
+
+    monkeypatch.setattr(dev.subprocess, "call", call)
+    assert 0 == dev.check("bin/python", [])
+    assert len(ran) == len(dev.CHECKS) - len(dev.ON_REQUEST)
+    assert "-m devtools.language" not in ran
+    assert 0 == dev.check("bin/python", ["language"])
+    assert "-m devtools.language" == ran[-1]
+
+
 def test_an_unknown_command_is_refused_in_one_line(dev: ModuleType) -> None:
     said = run(sys.executable, SCRIPT, "dmeo")
     assert (said.returncode, said.stdout) == (2, "")
@@ -212,7 +229,7 @@ def test_progress_without_a_terminal_is_plain_lines_on_stderr(
     progress = dev.Progress("installing")
     progress.note("Downloading celery-5.7.0-py3-none-any.whl (440 kB)")
     progress.note("Downloading kombu-5.7.0-py3-none-any.whl (216 kB)")
-    progress.finish("installed")
+    progress.close("installed")
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [

@@ -93,7 +93,7 @@ def freeze(type: str) -> Inject:
                 frozen.thaw()
                 testbed.windows.append(FaultWindow(pids, began, time.monotonic(), frozen=True))
                 testbed.injected += 1
-                testbed.heal()
+                testbed.wait_for_recovery()
 
     return inject
 

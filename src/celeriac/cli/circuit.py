@@ -6,7 +6,7 @@ from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.cli.show import when
 
 _WORDS = {
-    CircuitState.CLOSED: "is running",
+    CircuitState.CLOSED: "is not paused",
     CircuitState.OPEN: "is paused by its circuit breaker (open)",
     CircuitState.HALF_OPEN: "is running one trial event (half-open)",
     CircuitState.PAUSED: "is paused manually",

@@ -77,7 +77,7 @@ def root_of(leaf: bytes, proof: Proof) -> bytes | None:
         return None
     at, node = 0, leaf
     while last:
-        if position & 1 or position != last:  # else it moves up unchanged
+        if position & 1 or position != last:  # otherwise the node moves up unchanged
             sibling = path[at : at + HASH_BYTES]
             if len(sibling) != HASH_BYTES:
                 return None

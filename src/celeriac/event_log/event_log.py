@@ -250,9 +250,11 @@ class EventLog(Protocol):
         """Return the entries from `start` to `end`, both inclusive; `(id` is exclusive."""
         ...
 
-    def read_after(self, asked: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
-        """For each domain, entry and count: at most so many entries after that one. In one round
-        trip for all; None of a domain whose node of a cluster is away."""
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        """Return the entries after each (domain, entry, count), at most `count`, in one round trip.
+
+        None for a domain whose cluster node is unreachable.
+        """
         ...
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:

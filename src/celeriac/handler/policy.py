@@ -53,7 +53,7 @@ class RetryPolicy:
 
         `chance` is a random number in [0, 1).
         """
-        # 2.0**1024 overflows, and nobody waits 2**63 backoffs
+        # 2.0**1024 overflows; no deployment waits 2**63 backoffs.
         wait = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 63))
         return wait * (1 + self.jitter * chance)
 

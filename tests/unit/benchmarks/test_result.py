@@ -36,7 +36,7 @@ def outcome(*goals: Goal) -> Outcome:
 
 
 def test_a_ratio_is_of_values_of_the_same_round() -> None:
-    goal = Goal("ours : theirs", "ours", "theirs", at_least=2)
+    goal = Goal("ours : theirs", "ours", "theirs", minimum=2)
     found = outcome(goal)
     # Given a machine that was ten times slower in the second round
     found.samples = {
@@ -49,14 +49,14 @@ def test_a_ratio_is_of_values_of_the_same_round() -> None:
 
 
 def test_a_goal_without_a_rival_is_about_the_value() -> None:
-    goal = Goal("bytes", "ours", at_most=150, unit="bytes")
+    goal = Goal("bytes", "ours", maximum=150, unit="bytes")
     found = outcome(goal)
     found.samples = {"ours": [{"bytes": 151.0}]}
     assert report.goal_rows([found])[0][4] == "✗"
 
 
 def test_a_peer_that_failed_is_shown_with_its_reason() -> None:
-    found = outcome(Goal("ours : theirs", "ours", "theirs", at_least=2))
+    found = outcome(Goal("ours : theirs", "ours", "theirs", minimum=2))
     found.samples = {"ours": [{"runs/s": 300.0}]}
     found.failed = {"theirs": "WorkersFailed: no broker"}
     assert report.goal_rows([found])[0][2:] == ("failed", "", "✗", "theirs")
@@ -64,7 +64,7 @@ def test_a_peer_that_failed_is_shown_with_its_reason() -> None:
 
 
 def test_json_is_one_line() -> None:
-    found = outcome(Goal("ours : theirs", "ours", "theirs", at_least=2))
+    found = outcome(Goal("ours : theirs", "ours", "theirs", minimum=2))
     found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
     told = report.as_json([found], {"date": "today"})
     assert "\n" not in told
@@ -151,8 +151,8 @@ def test_a_store_is_added_to_and_says_what_it_has(tmp_path: Path) -> None:
 
 
 def test_the_readme_has_the_goals_with_a_headline() -> None:
-    goal = Goal("a : b", "ours", "theirs", at_least=2, headline="Processed, against theirs")
-    found = outcome(goal, Goal("other", "ours", at_most=2))
+    goal = Goal("a : b", "ours", "theirs", minimum=2, headline="Processed, against theirs")
+    found = outcome(goal, Goal("other", "ours", maximum=2))
     found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
     readme = "a\n<!-- figures -->\nold\n<!-- /figures -->\nb\n"
     written = with_figures(readme, [found], {"date": "2026-11-27 04:00 UTC"})

@@ -1,4 +1,4 @@
-"""What a fault explains, and how long a system took to heal."""
+"""What a fault explains, and how long a system took to recover."""
 
 from __future__ import annotations
 

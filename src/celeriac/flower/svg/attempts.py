@@ -14,7 +14,7 @@ LEAST = 4  # minimum units of a run, so that it is visible
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptView:
     """One attempt; times are ms since the epoch.
 
     `result` is a state, or 'failed' for an attempt that is retried. `ran_s` is None while it runs.
@@ -46,12 +46,12 @@ class Attempt:
         return max(0.0, self.ended_ms - self.started_ms) / 1000
 
 
-def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
+def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[AttemptView]:
     """Return the failed attempts, and the running or the last one, as far as they are known.
 
     If a worker's clock is behind the server's, an attempt ends when its wait began.
     """
-    attempts: list[Attempt] = []
+    attempts: list[AttemptView] = []
     free, by = float(emitted_ms), ""
     restarts = {restart.life: restart for restart in cell.restarts if not restart.edited}
     life = max(restarts, default=1)
@@ -68,7 +68,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
             started = max(free, ended - failure.took / 1000)
             dead = cell.state is DeliveryState.DEAD and failure is cell.failures[-1]
             attempts.append(
-                Attempt(
+                AttemptView(
                     failure.attempt, "dead" if dead else "failed", free, started, ended,
                     failure.error, failure.worker, failure.life, by,
                 )
@@ -81,7 +81,7 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     if cell.state in (DeliveryState.PROCESSED, DeliveryState.SKIPPED, DeliveryState.DEAD):
         started = max(free, at - (cell.took_us or 0) / 1000)
         attempts.append(
-            Attempt(
+            AttemptView(
                 cell.attempts, cell.state.value, free, started, at,
                 worker=worker, life=life, begun_by=by,
             )
@@ -89,16 +89,18 @@ def attempts_of(cell: Cell, emitted_ms: int, now_ms: int) -> list[Attempt]:
     elif cell.state is DeliveryState.RUNNING:
         end = max(at, float(now_ms))
         attempts.append(
-            Attempt(cell.attempts, "running", free, at, end, worker=worker, life=life, begun_by=by)
+            AttemptView(
+                cell.attempts, "running", free, at, end, worker=worker, life=life, begun_by=by
+            )
         )
     return attempts
 
 
-def _ended(restart: Restart, free: float, by: str) -> Attempt:
+def _ended(restart: Restart, free: float, by: str) -> AttemptView:
     """Return the last attempt of the life before a restart, unless it failed."""
     ended = max(float(restart.ended_at or restart.at), free)
     started = max(free, ended - restart.took / 1000)
-    return Attempt(
+    return AttemptView(
         restart.attempts, restart.ended, free, started, ended, life=restart.life - 1, begun_by=by
     )
 
@@ -107,14 +109,14 @@ def _ended(restart: Restart, free: float, by: str) -> Attempt:
 class Span:
     """The position of an attempt on the scale: its wait begins at `x`, its run at `run_x`."""
 
-    attempt: Attempt
+    attempt: AttemptView
     x: float
     wait: float
     run_x: float
     run: float
 
 
-def spans(attempts: Sequence[Attempt], begin_ms: int, end_ms: float) -> list[Span]:
+def spans(attempts: Sequence[AttemptView], begin_ms: int, end_ms: float) -> list[Span]:
     """Return the attempts on the scale from `begin_ms` to `end_ms`."""
     unit = SCALE / max(1.0, end_ms - begin_ms)
     spans_ = []

@@ -289,8 +289,10 @@ class MemoryEventLog:
             chosen = found[::-1][:count] if newest_first else found[:count]
             return [store.entry(entry, body) for entry, body in chosen]
 
-    def read_after(self, asked: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
-        return [self.read(domain, start=f"({entry}", count=count) for domain, entry, count in asked]
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        return [
+            self.read(domain, start=f"({entry}", count=count) for domain, entry, count in requests
+        ]
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         with self.lock:

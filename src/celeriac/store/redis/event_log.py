@@ -245,12 +245,12 @@ class RedisEventLog:
         found = self.invalid.unless_wrong_type(key, read, ())
         return [read_entry(entry, fields) for entry, fields in found]
 
-    def read_after(self, asked: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
-        keys = [self.keys.events(domain) for domain, _, _ in asked]
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        keys = [self.keys.events(domain) for domain, _, _ in requests]
         answers = self.client.execute_many(
             [
                 ("XRANGE", key, f"({entry}", "+", "COUNT", count)
-                for key, (_, entry, count) in zip(keys, asked, strict=True)
+                for key, (_, entry, count) in zip(keys, requests, strict=True)
             ]
         )
         found: list[list[Entry] | None] = []
