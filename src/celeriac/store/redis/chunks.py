@@ -283,7 +283,8 @@ class RedisChunks:
         ):
             # The exceptions are this worker's running deliveries already.
             self.deliveries.complete(worker, group, completion.exceptions)
-        elif failed := _first_error(finished):
+        # Without a completion complete.lua does nothing, whether the server knows it or not.
+        elif failed := _first_error([e for e in finished if not isinstance(e, NoScriptError)]):
             raise failed
         return bool(completed)
 
