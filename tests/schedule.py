@@ -26,6 +26,7 @@ SHARING = (
     "tests/e2e/test_settings.py",
     "tests/unit/cli/test_acl.py",
     "tests/unit/store/redis/test_wakeup.py",
+    "tests/unit/store/test_used_up_ids.py",
     "tests/unit/test_tls.py",
 )
 # What `--quick` leaves out: tests that start processes or wait, and the same ones on other servers.

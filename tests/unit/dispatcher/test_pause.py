@@ -55,8 +55,8 @@ def taken(count: int = 0, **more: Any) -> FetchResult:
         (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
         (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, False, 0.0),
         # slow handlers hold their share, unless what was given was not wanted
-        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, held=1), 1, False, until_share(1000)),
-        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, held=1), 0, False, 0.0),
+        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, in_flight=1), 1, False, until_share(1000)),
+        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, in_flight=1), 0, False, 0.0),
     ],
 )
 def test_when_a_lane_is_asked_for_again(
