@@ -75,6 +75,6 @@ def test_a_worker_with_another_schema_under_the_same_number_does_not_start(
     )
     said = done.stdout + done.stderr
     assert 1 == done.returncode, said
-    assert "the worker does not start: order.placed version 1 is another one" in said
+    assert "the worker does not start: order.placed version 1 differs from the one" in said
     assert "field cents removed; field amount added: integer" in said
     assert "Traceback" not in said

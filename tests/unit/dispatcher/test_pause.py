@@ -29,6 +29,7 @@ def test_it_waits_till_something_is_due_and_no_longer_than_idle(due_ms: int, pau
 
 
 LANE = Group("order", "billing.charge")
+AT_MOST_TWO = FetchRequest(LANE, 100, max_in_flight=2)
 
 
 def taken(count: int = 0, **more: Any) -> FetchResult:
@@ -55,7 +56,13 @@ def taken(count: int = 0, **more: Any) -> FetchResult:
         (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
         (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, False, 0.0),
         # slow handlers hold their share, unless what was given was not wanted
-        (FetchRequest(LANE, 100, max_in_flight=2), taken(1, in_flight=1), 1, False, until_share(1000)),
+        (
+            FetchRequest(LANE, 100, max_in_flight=2),
+            taken(1, in_flight=1),
+            1,
+            False,
+            until_share(1000),
+        ),
         (FetchRequest(LANE, 100, max_in_flight=2), taken(1, in_flight=1), 0, False, 0.0),
     ],
 )

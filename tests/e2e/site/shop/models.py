@@ -10,7 +10,7 @@ class Order(models.Model):
         app_label = "shop"
 
 
-class EmittedEvent(models.Model):
+class Effect(models.Model):
     """What a handler did, without a unique key."""
 
     handler = models.CharField(max_length=50)
