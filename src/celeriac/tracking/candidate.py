@@ -222,12 +222,11 @@ def _of_chunk(
     event_log: EventLog, domain: str, chunk: OpenChunk, span: SearchRange
 ) -> Iterator[Candidate]:
     """Yield the entries of an open chunk, newest first."""
-    end, named = _earlier(span.last(domain), chunk.upto), frozenset(chunk.entries)
+    end = _earlier(span.last(domain), chunk.upto)
     for candidate in _logged(event_log, domain, f"({chunk.after}", end):
         if not span.has(candidate.entry):
             return
-        if not named or candidate.entry in named:
-            yield candidate
+        yield candidate
 
 
 def _of_holder(

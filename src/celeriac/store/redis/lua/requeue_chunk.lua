@@ -8,6 +8,6 @@
 -- Returns how many entries.
 --! include _chunks.lua
 --! include _requeue.lua
-local after, upto, _, _, entries = chunk_of(ARGV[2], ARGV[3])
+local after, upto = chunk_of(ARGV[2], ARGV[3])
 if not after then return 0 end
-return make_pending(ARGV[2], after, upto, entries)
+return make_pending(ARGV[2], after, upto)
