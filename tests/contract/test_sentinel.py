@@ -25,8 +25,8 @@ from celeriac.store.redis.connection import open_client
 from celeriac.testing.ports import free_port
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
+from celeriac.worker.celery_fixes.old_master import OldMaster
 from celeriac.worker.celery_sender import hint_sender
-from celeriac.worker.old_master import OldMaster
 
 PASSWORD = "s3cr3t"
 

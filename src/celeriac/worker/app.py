@@ -11,7 +11,7 @@ from redis.retry import Retry
 from celeriac.errors import ConfigurationError
 from celeriac.redis_url import SentinelURL, is_sentinel
 from celeriac.settings import Settings
-from celeriac.worker.quorum_queues import use_quorum_queues
+from celeriac.worker.celery_fixes.quorum_queues import use_quorum_queues
 
 HEARTBEAT = 6  # seconds; below 5 RabbitMQ's guide warns of false alarms. It waits for three
 SENTINEL_WITHIN = 1  # seconds that a Sentinel may take to answer
@@ -55,7 +55,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         worker_prefetch_multiplier=1,
         worker_send_task_events=None,  # on demand, see task_events.py
-        worker_consumer="celeriac.worker.consumer:Consumer",
+        worker_consumer="celeriac.worker.celery_fixes.consumer:Consumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         enable_utc=True,
     )

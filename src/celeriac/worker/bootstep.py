@@ -20,19 +20,19 @@ from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
 from celeriac.store.redis.connection import address
 from celeriac.store.redis.emitted import flush_emitted
-from celeriac.worker.broker_refusal import survive_refusals
+from celeriac.worker.celery_fixes.broker_refusal import survive_refusals
+from celeriac.worker.celery_fixes.old_master import OldMaster, install_old_master, is_followed
+from celeriac.worker.celery_fixes.prefork_results import install_results_read
+from celeriac.worker.celery_fixes.task_name import check_task, refuse_taken_names
 from celeriac.worker.celery_sender import hint_sender
 from celeriac.worker.contracts import ContractDeclaration
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
-from celeriac.worker.old_master import OldMaster, install_old_master, is_followed
 from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
-from celeriac.worker.results_read import install_results_read
 from celeriac.worker.serializer import hint_serializer
 from celeriac.worker.task_events import sends_task_events
-from celeriac.worker.task_name import check_task, refuse_taken_names
 from celeriac.worker.unknown import put_off_unknown
 
 logger = logging.getLogger(__name__)

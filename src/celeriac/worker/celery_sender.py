@@ -17,9 +17,9 @@ from celeriac.errors import BusUnavailable
 from celeriac.service import Service
 from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.broker import broker_address, broker_url
+from celeriac.worker.celery_fixes.old_master import OldMaster
 from celeriac.worker.delivery_task import write_chunk
 from celeriac.worker.local import LocalWay
-from celeriac.worker.old_master import OldMaster
 from celeriac.worker.queues import declared
 from celeriac.worker.serializer import hint_serializer
 

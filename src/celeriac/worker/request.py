@@ -18,9 +18,9 @@ from celery.worker.request import Request
 from celery.worker.strategy import default
 from kombu.exceptions import KombuError
 
+from celeriac.worker.celery_fixes.time_limits import limit_as_task
 from celeriac.worker.delivery_task import check_headers, check_message
 from celeriac.worker.local import LocalMessage
-from celeriac.worker.time_limits import limit_as_task
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from celery.worker import consumer
 
 from celeriac.settings import Settings
 from celeriac.worker import make_app
-from celeriac.worker.consumer import UNUSED, Consumer
+from celeriac.worker.celery_fixes.consumer import UNUSED, Consumer
 
 
 def transport_options(**given: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from celery.concurrency.prefork import TaskPool as Prefork
 from celery.concurrency.solo import TaskPool as Solo
 from kombu.asynchronous import Hub, set_event_loop
 
-from celeriac.worker.results_read import expect_results, install_results_read
+from celeriac.worker.celery_fixes.prefork_results import expect_results, install_results_read
 
 BILLIARD_WAITS = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 from amqp.exceptions import NotFound, PreconditionFailed, ResourceLocked  # type: ignore[import-untyped]
 from celery.worker import consumer
 
-from celeriac.worker.consumer import Consumer
+from celeriac.worker.celery_fixes.consumer import Consumer
 
 
 def connected(event_dispatcher: Any) -> Consumer:

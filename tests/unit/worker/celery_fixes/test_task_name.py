@@ -9,7 +9,7 @@ import pytest
 from celery import Celery, Task, _state, shared_task
 
 from celeriac import Event, EventBus, SubscriptionError
-from celeriac.worker.task_name import check_task
+from celeriac.worker.celery_fixes.task_name import check_task
 
 
 @pytest.fixture(autouse=True)

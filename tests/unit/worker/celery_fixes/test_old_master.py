@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from celeriac import EventBus
-from celeriac.worker.old_master import OldMaster, OldMasterStep, is_followed
+from celeriac.worker.celery_fixes.old_master import OldMaster, OldMasterStep, is_followed
 
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 URL = "redis+sentinel://10.0.0.3:26379/mymaster/0"
