@@ -63,7 +63,7 @@ def test_what_is_in_flight_counts(full: Full) -> None:
 def test_what_is_in_an_open_chunk_counts(full: Full) -> None:
     store, group = full()
     chunk, fetched = fetch(store, group)
-    with pytest.raises(LogFull, match=r"64 unfinished events, of which billing\.charge"):
+    with pytest.raises(LogFull, match=r"64 uncompleted events of the handler billing\.charge"):
         store.emit("more")
     assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[: MOST // 2]))
     for n in range(MOST // 2):

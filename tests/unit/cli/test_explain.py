@@ -137,7 +137,7 @@ def test_the_plugin_of_celery_has_the_code_of_its_app(
     shop: Shop, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = importlib.import_module(module).app
-    monkeypatch.setattr(Service, "instead", shop.backend)
+    monkeypatch.setattr(Service, "override", shop.backend)
     described = ["explain", "--type", "order.placed", "--data", '{"cents": 1}']
     result = CliRunner().invoke(
         plugin, [*described, "billing.charge"], obj=types.SimpleNamespace(app=app)

@@ -133,7 +133,7 @@ def test_a_server_that_never_answers_is_given_up(
     silent = executable(tmp_path / "silent", "starting")
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setenv(module.VARIABLE, str(silent))
-    with pytest.raises(ServerFailed, match=r"did not reply within 0\.2 seconds"):
+    with pytest.raises(ServerFailed, match=r"did not answer within 0\.2 seconds"):
         start_server(tmp_path / "data", timeout=0.2)
 
 
@@ -149,7 +149,7 @@ def test_a_variable_that_names_nothing_is_an_error_and_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(module.VARIABLE, str(tmp_path / "missing"))
-    with pytest.raises(ConfigurationError, match=r"CELERIAC_REDIS_SERVER=.*missing"):
+    with pytest.raises(ConfigurationError, match=r"CELERIAC_REDIS_SERVER is .*missing.*not an executable file"):
         find_server()
 
 

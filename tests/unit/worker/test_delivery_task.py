@@ -296,5 +296,5 @@ def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
 
 
 def test_no_dispatcher_sends_more_than_a_hint_may_name() -> None:
-    with pytest.raises(ConfigurationError, match="CELERIAC_MAX_CHUNK=10001: at most 10000"):
+    with pytest.raises(ConfigurationError, match="CELERIAC_MAX_CHUNK=10001: must be at most 10000"):
         Settings.load({}, max_chunk=10_001)
