@@ -149,7 +149,9 @@ def test_a_variable_that_names_nothing_is_an_error_and_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(module.VARIABLE, str(tmp_path / "missing"))
-    with pytest.raises(ConfigurationError, match=r"CELERIAC_REDIS_SERVER is .*missing.*not an executable file"):
+    with pytest.raises(
+        ConfigurationError, match=r"CELERIAC_REDIS_SERVER is .*missing.*not an executable file"
+    ):
         find_server()
 
 
