@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -135,7 +136,7 @@ def _run(bus: EventBus, processes: int, parent_ended: int) -> NoReturn:
     status = 1
     try:
         os.setsid()
-        if hasattr(sys.stdout, "reconfigure"):
+        if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)
         _be_quiet()
         threading.Thread(target=_end_with_parent, args=(parent_ended,), daemon=True).start()
