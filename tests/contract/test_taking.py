@@ -532,7 +532,7 @@ def test_all_of_the_room_is_for_what_is_due_where_nothing_new_is_asked_for(
     assert 10 == len(taken & old)
 
 
-@pytest.mark.parametrize("due_first", [True, False])
+@pytest.mark.parametrize("scheduled_first", [True, False])
 def test_where_there_is_room_for_one_the_ask_says_which(
     store: Store, group: Group, scheduled_first: bool
 ) -> None:
