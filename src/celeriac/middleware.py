@@ -111,6 +111,18 @@ class EmitHooks:
 
             yield through
 
+    @contextmanager
+    def around_one(self, event: Event[Any]) -> Iterator[Event[Any]]:
+        """Wrap `emit` of one event, appended within the block; yield the event to append."""
+        with self.around(event) as through:
+            changed = through(event)
+            try:
+                yield changed
+            except Exception as error:
+                self.failed((changed,), error)
+                raise
+            self.appended((changed,))
+
     def appended(self, events: Sequence[Event[Any]]) -> None:
         """Call `after_emit` for each event."""
         for middleware in reversed(self.middleware):

@@ -57,15 +57,8 @@ class AsyncEmitter:
         hooks = self.emitter.hooks
         if hooks is None:
             return await self._emit(event, delay, at, made)
-        with hooks.around(event) as through:
-            changed = through(event)
-            try:
-                await self._emit(changed, delay, at, made and changed.id == event.id)
-            except Exception as error:
-                hooks.failed((changed,), error)
-                raise
-            hooks.appended((changed,))
-            return changed.id
+        with hooks.around_one(event) as changed:
+            return await self._emit(changed, delay, at, made and changed.id == event.id)
 
     async def _emit(
         self,
@@ -115,16 +108,10 @@ class AsyncEmitter:
         size = 0
         async for given in _each(events):
             try:
-                event = self.emitter.as_event(given, ids)
-                kind, since = NEW if type(given) is tuple else self.emitter.kind_of(given)
-                is_valid = not isinstance(given, Event)
-                if through is not None:
-                    event, (kind, since) = self.emitter.changed(event, through, (kind, since))
-                    is_valid = False
-                body = self.emitter.encode_unsigned(event, valid=is_valid)
-                chunk.append((event.domain, body, kind, since))
+                event, item = self.emitter.as_item(given, ids, through)
+                chunk.append(item)
                 chosen.append(event)
-                size += len(body)
+                size += len(item[1])
             except InvalidEvent as error:
                 error.emitted = emitted
                 raise

@@ -141,15 +141,8 @@ class Emitter:
         """
         if self.hooks is None:
             return self._emit(event, delay, at, made)
-        with self.hooks.around(event) as through:
-            changed = through(event)
-            try:
-                self._emit(changed, delay, at, made and changed.id == event.id)
-            except Exception as error:
-                self.hooks.failed((changed,), error)
-                raise
-            self.hooks.appended((changed,))
-            return changed.id
+        with self.hooks.around_one(event) as changed:
+            return self._emit(changed, delay, at, made and changed.id == event.id)
 
     def _emit(
         self,
@@ -231,12 +224,24 @@ class Emitter:
             emitted += len(items)
         return emitted
 
-    def changed(
-        self, event: Event[Any], through: Through, kind: tuple[EntryKind, int]
-    ) -> tuple[Event[Any], tuple[EntryKind, int]]:
-        """Return the event as middleware changed it, and its kind: another id is a given one."""
-        changed = through(event)
-        return changed, kind if changed.id == event.id else self.kind_of_id(changed.id)
+    def as_item(
+        self,
+        given: Emission | Mapping[str, Any],
+        ids: Iterator[str],
+        through: Through | None,
+    ) -> tuple[Event[Any], Item]:
+        """Return the event of an argument of emit_many as middleware changed it, and its item,
+        which `signed` signs. Raises InvalidEvent."""
+        event = self.as_event(given, ids)
+        kind, since = NEW if type(given) is tuple else self.kind_of(given)
+        is_valid = not isinstance(given, Event)
+        if through is not None:
+            original, event = event, through(event)
+            if event.id != original.id:
+                kind, since = self.kind_of_id(event.id)
+            is_valid = False
+        body = self.encode_unsigned(event, valid=is_valid)
+        return event, (event.domain, body, kind, since)
 
     def kind_of(self, given: Emission | Mapping[str, Any]) -> tuple[EntryKind, int]:
         """Return the kind of an argument of emit_many, and when `emit` made its id."""
@@ -270,16 +275,10 @@ class Emitter:
         size = 0
         try:
             for given in islice(events, PIPELINE):
-                event = self.as_event(given, ids)
-                kind, since = NEW if type(given) is tuple else self.kind_of(given)
-                is_valid = not isinstance(given, Event)
-                if through is not None:
-                    event, (kind, since) = self.changed(event, through, (kind, since))
-                    is_valid = False
-                body = self.encode_unsigned(event, valid=is_valid)
+                event, item = self.as_item(given, ids, through)
                 chosen.append(event)
-                items.append((event.domain, body, kind, since))
-                size += len(body)
+                items.append(item)
+                size += len(item[1])
                 if size >= PORTION_BYTES:
                     break
         except InvalidEvent as error:

@@ -16,27 +16,34 @@ def run_attempt(
     middleware: Sequence[Middleware],
     attempt: Attempt,
     call: Callable[[], None],
-    fail: Callable[[BaseException], None],
-) -> None:
-    """Call the handler with the hooks around it.
+    fail: Callable[[BaseException], BaseException],
+) -> BaseException | None:
+    """Call the handler with the hooks around it; return the failure of the attempt, if any.
 
-    `fail` sets `attempt.error` and `attempt.outcome` for an exception of the handler or of a hook,
-    or raises it again. Blocks until all hooks have ended.
+    `fail` sets `attempt.error` and `attempt.outcome` for an exception of the handler or of a hook
+    and returns the failure, or raises the exception again. Blocks until all hooks have ended.
     """
-    with ExitStack() as stack:
-        entered: list[Middleware] = []
-        try:
-            for one in middleware:
-                stack.enter_context(one.around_attempt(attempt))
-                entered.append(one)
-                run_awaitable(one.before_attempt(attempt))
-            call()
-            for one in reversed(entered):
-                run_awaitable(one.after_attempt(attempt))
-        except BaseException as error:
-            fail(error)
-            for one in reversed(entered):
-                _report_failure(one, attempt)
+    failure: BaseException | None = None
+    try:
+        with ExitStack() as stack:
+            entered: list[Middleware] = []
+            try:
+                for one in middleware:
+                    stack.enter_context(one.around_attempt(attempt))
+                    entered.append(one)
+                    run_awaitable(one.before_attempt(attempt))
+                call()
+                for one in reversed(entered):
+                    run_awaitable(one.after_attempt(attempt))
+            except BaseException as error:
+                failure = fail(error)
+                for one in reversed(entered):
+                    _report_failure(one, attempt)
+    except BaseException as error:
+        # A context of the middleware failed when it ended.
+        ending = fail(error)
+        return failure or ending
+    return failure
 
 
 def _report_failure(middleware: Middleware, attempt: Attempt) -> None:

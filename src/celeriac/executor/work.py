@@ -260,23 +260,18 @@ class Work:
         is_batch = self.handler.batch is not None
         events = tuple(argument) if is_batch else (cause,)
         attempt = Attempt(self.handler.id, self.worker, number, events, is_batch)
-        failures: list[BaseException] = []
 
-        def fail(error: BaseException) -> None:
-            failures.append(self._failure(error))
-            attempt.error = self.admission.shown(failures[0], bodies)
-            attempt.outcome = decide(self.handler.failure, failures[0], number).outcome.value
+        def fail(error: BaseException) -> BaseException:
+            failure = self._failure(error)
+            attempt.error = self.admission.shown(failure, bodies)
+            attempt.outcome = decide(self.handler.failure, failure, number).outcome.value
+            return failure
 
         def run() -> None:
             call(self.handler, argument)
             attempt.outcome = Outcome.PROCESSED.value
 
-        try:
-            run_attempt(self.middleware, attempt, run, fail)
-        except BaseException as error:
-            # Of a hook that ended after the attempt.
-            failures.append(self._failure(error))
-        return failures[0] if failures else None
+        return run_attempt(self.middleware, attempt, run, fail)
 
     def fail(
         self,
