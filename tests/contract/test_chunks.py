@@ -227,6 +227,24 @@ def test_requeued_entries_are_due_at_once_for_any_worker(store: Store, group: Gr
     assert sorted(entries) == sorted(delivery.entry for delivery in taken)
 
 
+def test_a_chunk_that_was_begun_is_not_requeued_as_queued(store: Store, group: Group) -> None:
+    entry = store.emit("a")
+    chunk, _ = fetch(store, group, running=False)
+    assert store.chunks.begin("w1", group, chunk) is not None
+    assert 0 == store.chunks.requeue("w1", group, chunk, only_queued=True)
+    assert [chunk] == [one.id for one in store.chunks.open_chunks(group)]
+    assert 1 == store.chunks.requeue("w1", group, chunk)
+    assert [entry] == [one.entry for one in store.fetch(group, "w2").deliveries]
+
+
+def test_only_a_queued_chunk_is_requeued_as_queued(store: Store, group: Group) -> None:
+    store.emit("a")
+    chunk, _ = fetch(store, group, running=False)
+    assert 0 == store.chunks.requeue("w2", group, chunk, only_queued=True)
+    assert 1 == store.chunks.requeue("w1", group, chunk, only_queued=True)
+    assert [] == store.chunks.open_chunks(group)
+
+
 def test_a_failed_entry_is_not_acknowledged_with_its_chunk(store: Store, group: Group) -> None:
     entries = [store.emit(name) for name in "abc"]
     chunk, fetched = fetch(store, group)

@@ -180,14 +180,16 @@ class ChunkFetcher:
 
     def requeue(self, state: GroupState, chunk: str) -> None:
         """Make what is in the chunk pending and due at once."""
-        self._requeue(state.group, chunk)
-        state.open_chunks -= 1
+        if self._requeue(state.group, chunk):
+            state.open_chunks -= 1
 
-    def _requeue(self, group: Group, chunk: str) -> None:
-        self.service.backend.chunks.requeue(self.service.worker, group, chunk)
+    def _requeue(self, group: Group, chunk: str) -> int:
+        # A process of the pool may begin a chunk that was sent to it at any time before this.
+        chunks, worker = self.service.backend.chunks, self.service.worker
+        return chunks.requeue(worker, group, chunk, only_queued=True)
 
     def requeue_queued(self, state: GroupState) -> None:
-        """Requeue chunks that no process of this worker has begun."""
+        """Requeue the chunks of this worker that no process has begun by then."""
         queued = f"queued:{self.service.worker}"
         for one in self.service.backend.chunks.open_chunks(state.group):
             if one.owner == queued:

@@ -260,6 +260,30 @@ def test_a_stop_gives_back_what_is_queued(
     assert None is store.backend.chunks.begin("other", GROUP, chunk.id)
 
 
+def test_what_a_process_begins_while_the_rest_is_given_back_stays_with_it(
+    bus: EventBus,
+    dispatcher: MakeDispatcher,
+    sent: Sent,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turning, chunks = dispatcher(), store.backend.chunks
+    bus.emit("order.placed")
+    settle(turning)
+    [chunk] = sent
+    look = chunks.open_chunks
+
+    def begin_after(group: Group) -> Any:
+        found = look(group)
+        assert chunks.begin(bus.service.worker, group, chunk.id) is not None
+        return found
+
+    monkeypatch.setattr(chunks, "open_chunks", begin_after)
+    turning.requeue()
+    assert [f"running:{bus.service.worker}"] == [one.owner for one in look(GROUP)]
+    assert [] == store.deliveries.pending_between(GROUP, "-", "+")
+
+
 def test_a_quiet_group_is_not_asked_for(
     bus: EventBus, dispatcher: MakeDispatcher, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:

@@ -157,11 +157,15 @@ class MemoryChunks:
                     held.since_ms = moves.now
             return lost
 
-    def requeue(self, worker: str, group: Group, chunk: str) -> int:
+    def requeue(
+        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
+    ) -> int:
         with self._lock:
             moves = self.deliveries.moves(group)
             held = _held_by(moves, worker, chunk)
-            return _make_pending(moves, chunk, held) if moves and held else 0
+            if not moves or not held or (only_queued and not held.owner.startswith("queued:")):
+                return 0
+            return _make_pending(moves, chunk, held)
 
     def reclaim(self, groups: Sequence[Group]) -> int:
         return sum(map(self._reclaim, groups))

@@ -263,9 +263,12 @@ class RedisChunks:
         lost = self._on(_renew, group, group.handler, worker, *chunks) if chunks else []
         return [chunk.decode() for chunk in lost or ()]
 
-    def requeue(self, worker: str, group: Group, chunk: str) -> int:
+    def requeue(
+        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
+    ) -> int:
+        args = (group.handler, chunk, worker, int(only_queued))
         try:
-            return int(self._on(_requeue, group, group.handler, chunk, worker) or 0)
+            return int(self._on(_requeue, group, *args) or 0)
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
