@@ -26,6 +26,7 @@ from kombu.serialization import dumps
 
 logger = logging.getLogger(__name__)
 
+AHEAD = 16  # tasks for each process that wait in the worker for it, besides the one it runs
 WAKING_KOMBU = (5, 7)
 """The first kombu whose `Hub.call_soon` wakes the loop from another thread."""
 
@@ -107,11 +108,22 @@ class LocalWay:
             return False
         return bool(consumer.task_consumer.consuming_from(queue)) and self._is_free(consumer)
 
+    def room(self, app: Celery, queue: str) -> int | None:
+        """How many more tasks of the queue may go this way to wait for a process; None where none
+        can go this way."""
+        consumer = self._consumer
+        if consumer is None or _is_listened_to(app):
+            return None
+        if not consumer.task_consumer.consuming_from(queue):
+            return None
+        return max(0, (1 + AHEAD) * _processes(consumer) - self._waiting())
+
     def _is_free(self, consumer: Any) -> bool:
         # Busy, the processes get hints from the queue, which other workers share.
-        waiting = len(state.reserved_requests) + len(self._handed)
-        processes = getattr(consumer.pool, "num_processes", None) or 1
-        return waiting < processes
+        return self._waiting() < _processes(consumer)
+
+    def _waiting(self) -> int:
+        return len(state.reserved_requests) + len(self._handed)
 
     def _drain(self) -> None:
         while self._handed and self._handle is not None:
@@ -122,6 +134,10 @@ class LocalWay:
 
     def _note_started(self, message: LocalMessage) -> None:
         self._unstarted.pop(id(message), None)
+
+
+def _processes(consumer: Any) -> int:
+    return getattr(consumer.pool, "num_processes", None) or 1
 
 
 def _is_listened_to(app: Celery) -> bool:
