@@ -237,6 +237,7 @@ class DomainReader:
         for _ in one.chosen:
             state.read_ahead.popleft()
         reading.waiting.pop(state.group, None)
+        reading.dense.discard(state.group)
         if state.read_ahead:
             reading.waiting[state.group] = state  # the others come first
         if one.chosen:
