@@ -10,7 +10,7 @@ import pytest
 
 from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, Advanced, NewChunk
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest
 from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store
@@ -109,8 +109,12 @@ def test_a_sparse_chunk_has_only_the_entries_that_it_names(
     assert store.chunks.complete("w2", group, one.chunk.id, done)
     [chunk] = store.chunks.open_chunks(group)
     assert named[1:] == [entry.id for entry in store.chunks.left(group, chunk)]
-    assert 2 == store.chunks.requeue("w2", group, one.chunk.id)
-    assert named[1:] == [d.entry for d in store.fetch(group).deliveries]
+    ran = ChunkProgress(until=entries[2], done=1, record=b"")
+    assert store.chunks.begin_progress("w2", group, one.chunk.id, ran)()
+    [chunk] = store.chunks.open_chunks(group)
+    assert (1, named[2:]) == (chunk.count, [one for one in entries if chunk.has(one)])
+    assert 1 == store.chunks.requeue("w2", group, one.chunk.id)
+    assert named[2:] == [d.entry for d in store.fetch(group).deliveries]
     assert [] == store.chunks.open_chunks(group)
 
 

@@ -9,11 +9,11 @@
 --! include _chunks.lua
 --! include _run_records.lua
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[6]
-local after, upto, count, owner = chunk_of(id, worker)
+local after, upto, count, owner, sparse = chunk_of(id, worker)
 if not after then return 0 end
 -- Said before: the answer was lost.
 if not is_less(after, done_until) then return 1 end
 -- First: it fails on a key of another type.
 if record ~= '' then add_run_record(worker, after, done_until, record) end
-write_chunk(id, done_until, upto, math.max(0, count - tonumber(ARGV[5])), owner)
+write_chunk(id, done_until, upto, math.max(0, count - tonumber(ARGV[5])), owner, sparse)
 return 1
