@@ -110,11 +110,10 @@ def test_a_sparse_chunk_has_only_the_entries_that_it_names(
     [chunk] = store.chunks.open_chunks(group)
     assert named[1:] == [entry.id for entry in store.chunks.left(group, chunk)]
     ran = ChunkProgress(until=entries[2], done=1, record=b"")
-    assert one.chunk is not None
-    assert store.chunks.begin_progress("w2", group, one.chunk.id, ran)()
+    assert store.chunks.begin_progress("w2", group, chunk.id, ran)()
     [chunk] = store.chunks.open_chunks(group)
     assert (1, named[2:]) == (chunk.count, [one for one in entries if chunk.has(one)])
-    assert 1 == store.chunks.requeue("w2", group, one.chunk.id)
+    assert 1 == store.chunks.requeue("w2", group, chunk.id)
     assert named[2:] == [d.entry for d in store.fetch(group).deliveries]
     assert [] == store.chunks.open_chunks(group)
 
