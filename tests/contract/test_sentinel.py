@@ -122,7 +122,7 @@ def direct(server: EmbeddedServer) -> Any:
 @pytest.fixture(autouse=True)
 def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the half second in which the old master may be written to."""
-    monkeypatch.setattr(celeriac.store.redis.sentinel, "ASK_EVERY", 0)
+    monkeypatch.setattr(celeriac.store.redis.sentinel, "QUERY_INTERVAL", 0)
 
 
 def test_emits_follow_the_master_over_a_failover_with_living_connections(watched: Watched) -> None:

@@ -1,8 +1,8 @@
-"""Finding copies of signed events.
+"""Find copies of signed events.
 
-Whoever may append to a log can append an event of others again, in any field. So for a handler that
-demands signatures, events are compared once they are verified, and with verified ones only: what
-anybody may write suppresses none of them.
+Any producer of a log can append an event of another producer again, in any field. So for a handler
+that requires signatures, events are compared after verification, and only with verified events: an
+unverified entry suppresses none of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ def find_copies(
     admission: Admission,
     entries: Iterable[tuple[str, bytes | None]],
 ) -> dict[str, str]:
-    """Verify the events of entries, and note that in `admission`; return the entries that repeat
-    the event of another one, with that one. Blocks for a round trip. Raises BusUnavailable."""
+    """Verify the events of entries and record that in `admission`; return the duplicates.
+
+    Each duplicate is mapped to the entry that was recorded first. Blocks for a round trip. Raises
+    BusUnavailable.
+    """
     verified: list[tuple[str, str]] = []
     for entry, body in entries:
         event = _trusted(admission, body or b"")
@@ -39,16 +42,16 @@ def find_copies(
 def verdicts_on(
     process: ExecutorProcess, group: Group, copies: Mapping[str, str]
 ) -> dict[str, Verdict]:
-    """Return the verdict on each copy: while the other entry may still be refused, it waits.
+    """Return the result for each copy: it waits while the other entry may still be refused.
 
     Blocks for two round trips, and one for each copy. Raises BusUnavailable.
     """
     if not copies:
         return {}
     backend = process.service.backend
-    # Chunks first: what is in none of them any more is pending, or decided upon.
+    # Chunks first: an entry that has left all chunks is pending or completed.
     chunks = process.persist(lambda: backend.chunks.open_chunks(group))
-    verdicts = {}
+    results = {}
     for copy, other in copies.items():
         pending = process.persist(lambda other=other: backend.deliveries.pending(group, other))  # type: ignore[misc]
         has_run = (
@@ -57,12 +60,12 @@ def verdicts_on(
             and pending.attempts > 0
         )
         is_open = pending is not None or any(chunk.has(other) for chunk in chunks)
-        verdicts[copy] = Verdict.CONCURRENT if is_open and not has_run else Verdict.DUPLICATE
-    return verdicts
+        results[copy] = Verdict.CONCURRENT if is_open and not has_run else Verdict.DUPLICATE
+    return results
 
 
 def _trusted(admission: Admission, body: bytes) -> EventHeader | None:
-    """None for what is to be refused, which claims no id."""
+    """Return None for an event that will be refused, which claims no id."""
     try:
         event = read_header(body, admission.domain)
         admission.guard.verify(body, event, admission.domain)

@@ -1,4 +1,4 @@
-"""Which services of the bus an app has: where `EventBus(app)` left them."""
+"""Find the services of the bus that are installed on an app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celeriac.service import Service
 
 
 def services_of(app: Celery) -> list[Service]:
-    """The services installed on the app, in no order. See `bootstep.install`."""
+    """Return the services installed on the app, in no order. See `bootstep.install`."""
     installed: Any = app.steps
     steps = (getattr(step, "service", None) for step in installed["worker"])
     return [service for service in steps if service is not None]

@@ -1,7 +1,7 @@
-"""A hint for a handler that this worker's code does not have, as in a rolling deployment.
+"""Requeue deliveries for a handler that this worker's code does not have.
 
-Celery logs such a message and throws it away. The delivery would be healed when its lease is
-over; here it is put off for a moment instead, so that a worker with the newer code gets it.
+This happens in a rolling deployment. Celery logs such a message and drops it. Lease expiry would
+recover the delivery; requeueing it sends it to a worker with the newer code within a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ ANY_ATTEMPTS = 1_000_000
 
 
 def put_off_unknown(service: Service) -> None:
-    """Puts off the deliveries of unknown hints of this service. Errors are left to the lease."""
+    """Requeue the deliveries of tasks of this service that the app does not have.
+
+    If requeueing fails, lease expiry recovers the deliveries.
+    """
     signals.task_unknown.connect(_receiver(service), weak=False)
 
 
@@ -37,17 +40,22 @@ def _receiver(service: Service) -> Callable[..., None]:
             check_handler(name)
             group = Group(kwargs["domain"], name)
             if "chunk" in kwargs:
-                put_off_chunk(service, group, read_chunk(group.domain, kwargs["chunk"]))
+                requeue_chunk(service, group, read_chunk(group.domain, kwargs["chunk"]))
             else:
-                put_off(service, group, read_pairs(group.domain, kwargs["events"]))
+                requeue_deliveries(service, group, read_pairs(group.domain, kwargs["events"]))
         except Exception as error:
-            logger.warning("%s is not in this code; its lease will heal the hint (%s)", name, error)
+            logger.warning(
+                "%s is not in this worker's code, and requeueing its deliveries failed (%s); "
+                "lease expiry recovers them",
+                name,
+                error,
+            )
 
     return on_unknown
 
 
-def put_off(service: Service, group: Group, pairs: list[tuple[str, str]]) -> None:
-    """Claims what the hint names and releases it at once: due in a moment, no attempt counted."""
+def requeue_deliveries(service: Service, group: Group, pairs: list[tuple[str, str]]) -> None:
+    """Requeue the deliveries of a task, without counting an attempt."""
     deliveries, worker = service.backend.deliveries, service.worker
     claimed = deliveries.claim(worker, group, pairs, ANY_ATTEMPTS)
     keys = dict(pairs)
@@ -61,19 +69,24 @@ def put_off(service: Service, group: Group, pairs: list[tuple[str, str]]) -> Non
             for c in claimed
         ],
     )
-    logger.warning("%s is not in this worker's code; another worker gets its event", group.handler)
+    logger.warning(
+        "%s is not in this worker's code; requeued %d events", group.handler, len(claimed)
+    )
 
 
-def put_off_chunk(service: Service, group: Group, chunk: str) -> None:
-    """Begins an open chunk and releases its entries at once: due in a moment, one by one."""
+def requeue_chunk(service: Service, group: Group, chunk: str) -> None:
+    """Requeue the entries of an open chunk as separate deliveries, without counting an attempt."""
     chunks, worker = service.backend.chunks, service.worker
     entries = chunks.begin(worker, group, chunk)
     if not entries:
         return
-    released = [
-        Completion(one.id, "", 1, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS) for one in entries
+    requeued = [
+        Completion(entry.id, "", 1, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS)
+        for entry in entries
     ]
     chunks.complete(
-        worker, group, chunk, ChunkCompletion(entries[-1].id, len(entries), b"", released)
+        worker, group, chunk, ChunkCompletion(entries[-1].id, len(entries), b"", requeued)
     )
-    logger.warning("%s is not in this worker's code; another worker gets its events", group.handler)
+    logger.warning(
+        "%s is not in this worker's code; requeued %d events", group.handler, len(entries)
+    )

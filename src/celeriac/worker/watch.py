@@ -1,8 +1,8 @@
-"""What Flower sees of a failure within a chunk: a failed task of its own.
+"""Report a failure within a chunk to monitors such as Flower, as a separate failed task.
 
-A chunk of many events is one task, and it succeeds when each of its events is dealt with. So the
-failure of one of them is told to monitors as a task of that one event, by Celery's own task
-events; a failure is thus always a single failed task with its traceback.
+A chunk of many events is one task, which succeeds when each of its events is completed. A failed
+event is therefore reported through Celery's task events as a task of that event alone, so each
+failure appears as one failed task with its traceback.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 def show_failures(task: Any, handler: Handler, report: Report) -> None:
-    """Sends the events of one failed task for each failure. Blocks for the broker's round trips.
+    """Send the events of one failed task for each failure. Blocks for round trips to the broker.
 
-    Raises nothing: the failures are recorded, whether anybody can watch or not.
+    Raises nothing: the failures are already recorded.
     """
     try:
         with task.app.events.default_dispatcher(hostname=task.request.hostname) as dispatcher:
             for failure in report.failures:
                 _show(dispatcher, handler, failure)
     except Exception as error:
-        logger.warning("%s: monitors were not told of failures: %s", handler.id, error)
+        logger.warning("%s: failures were not reported to monitors: %s", handler.id, error)
 
 
 def _show(dispatcher: Any, handler: Handler, failure: FailedAttempt) -> None:

@@ -94,7 +94,7 @@ def test_a_queued_chunk_is_begun_once(bench: Bench) -> None:
     execute = bench.executor.chunks.execute
     assert 2 == execute(bench.handler, "order", chunk).processed
     again = execute(bench.handler, "order", chunk)
-    assert "nothing to do: done, due or held elsewhere" == str(again)
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(again)
     assert events == bench.ran
 
 

@@ -179,7 +179,7 @@ def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
     bench.emit("a")
     hint = bench.queue()
     bench.execute(hint)
-    assert "nothing to do: done, due or held elsewhere" == str(bench.execute(hint))
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(bench.execute(hint))
     assert ["a"] == ran
 
 
@@ -193,7 +193,7 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     assert [] == ran
     assert "1 dead" == str(report)
     (letter,) = bench.store.deliveries.dead("order")
-    assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
+    assert "died, or lost the lease, in 10 of 10 runs; dead-lettered as poison" in letter.error
     # the claim that gave it up was no attempt to run it
     (failure,) = bench.store.deliveries.failures(bench.group, bench.key("a"))
     (row,) = bench.store.deliveries.rows(bench.group, [bench.key("a")])
@@ -228,7 +228,7 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
     ((entry, _),) = bench.queue()
     report = bench.execute([(entry, forged)])
     assert [] == ran
-    assert "nothing to do: done, due or held elsewhere" == str(report)
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(report)
     pending = bench.store.deliveries.pending(bench.group, entry)
     assert pending and (DeliveryState.SCHEDULED, 0) == (pending.owner, pending.attempts)
     assert [None] == bench.store.deliveries.rows(bench.group, [forged])
@@ -317,7 +317,7 @@ def test_what_a_lost_lease_gave_away_is_reported(
     bench.subscribe(handle)
     bench.emit("a")
     assert "1 processed, 1 lease lost" == str(bench.execute())
-    assert "no longer held" in caplog.text
+    assert "no longer owned" in caplog.text
     assert bench.place("a") is DeliveryState.RUNNING
 
 

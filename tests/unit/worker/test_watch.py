@@ -63,7 +63,7 @@ def test_monitors_that_cannot_be_told_fail_nothing(caplog: pytest.LogCaptureFixt
     _, show = watched("redis://127.0.0.1:1", [FAILED])
     with caplog.at_level(logging.WARNING):
         show()
-    assert "monitors were not told" in caplog.text
+    assert "failures were not reported" in caplog.text
 
 
 def test_an_error_of_any_length_is_a_short_one_for_monitors() -> None:

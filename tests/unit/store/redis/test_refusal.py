@@ -105,7 +105,7 @@ def test_after_a_lost_answer_a_refusal_does_not_say_that_nothing_was_written() -
     def refuse() -> None:
         raise next(failures, ResponseError(PLAIN[1]))
 
-    with pytest.raises(BusUnavailable, match="may have been written all the same: emit again") as e:
+    with pytest.raises(BusUnavailable, match="may have been written: emit again") as e:
         persist(refuse, url=URL, seconds=0.1)
     assert not e.value.nothing_written
 
@@ -118,7 +118,7 @@ def test_nor_does_a_refusal_that_stays(text: str) -> None:
     def refuse() -> None:
         raise next(failures, ResponseError(text))
 
-    with pytest.raises(BusUnavailable, match="may have been written all the same") as e:
+    with pytest.raises(BusUnavailable, match="may have been written") as e:
         persist(refuse, url=URL, seconds=5)
     assert not e.value.nothing_written
     assert "othing was written" not in str(e.value)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac.store.redis.wakeup import GROUP, MOST_GROUPS, Doorbell, in_groups, open_doorbell
+from celeriac.store.redis.wakeup import GROUP, MAX_GROUPS, Doorbell, in_groups, open_doorbell
 from celeriac.testing.server import EmbeddedServer, start_server
 
 MANY = 5 * GROUP
@@ -135,7 +135,7 @@ def test_streams_put_at_the_end_change_no_group_but_the_last() -> None:
 
 
 def test_there_are_never_more_groups_than_a_worker_may_have_connections() -> None:
-    for count in (GROUP * MOST_GROUPS, GROUP * MOST_GROUPS + 1, 10_000):
+    for count in (GROUP * MAX_GROUPS, GROUP * MAX_GROUPS + 1, 10_000):
         groups = in_groups(streams(count))
-        assert len(groups) <= MOST_GROUPS
+        assert len(groups) <= MAX_GROUPS
         assert streams(count) == {k: v for group in groups.values() for k, v in group.items()}

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- invalid: an entry of the log is no event at all.
+-- invalid: a handler completes an entry that is not an event.
 --
--- Promise: atomically, the delivery is acknowledged, and the first handler that meets the entry
--- puts it among the dead letters; the others of the domain do not repeat it.
+-- Promise: atomically, the delivery is acknowledged. The first handler of the domain that reads the
+-- entry writes a dead letter; other handlers do not repeat it.
 --
 -- ARGV  handler, retention window ms, owner, limits of its keys (see _keyed.lua) or '', entry, error
 -- Returns 1 if this call wrote the dead letter.

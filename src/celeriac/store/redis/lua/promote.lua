@@ -1,18 +1,18 @@
--- promote: postponed events whose time has come enter the log.
+-- promote: appends delayed events whose time has come to the log.
 --
--- Promise: each moves from the postponed to the log in this one atomic call, in the order of
--- their times; many callers promote each event once. One whose key is registered is in the log
--- already, and is dropped.
+-- Promise: each event moves from the delayed ones to the log in this one atomic call, in the order of
+-- their times; with many callers each event still moves once. An event whose key is registered is
+-- already in the log, and is dropped.
 --
--- ARGV  most, window ms
+-- ARGV  max events, window ms
 -- Returns {moved, time ms of the next or 0}.
 --! keys stream delayed clocks
 local window = tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- The server's clock may step back. What was postponed by a delay is scheduled as much earlier then; what
--- was postponed until a time of day (see postpone.lua) stays. As in ledger/lua/_clock.lua.
+-- The server's clock may step back. Events with a delay are then moved along; events with a time of day
+-- (see postpone.lua) stay. Same as in _clock.lua.
 local CLOCK_TOLERANCE_MS = 1000
 local function correct_times()
   if redis.call('ZCARD', delayed) == 0 then return end
@@ -23,10 +23,10 @@ local function correct_times()
   if step > 0 then last_step, stepped_at = step, now end
   redis.call('HSET', clocks, '', string.format('%.0f %.0f %.0f', now, last_step or 0, stepped_at or 0))
   if step < 0 then return end
-  local held = redis.call('ZRANGE', delayed, 0, -1, 'WITHSCORES')
-  for i = 1, #held, 2 do
-    local at = tonumber(held[i + 1])
-    if at == math.floor(at) then redis.call('ZADD', delayed, string.format('%.0f', at - step), held[i]) end
+  local stored = redis.call('ZRANGE', delayed, 0, -1, 'WITHSCORES')
+  for i = 1, #stored, 2 do
+    local at = tonumber(stored[i + 1])
+    if at == math.floor(at) then redis.call('ZADD', delayed, string.format('%.0f', at - step), stored[i]) end
   end
 end
 correct_times()
@@ -35,7 +35,7 @@ local ready = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ARGV
 local function next_time() return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 0 end
 if #ready == 0 then return {0, next_time()} end
 --! include _ids.lua
--- What celeriac postponed has its key before it: see log/registered.py.
+-- celeriac stores the event key before the event: see event_log/registered.py.
 local event_keys = {}
 for _, member in ipairs(ready) do event_keys[#event_keys + 1] = string.match(member, '^([^\31]+)\31') end
 look_up(event_keys)

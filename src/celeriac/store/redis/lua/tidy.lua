@@ -1,11 +1,10 @@
 #!lua flags=allow-oom
--- tidy: forgets consumers of dead workers.
+-- tidy: removes the consumers of dead workers.
 --
--- Promise: a consumer is removed only if it holds nothing at that moment, so no delivery goes
--- with it.
+-- Promise: a consumer is removed only if it has nothing pending at that moment, so no delivery is lost.
 --
--- ARGV  idle ms after which a consumer counts as gone
--- Returns how many were removed.
+-- ARGV  idle ms after which a consumer counts as dead
+-- Returns the number of removed consumers.
 --! keys stream
 local removed = 0
 if redis.call('EXISTS', stream) == 0 then return 0 end

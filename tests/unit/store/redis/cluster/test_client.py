@@ -98,7 +98,7 @@ def test_no_node_at_all_is_a_connection_error(redis_url: str) -> None:
 
 def test_a_server_that_is_no_cluster_says_so(redis_url: str) -> None:
     client = open_client(f"{redis_url}?cluster=true", answer_within=1)
-    with pytest.raises(redis.ResponseError, match="is no cluster"):
+    with pytest.raises(redis.ResponseError, match="is not a Redis Cluster"):
         client.get("a")
 
 
@@ -132,7 +132,7 @@ def test_a_transaction_of_several_slots_is_refused(client: Any) -> None:
     pipeline = client.pipeline(transaction=True)
     for tag in TAGS:
         pipeline.set(tag, 1)
-    with pytest.raises(ValueError, match="of one slot"):
+    with pytest.raises(ValueError, match="must use one slot"):
         pipeline.execute()
 
 

@@ -1,4 +1,4 @@
--- Included by fetch: whose turn it is among the keys that have blocked entries.
+-- Included by fetch: selects the next of the keys that have blocked entries.
 --! include _keyed.lua
 --! include _key_of.lua
 
@@ -10,19 +10,19 @@ local function forget_keys()
   blocked_count = 0
 end
 
--- Every pending entry of the group, with its owner.
+-- Calls `visit` with every pending entry of the group and its owner.
 local function each_pending(visit)
   local first = '-'
   while true do
-    local found = redis.call('XPENDING', stream, handler, first, '+', 1000)
-    for _, p in ipairs(found) do visit(p[1], p[2]) end
-    if #found < 1000 then return end
-    first = '(' .. found[#found][1]
+    local page = redis.call('XPENDING', stream, handler, first, '+', 1000)
+    for _, p in ipairs(page) do visit(p[1], p[2]) end
+    if #page < 1000 then return end
+    first = '(' .. page[#page][1]
   end
 end
 
--- Notes every pending entry, and forgets all others, where these are not as many as are noted: the
--- group was made again, or the handler limited other keys before, or none.
+-- If the number of recorded entries differs, records every pending entry and drops all others: the
+-- group was created again, or the handler had other limits before, or none.
 local function note_pending(count)
   if redis.call('HLEN', keyed) == count then return end
   local before, values = {}, redis.call('HGETALL', keyed)
@@ -61,7 +61,7 @@ local function note_pending(count)
   for flow_key in pairs(waiting) do update(flow_key) end
 end
 
--- Keys whose rate allows another one by now. All of them after the clock stepped back.
+-- Updates the keys whose rate allows another delivery by now; all keys after the clock stepped back.
 local function end_waits(has_stepped)
   local until_ms = has_stepped and '+inf' or now
   for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', throttled, '-inf', until_ms)) do update(flow_key) end
@@ -72,7 +72,7 @@ local function end_waits(has_stepped)
   end
 end
 
--- The next entry, which has its slot now; nil where none may run.
+-- Gives the next blocked entry a slot and returns it; nil if none may run.
 local function serve()
   while true do
     local flow_key = redis.call('ZRANGE', ready, 0, 0)[1]
@@ -84,13 +84,13 @@ local function serve()
       update(flow_key, start(entry, flow_key, position))
       return entry
     end
-    -- The limits are lower than when it was noted.
+    -- The limits were lowered since the key became ready.
     update(flow_key)
   end
 end
 
--- The entries that are given together with this one, where the handler is given all of a key. What was
--- begun before runs alone.
+-- Returns the entries to deliver together with this one, if the handler receives lists. An entry that
+-- was begun before runs alone.
 local function riders_of(entry)
   local riders = {}
   if flow.quiet_ms == 0 or flow.keep ~= 'all' or select(3, holder(entry)) > 1 then return riders end
@@ -108,7 +108,8 @@ local function riders_of(entry)
   return riders
 end
 
--- Whether an entry may repeat an event: one that stands for others must not be ignored in the end.
+-- Returns whether an entry may repeat an event. Entries that were coalesced into it must not be lost
+-- because it is ignored as a duplicate.
 local function may_repeat(entry, kind)
   if kind ~= 'made' and kind ~= 'given' then return true end
   local intervals, at = redis.call('GET', ambiguous) or '', ms_of(entry)
@@ -118,8 +119,8 @@ local function may_repeat(entry, kind)
   return false
 end
 
--- Lets a new entry wait until its key is quiet. Returns the entry that is coalesced, if any, and whether
--- the new one waits.
+-- Makes a new entry wait until its key is quiet. Returns the entry that is coalesced, if any, and
+-- whether the new one waits.
 local function wait_for_quiet(entry, flow_key)
   local at = ms_of(entry)
   redis.call('ZADD', quiet_since, 'NX', at, flow_key)
@@ -144,8 +145,8 @@ local function wait_for_quiet(entry, flow_key)
   return other, true
 end
 
--- The entries of keys that were quiet at `read_until` wait for a slot. After the clock stepped back they
--- wait for no longer than the handler says.
+-- Blocks the entries of keys that were quiet at `read_until` until they get a slot. After the clock
+-- stepped back they wait at most `max_quiet_ms`.
 local function end_quiet(read_until)
   local over = redis.call('ZRANGEBYSCORE', quiet_until, '-inf', read_until)
   for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', quiet_until, '(' .. string.format('%.0f', now + flow.max_quiet_ms), '+inf')) do
