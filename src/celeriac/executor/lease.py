@@ -81,9 +81,8 @@ class LeaseKeeper:
                 if not self._deliveries and not self._chunks:
                     self._thread = None
                     return
-                deliveries = [(group, list(some.items())) for group, some in
-                self._deliveries.values()] chunks = [(group, list(some)) for group, some in
-                self._chunks.values()]
+                deliveries = [(group, list(d.items())) for group, d in self._deliveries.values()]
+                chunks = [(group, list(some)) for group, some in self._chunks.values()]
             renewed = [self._renew(group, pairs, failing) for group, pairs in deliveries if pairs]
             renewed += [self._renew_chunks(group, some, failing) for group, some in chunks if some]
             failing = not all(renewed)

@@ -432,8 +432,8 @@ def _us(started: float) -> int:
 def _why_exhausted(claim: Claimed) -> str:
     if claim.lost_runs:
         return (
-            f"its worker died, or lost the lease, in {claim.lost_runs} of {claim.attempt - 1} runs;
-            " "dead-lettered as poison"
+            f"its worker died, or lost the lease, in {claim.lost_runs} of {claim.attempt - 1} "
+            "runs; dead-lettered as poison"
         )
     return f"all {claim.attempt - 1} attempts are used up"
 
