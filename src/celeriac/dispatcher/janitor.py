@@ -1,8 +1,7 @@
-"""Housekeeping beside the dispatching: beat, keep the bus's settings, trim the logs, find foreign
-logs, forget empty domains.
+"""Maintenance by the dispatcher: heartbeat, bus settings, trimming, discovery, empty domains.
 
-Of many domains only some are trimmed in one turn, and those seldom that have nothing to trim, so
-that thousands of them hold up no event.
+Each run trims only some of many domains, and domains without anything to trim rarely, so that
+thousands of domains delay no event.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from itertools import islice
 import redis
 
 from celeriac.dispatcher.eviction import EvictionWatch
-from celeriac.dispatcher.heartbeat import beat
+from celeriac.dispatcher.heartbeat import send_heartbeat
 from celeriac.event_log import Trimmed
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.store.factory import Backend
@@ -37,8 +36,7 @@ MANY_DOMAINS = 1_000
 
 @dataclass(slots=True)
 class Plan:
-    """When a domain is trimmed next, and the pause that led there. `newest` is the entry that was
-    the newest one then."""
+    """When a domain is trimmed next, the pause before that, and its newest entry at that time."""
 
     at: float
     pause: float = TRIM_EVERY
@@ -46,7 +44,7 @@ class Plan:
 
 
 class Janitor:
-    """Runs each duty when its time has come. Not thread-safe; `turn` blocks for round trips."""
+    """Runs each duty when it is due. Not thread-safe; `turn` blocks for round trips."""
 
     def __init__(
         self,
@@ -72,15 +70,16 @@ class Janitor:
         discover: bool,
         newest: Mapping[str, str] | None = None,
     ) -> bool:
-        """Does what is due; True if there may be domains not seen before, or fewer.
+        """Run the duties that are due; return whether domains may have been added or removed.
 
-        `own` are the records of the worker's handlers, brought up to date with each beat. `newest`
-        has the newest entry of each domain, as far as it is known.
+        Args:
+            own: The records of the worker's handlers, updated with each heartbeat.
+            newest: The newest entry of each domain, as far as known.
         """
         backend = self._backend()
-        if self._is_due("beat", BEAT_EVERY):
+        if self._is_due("heartbeat", BEAT_EVERY):
             self._establish(backend)
-            beat(backend, self._describe(), {} if own is None else own)
+            send_heartbeat(backend, self._describe(), {} if own is None else own)
         if self._is_due("evictions", EVICTIONS_EVERY):
             self._evictions.look(backend.event_log.evictions())
         self._trim(backend, domains, newest or {})
@@ -91,8 +90,8 @@ class Janitor:
         return forgot
 
     def beat_soon(self) -> None:
-        """Beat at the next turn: what the worker serves has changed."""
-        self._last.pop("beat", None)
+        """Send a heartbeat at the next run: the worker's handlers have changed."""
+        self._last.pop("heartbeat", None)
 
     def _establish(self, backend: Backend) -> None:
         try:
@@ -112,11 +111,11 @@ class Janitor:
 
     def _trim(self, backend: Backend, domains: Iterable[str], newest: Mapping[str, str]) -> None:
         now, known = self._clock(), self._plans
-        there = list(domains)
-        if len(known) > len(there):
-            self._plans = known = {one: known[one] for one in there if one in known}
+        names = list(domains)
+        if len(known) > len(names):
+            self._plans = known = {name: known[name] for name in names if name in known}
             self._empty_since = {d: at for d, at in self._empty_since.items() if d in known}
-        due = (one for one in there if self._is_trimmed_now(one, newest.get(one, ""), now))
+        due = (name for name in names if self._is_trimmed_now(name, newest.get(name, ""), now))
         chosen = list(islice(due, TRIM_AT_ONCE))
         if not chosen:
             return
@@ -128,7 +127,7 @@ class Janitor:
             pause = TRIM_EVERY
             if quiet and before is not None and not (trimmed.entries or trimmed.dead_letters):
                 pause = max(TRIM_EVERY, min(2 * before.pause, longest))
-            # Many idle domains must not fall due in one turn.
+            # Many idle domains must not become due in one run.
             spread = random.uniform(0.8, 1) if pause > TRIM_EVERY else 1
             after = 0.0 if trimmed.more else pause * spread
             known[domain] = Plan(now + after, pause, newest.get(domain, ""))
@@ -142,14 +141,14 @@ class Janitor:
         plan = self._plans.get(domain)
         if plan is None:
             return True
-        # Something came since: it is looked at as often as a busy domain.
+        # An entry was added since: the domain is trimmed as often as a busy one.
         at = plan.at if plan.newest == newest else plan.at - plan.pause + TRIM_EVERY
         return now >= at
 
-    # -- forgetting
+    # -- removing empty domains
 
     def _forget(self, backend: Backend) -> bool:
-        """Removes domains that hold nothing; whether there were any."""
+        """Remove empty domains; return whether there were any."""
         now = self._clock()
         empty = [d for d, since in self._empty_since.items() if now - since >= FORGET_EVERY]
         if not empty or not self._may_forget:
@@ -157,15 +156,15 @@ class Janitor:
         named = named_domains(backend.registry.handlers().values())
         silent_ms = int(max(backend.bus.current.retention, SILENT_LEAST) * 1000)
         forgotten = []
-        for domain in islice((one for one in empty if one not in named), TRIM_AT_ONCE):
-            # Again only after another round: most are empty, and not silent for long enough.
+        for domain in islice((name for name in empty if name not in named), TRIM_AT_ONCE):
+            # Tried again after another round: most are empty, but have not been silent long enough.
             self._empty_since[domain] = now
             try:
                 gone = backend.event_log.forget_domain(domain, silent_ms)
             except redis.ResponseError as error:
                 if not is_refused(error):
                     raise
-                # Left to the workers of a service that may.
+                # Left to the workers of a service with the right to remove domains.
                 self._may_forget = False
                 break
             if gone:
@@ -184,7 +183,7 @@ class Janitor:
 
 
 def named_domains(records: Iterable[HandlerRecord]) -> frozenset[str]:
-    """Return the domains that some handler subscribes to by name: they are never forgotten."""
+    """Return the domains that a handler subscribes to by name: they are never removed."""
     firsts = {pattern.partition(".")[0] for record in records for pattern in record.patterns}
     return frozenset(firsts - {"*", "#"})
 
@@ -194,8 +193,8 @@ def _report(domain: str, trimmed: Trimmed) -> None:
         logger.debug("trimmed %s: %d entries", domain, trimmed.entries)
     if trimmed.dead_letters:
         logger.warning(
-            "%d dead letters of %s are gone for good: they were older than dead_retention or more "
-            "than max_dead_letters (`celeriac config` shows both)",
+            "%d dead letters of %s were removed permanently: they were older than dead_retention "
+            "or exceeded max_dead_letters (`celeriac config` shows both)",
             trimmed.dead_letters,
             domain,
         )

@@ -12,8 +12,10 @@ from celeriac.registry import WorkerRecord
 def served_handlers(
     handlers: Iterable[Handler], queues: Collection[str] | None, removed: Collection[str] = ()
 ) -> list[Handler]:
-    """Return the handlers whose queue is consumed, the most urgent first: what is taken first is
-    sent first. `queues` is None where all are, `removed` names those that an operator removed."""
+    """Return the handlers whose queue is consumed, the most urgent first, which are fetched first.
+
+    `queues` is None if all queues are consumed; `removed` are handlers that an operator removed.
+    """
     return sorted(
         (h for h in handlers if (queues is None or h.queue in queues) and h.id not in removed),
         key=lambda h: (-h.priority, h.id),
@@ -21,7 +23,7 @@ def served_handlers(
 
 
 class Unserved:
-    """The handlers that this worker does not run, and that no other worker runs either."""
+    """The handlers that no worker runs, neither this one nor another."""
 
     def __init__(self) -> None:
         self._missed: frozenset[str] = frozenset()
@@ -30,13 +32,13 @@ class Unserved:
     def look(
         self, elsewhere: Collection[Handler], workers: Iterable[WorkerRecord], now_ms: int
     ) -> list[Handler]:
-        """Return the handlers of `elsewhere` that were without a living worker at the last look
-        and still are, each once until some worker runs it.
+        """Return the handlers of `elsewhere` that had no living worker at the last check and still
+        have none, each once until a worker runs it.
 
-        Not at the first look: workers that start together know of each other at the next one.
+        Returns none at the first check: workers that start together detect each other at the next.
         """
-        living = (one for one in workers if now_ms - one.beat_ms <= LIVES_WITHIN_MS)
-        served = {handler for one in living for handler in one.handlers}
+        living = (worker for worker in workers if now_ms - worker.beat_ms <= LIVES_WITHIN_MS)
+        served = {handler for worker in living for handler in worker.handlers}
         missed = frozenset(h.id for h in elsewhere if h.id not in served)
         due = (missed & self._missed) - self._reported
         self._missed, self._reported = missed, (self._reported & missed) | due

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from celeriac.delivery import Delivery, FetchRequest, FetchResult, Group
-from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked, until_room, until_share
+from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked, until_share, until_slots
 
 
 def test_it_waits_till_a_quarter_of_what_it_holds_is_done() -> None:
-    assert 0.1 == until_room(800_000, processes=2)
-    assert BUSY == until_room(0, processes=2)
-    assert IDLE == until_room(10**9, processes=2)
+    assert 0.1 == until_slots(800_000, processes=2)
+    assert BUSY == until_slots(0, processes=2)
+    assert IDLE == until_slots(10**9, processes=2)
 
 
 @pytest.mark.parametrize(("mean_us", "pause"), [(1, BUSY), (2_000_000, 0.04), (10**8, 0.1)])
@@ -50,10 +50,10 @@ def taken(count: int = 0, **more: Any) -> FetchResult:
         (FetchRequest(LANE, 100, max_new=10), taken(10), 10, False, 0.0),
         (FetchRequest(LANE, 100), taken(100), 20, False, 0.0),
         # it holds all that it may
-        (FetchRequest(LANE, 100), taken(100), 100, False, until_room(100_000, 2)),
-        (FetchRequest(LANE, 100), taken(40, queued=60), 40, False, until_room(100_000, 2)),
+        (FetchRequest(LANE, 100), taken(100), 100, False, until_slots(100_000, 2)),
+        (FetchRequest(LANE, 100), taken(40, queued=60), 40, False, until_slots(100_000, 2)),
         # hints enough are under way
-        (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, True, until_room(400_000, 2)),
+        (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, True, until_slots(400_000, 2)),
         (FetchRequest(LANE, 0, max_new=0), taken(queued=400), 0, False, 0.0),
         # slow handlers hold their share, unless what was given was not wanted
         (
