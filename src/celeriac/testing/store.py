@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac.delivery import Completion, Group
-from celeriac.delivery.chunk_store import ChunkCompletion
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
 from celeriac.event import Event, decode, decode_data
 from celeriac.event_log import EntryKind, SyncLogAdapter
 from celeriac.service import Service
@@ -110,11 +110,20 @@ class CrashingChunkStore(MemoryChunks):
 
     deliveries: CrashingDeliveryStore
 
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        self._die_or_go_on()
+        return super().begin_progress(worker, group, chunk, progress)
+
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
+        self._die_or_go_on()
+        return super().complete(worker, group, chunk, completion)
+
+    def _die_or_go_on(self) -> None:
         if self.deliveries.crashes > 0:
             self.deliveries.crashes -= 1
             raise SimulatedCrash
-        return super().complete(worker, group, chunk, completion)
 
 
 class Store:

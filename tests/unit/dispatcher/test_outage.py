@@ -22,7 +22,7 @@ def test_an_outage_is_told_at_once_and_then_seldom(
         for failures in range(1, 121):
             tell_outage(error, failures, URL)
     assert 4 == len(caplog.records)
-    assert "waiting for it" in caplog.text
+    assert "retrying" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -47,5 +47,5 @@ def test_a_server_that_refuses_is_not_away(
     error: Exception, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tell_outage(error, 1, URL)
-    assert f"{said} ({error}); waiting until it takes commands again" in caplog.text
+    assert f"{said} ({error}); waiting until it accepts commands again" in caplog.text
     assert "is away" not in caplog.text

@@ -113,8 +113,9 @@ for i = OTHERS, #ARGV, WORDS do
   if owned_by ~= owner or count ~= attempt + 1 then
     lost[#lost + 1] = entry
   else
-    -- A queued delivery, unlike a claimed one, was not compared with earlier entries of the event.
-    if not running and outcome ~= 'ignored' and came_before(written[event_key] or row_of(event_key), entry) then outcome = 'ignored' end
+    -- A queued delivery, unlike a claimed one, was not compared with earlier entries of the event. A
+    -- requeued one is compared when it is claimed: a running entry may be a copy that waits for it.
+    if not running and outcome ~= 'ignored' and outcome ~= 'requeued' and came_before(written[event_key] or row_of(event_key), entry) then outcome = 'ignored' end
     local refused = outcome == 'refused'
     if refused then outcome = 'dead' end
     busy = busy + took
