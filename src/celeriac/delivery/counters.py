@@ -107,26 +107,26 @@ _DURATIONS = frozenset({"run", "wait", "total"})
 _OUTCOMES = {"processed": "processed", "retry": "retried", "dead": "dead", "skipped": "skipped"}
 
 
-def tally_settled(
-    tally: HandlerStats, outcome: Outcome, attempt: int, took_us: int, total_us: int
+def count_completed(
+    stats: HandlerStats, outcome: Outcome, attempt: int, took_us: int, total_us: int
 ) -> None:
     """Counts one delivery that its holder settled, of UNCOUNTED none, as `_tally.lua` does."""
     name = _OUTCOMES[outcome.value]
-    setattr(tally, name, getattr(tally, name) + 1)
+    setattr(stats, name, getattr(stats, name) + 1)
     if outcome is Outcome.SKIPPED or attempt == 0:
         return
-    tally.run.observe(took_us)
+    stats.run.observe(took_us)
     if attempt == 1:
-        tally.wait.observe(max(0, total_us - took_us))
+        stats.wait.observe(max(0, total_us - took_us))
     if outcome is Outcome.PROCESSED:
-        tally.total.observe(total_us)
+        stats.total.observe(total_us)
 
 
-def tally_processed(
+def count_processed(
     type: str, entries: Sequence[str], took_us: Sequence[int], at_ms: Sequence[int]
 ) -> dict[str, int]:
     """Return the fields that are added for entries processed in their first attempt, as
-    `tally_processed` in _tally.lua counts them. `at_ms` is when each was reported."""
+    `count_processed` in _tally.lua counts them. `at_ms` is when each was reported."""
     run, wait, total = Counter[int](), Counter[int](), Counter[int]()
     run_us = wait_us = total_us = 0
     # All at once: an entry id is `<ms>-<sequence>`.
@@ -150,25 +150,25 @@ def tally_processed(
     return fields
 
 
-def add_tally(counters: Counters, field: str, value: bytes) -> None:
+def add_counter(counters: Counters, field: str, value: bytes) -> None:
     """Adds one field that `_tally.lua` writes. Raises ValueError for another."""
     type, what, *bucket = field.split(" ")
-    tally, number = counters.get(type) or HandlerStats(), int(value)
+    stats, number = counters.get(type) or HandlerStats(), int(value)
     if not bucket and what in _OUTCOMES:
-        setattr(tally, _OUTCOMES[what], number)
+        setattr(stats, _OUTCOMES[what], number)
     elif bucket == ["us"] and what in _DURATIONS:
-        getattr(tally, what).sum_us = number
+        getattr(stats, what).sum_us = number
     elif len(bucket) == 1 and what in _DURATIONS:
-        getattr(tally, what).buckets[max(FIRST, min(int(bucket[0]), LAST))] = number
+        getattr(stats, what).buckets[max(FIRST, min(int(bucket[0]), LAST))] = number
     else:
         raise ValueError("is no count")
-    counters[type] = tally
+    counters[type] = stats
 
 
-def sum_tallies(several: Iterable[Counters]) -> Counters:
+def sum_counters(several: Iterable[Counters]) -> Counters:
     """Tallies of the same types added up: of several minutes, domains or handlers."""
     total: Counters = {}
     for counters in several:
-        for type, tally in counters.items():
-            total.setdefault(type, HandlerStats()).add(tally)
+        for type, stats in counters.items():
+            total.setdefault(type, HandlerStats()).add(stats)
     return total

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 import msgspec
 
 from celeriac.delivery.run_record import Run, RunOutcome
-from celeriac.delivery.state import Verdict
+from celeriac.delivery.state import ClaimResult
 from celeriac.errors import InvalidEvent
 from celeriac.event import is_signed, is_unguessable, key_id, made_ms, read_header
 from celeriac.event_log import Entry, EntryKind, entry_key, entry_time_ms
@@ -71,9 +71,9 @@ def find_repetitions(
     return Repetitions(frozenset(certain), possible)
 
 
-def verdicts_on(
+def claim_results(
     possible: Mapping[str, str], runs: Mapping[str, Run], running: Container[str]
-) -> dict[str, Verdict]:
+) -> dict[str, ClaimResult]:
     """Return the results for entries that may repeat the entry that each is mapped to.
 
     `runs` are runs of entries in chunks; `running` are entries of an open chunk.
@@ -81,9 +81,9 @@ def verdicts_on(
     verdicts = {}
     for entry, other in possible.items():
         if other in running:
-            verdicts[entry] = Verdict.CONCURRENT
+            verdicts[entry] = ClaimResult.CONCURRENT
         elif other in runs and runs[other].outcome is RunOutcome.PROCESSED:
-            verdicts[entry] = Verdict.DUPLICATE
+            verdicts[entry] = ClaimResult.DUPLICATE
     return verdicts
 
 

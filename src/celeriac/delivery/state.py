@@ -135,7 +135,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # dead before the handler ran: the event's key is not claimed
 
 
-class Verdict(StrEnum):
+class ClaimResult(StrEnum):
     """What `claim` decided about a delivery."""
 
     RUN = "run"

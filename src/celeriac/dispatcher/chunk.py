@@ -37,7 +37,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
             self.entry, self.event.key, self.attempts, outcome, type=self.event.type, into=into
         )
 
-    def put_off(self, delay_ms: int) -> Completion:
+    def requeued(self, delay_ms: int) -> Completion:
         """Back to what is due, after the delay, with no attempt counted."""
         return Completion(
             self.entry, self.event.key, self.attempts, Outcome.REQUEUED, delay_ms=delay_ms
@@ -134,7 +134,7 @@ def split(
     size = chunk_size(handler, mean_us, ready, processes, s)
     together = [fresh[i : i + size] for i in range(0, len(fresh), size)]
     groups = [[item] for item in alone] + together
-    if handler.flow is not None and handler.flow.keep == "all":
+    if handler.flow_control is not None and handler.flow_control.keep == "all":
         groups = [[item] for item in alone] + _lists(fresh)
     return [Chunk(handler, group, tuple(state)) for state in groups]
 

@@ -11,7 +11,7 @@ from celeriac.store.factory import Backend
 LOOK_EVERY = 0.5  # seconds; every poll if a handler has a breaker, since it opens at any time
 
 
-class Doors:
+class CircuitCache:
     """The limit of each handler by its circuit, as this dispatcher last read it."""
 
     def __init__(self) -> None:

@@ -22,18 +22,18 @@ import redis
 from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.sources import Sources
-from celeriac.dispatcher.circuits import Doors
+from celeriac.dispatcher.circuits import CircuitCache
+from celeriac.dispatcher.delayed_events import DelayedEvents
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState, is_plain, until_pending
 from celeriac.dispatcher.group_table import GroupTable, look_at, rest, wake
-from celeriac.dispatcher.janitor import Janitor
+from celeriac.dispatcher.maintenance import Maintenance
 from celeriac.dispatcher.membership import Membership
-from celeriac.dispatcher.outage import tell_outage
-from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
+from celeriac.dispatcher.outage import log_outage
 from celeriac.dispatcher.pending import RECLAIM_INTERVAL, PendingDeliveries
-from celeriac.dispatcher.promotion import Promotion
-from celeriac.dispatcher.share import Share, processes_for_slow
+from celeriac.dispatcher.poll_interval import BUSY, IDLE, until, until_next_fetch
+from celeriac.dispatcher.process_share import Share, processes_for_slow
 from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
 from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
@@ -50,8 +50,10 @@ LOOK_AT_WORKERS = 5.0  # seconds between looks at who else serves the handlers
 # Seconds after an outage in which no lease is taken over: nobody could renew his, or finish.
 RENEWED_WITHIN = 2.0
 STALLED = 0.5  # seconds beyond a wait after which the server counts as having been away
-UNRUNG = 2.0  # how often a lane is asked for at whose domain nobody rings
-ASKED_UNRUNG = 100  # a second, of lanes in which nobody holds anything: of more, each waits longer
+MAX_POLL_INTERVAL = 2.0  # how often a lane is asked for at whose domain nobody rings
+POLLS_PER_SECOND = (
+    100  # a second, of lanes in which nobody holds anything: of more, each waits longer
+)
 
 
 class Dispatcher:
@@ -79,23 +81,25 @@ class Dispatcher:
         self.processes = max(1, processes)
         self._gate = gate  # closed while the process forks: see worker/fork_gate.py
         self._clock = clock
-        self._janitor = Janitor(lambda: service.backend, describe, clock)
+        self._maintenance = Maintenance(lambda: service.backend, describe, clock)
         self._stopped = Flag()
         self._groups = GroupTable()
-        self._doors = Doors()
-        self._tasks = TaskSender(send, self.processes, self._groups, self._doors)
+        self._circuits = CircuitCache()
+        self._tasks = TaskSender(send, self.processes, self._groups, self._circuits)
         self._share = Share(self.settings)
         self._has_pool = queues is not None
         self._looked_at_workers: float | None = None
         self._seen: dict[str, str] = {}
         self._rings_for: frozenset[str] = frozenset()
-        self._promotion = Promotion(service)
+        self._delayed_events = DelayedEvents(service)
         self._room = room
-        self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * RECLAIM_INTERVAL))
+        self._max_poll_interval = max(
+            IDLE, min(MAX_POLL_INTERVAL, self.settings.lease * RECLAIM_INTERVAL)
+        )
         self._fetcher = ChunkFetcher(
             service, is_free, lambda state: self._share.has_room(state, self.processes)
         )
-        self._reader = DomainReader(service, self._fetcher, self._unrung)
+        self._reader = DomainReader(service, self._fetcher, self._max_poll_interval)
         self._sources = Sources(clock)
         self._promote_at = 0.0
         self._is_full = False
@@ -106,7 +110,7 @@ class Dispatcher:
             self._groups,
             self._members,
             self._share,
-            self._doors,
+            self._circuits,
             self._tasks,
             self._sources,
         )
@@ -118,25 +122,25 @@ class Dispatcher:
 
     def run(self) -> None:
         """Turns until stopped. Redis going away is waited out; a turn that fails is logged."""
-        failures, rung = 0, None
+        failures, woken = 0, None
         while not self._stopped.is_set():
             try:
                 with self._gate:
-                    pause = self.turn(rung)
+                    pause = self.turn(woken)
                 if failures:
                     logger.info("celeriac: dispatching again")
                 failures = 0
-                rung = self._wait(pause)
+                woken = self._wait(pause)
             except Exception as error:
                 failures += 1
-                rung = None
-                tell_outage(error, failures, self.settings.redis_url)
+                woken = None
+                log_outage(error, failures, self.settings.redis_url)
                 if isinstance(error, redis.RedisError):
                     self._after_outage(error)
                 self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
 
     def _after_outage(self, error: redis.RedisError) -> None:
-        self._pending.sweep_from = self._clock() + RENEWED_WITHIN
+        self._pending.reclaim_from = self._clock() + RENEWED_WITHIN
         if is_demotion(error):
             # The link stays up; it would wait at a server that gets no more events.
             self.service.backend.event_log.reconnect()
@@ -161,7 +165,7 @@ class Dispatcher:
 
     # -- one turn
 
-    def turn(self, rung: Collection[str] | None = None) -> float:
+    def turn(self, woken: Collection[str] | None = None) -> float:
         """Dispatches what can be dispatched; returns the seconds that may pass until the next.
 
         `rung` names the doors at which somebody rang; None says that there may be something
@@ -170,12 +174,12 @@ class Dispatcher:
         now = self._clock()
         if self._members.follow_queues(self._give_back):
             self._looked_at_workers = None
-            self._janitor.beat_soon()
+            self._maintenance.beat_soon()
         self._members.join_domains()
         self._look_at_circuits()
         self._look_at_workers()
         self._tasks.flush()
-        self._wake(rung)
+        self._wake(woken)
         self._read(now)
         ready = self._groups.ready(now)
         fetching = [state for state in ready if self._is_fetched(state)]
@@ -188,10 +192,14 @@ class Dispatcher:
         self._look(now)
         self._pending.skip()
         self._sources.flush(self.service.backend.deliveries)
-        if rung is None or now >= self._promote_at or any(d.startswith(f"{WAKEUP} ") for d in rung):
-            self._promote_at = now + self._promote(rung)
+        if (
+            woken is None
+            or now >= self._promote_at
+            or any(d.startswith(f"{WAKEUP} ") for d in woken)
+        ):
+            self._promote_at = now + self._promote(woken)
         members = self._members
-        if self._janitor.turn(
+        if self._maintenance.turn(
             members.domains,
             own=members.records,
             discover=members.has_wildcard,
@@ -203,13 +211,13 @@ class Dispatcher:
         wake_at = min(self._groups.next_look(), self._promote_at, now + again)
         return min(IDLE, max(0.0, wake_at - now))
 
-    def _wake(self, rung: Collection[str] | None) -> None:
+    def _wake(self, woken: Collection[str] | None) -> None:
         """Note where there may be something new, or due: of whichever group a bell does not say."""
-        if rung is None:
+        if woken is None:
             self._reader.wake(None)
             wake(self._groups, new=True, pending=True)
             return
-        for door in rung:
+        for door in woken:
             name, is_bell = door.rpartition(" ")[2], door.startswith(f"{WAKEUP} ")
             groups = self._groups.in_domain(name)
             if name not in self._reader:
@@ -247,7 +255,7 @@ class Dispatcher:
             state.group in self._groups
             and is_plain(handler)
             and self._members.may_share(state)
-            and self._doors.most(handler.id) is None
+            and self._circuits.most(handler.id) is None
             and not self._share.takes_turns(state)
         )
 
@@ -296,15 +304,15 @@ class Dispatcher:
             if state.fetch_at <= now and not self._fetcher.has_room(state):
                 self._is_full = True
                 if state.full_until <= now:
-                    state.full_until = now + state.until_room(self.processes)
+                    state.full_until = now + state.until_slots(self.processes)
                 state.fetch_at = state.full_until
-            at = state.take_at if state.is_together else min(state.take_at, state.fetch_at)
+            at = state.pending_at if state.is_together else min(state.pending_at, state.fetch_at)
             if at < math.inf:
                 look_at(state, at)
             elif state.is_together:
                 rest(state, NEVER)
             else:
-                longest = max(self._unrung, len(self._groups) / ASKED_UNRUNG)
+                longest = max(self._max_poll_interval, len(self._groups) / POLLS_PER_SECOND)
                 state.fetch_at = now + longest * random.uniform(0.5, 1)
                 rest(state, state.fetch_at)
 
@@ -314,7 +322,7 @@ class Dispatcher:
         Where entries repeat others, the rest is claimed one by one.
         """
         state, entries = one.state, one.fetched.entries
-        sifted = one.sift(self._members.retired(state))
+        sifted = one.filter_deliveries(self._members.retired(state))
         size = sum(len(entry.body or b"") for entry in entries)
         state.size.note(len(entries), len(sifted.wanted), size)
         self._sources.add(state.group.domain, sifted.sources)
@@ -367,7 +375,7 @@ class Dispatcher:
             return
         wanted = self._pending.accept(state, ask, taken)
         if is_fetched:
-            state.take_at = now + until_pending(ask, taken)
+            state.pending_at = now + until_pending(ask, taken)
             return
         if (
             state.group.domain in self._reader
@@ -377,18 +385,24 @@ class Dispatcher:
             state.position = UNKNOWN
             self._reader.note_fetched([state], at_end=True)
         enough = self._tasks.has_enough(state)
-        pause = until_asked(
-            ask, taken, wanted, enough, self.processes, self._unrung, new=not state.is_together
+        pause = until_next_fetch(
+            ask,
+            taken,
+            wanted,
+            enough,
+            self.processes,
+            self._max_poll_interval,
+            new=not state.is_together,
         )
         if pause is not None:
             look_at(state, now + pause)
         elif state.is_together:
             rest(state, NEVER)
         else:
-            longest = self._unrung
+            longest = self._max_poll_interval
             if not taken.in_flight and not taken.deliveries:
                 # No lease can be over: what another worker takes comes from an entry that rings.
-                longest = max(longest, len(self._groups) / ASKED_UNRUNG)
+                longest = max(longest, len(self._groups) / POLLS_PER_SECOND)
             rest(state, now + longest * random.uniform(0.5, 1))
 
     def _look_at_workers(self) -> None:
@@ -404,11 +418,11 @@ class Dispatcher:
             self._share.here = max(0, self.processes - spare)
         self._members.report_unserved(workers)
 
-    def _promote(self, rung: Collection[str] | None) -> float:
+    def _promote(self, woken: Collection[str] | None) -> float:
         """Seconds until it is to be called again."""
         domains = self._members.domains
-        doors = domains if rung is None else rung
-        promoted = self._promotion(domains, {door.rpartition(" ")[2] for door in doors})
+        doors = domains if woken is None else woken
+        promoted = self._delayed_events(domains, {door.rpartition(" ")[2] for door in doors})
         if any(moved for moved, _ in promoted):
             return 0.0
         following = min((at for _, at in promoted if at is not None), default=None)
@@ -421,7 +435,7 @@ class Dispatcher:
     def _look_at_circuits(self) -> None:
         """What is queued for a handler that was shut goes back: its hints find nothing to claim."""
         lease_ms, service = int(self.settings.lease * 1000), self.service
-        for shut in self._doors.look(
+        for shut in self._circuits.look(
             service.backend, service.worker, self.handlers, lease_ms, self._clock()
         ):
             logger.warning(
@@ -452,7 +466,7 @@ class Dispatcher:
         )
         if self._clock() - began > min(seconds, LONGEST_WAIT_MS / 1000) + STALLED:
             # It was busy or frozen. A read that waits is not refused meanwhile, as renewals are.
-            self._pending.sweep_from = self._clock() + RENEWED_WITHIN
+            self._pending.reclaim_from = self._clock() + RENEWED_WITHIN
         return [door for door, entry in self._seen.items() if before[door] != entry]
 
     def _follow_domains(self) -> None:

@@ -20,7 +20,7 @@ from celeriac.dispatcher.domain_reading import (
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
-from celeriac.dispatcher.pause import BUSY
+from celeriac.dispatcher.poll_interval import BUSY
 from celeriac.event_log import entry_key
 from celeriac.service import Service
 
@@ -53,7 +53,7 @@ class Read:
     def leave(self, groups: Iterable[GroupState]) -> None:
         """They fetch for themselves."""
         for state in groups:
-            state.stand_apart()
+            state.read_separately()
             self.leaving.append(state)
 
 
@@ -80,7 +80,7 @@ class DomainReader:
         for domain, some in _by_domain(groups).items():
             if len(some) < SHARED_FROM:
                 for state in some:
-                    state.stand_apart()
+                    state.read_separately()
                 continue
             index = InterestIndex((state.group, state.handler) for state in some)
             reading = before.get(domain) or DomainReading(domain, {}, index, self._newest(domain))
@@ -99,7 +99,7 @@ class DomainReader:
 
     def wake_pending(self, domain: str) -> None:
         """Something is due in the domain."""
-        self._readings[domain].is_rung = True
+        self._readings[domain].is_woken = True
 
     def pause(self) -> float:
         """Return the seconds after which there is more to read or to send: 0, a moment, or
@@ -276,10 +276,10 @@ class DomainReader:
         """Where it is time to: move groups past what their handlers do not want, and find those
         that have pending deliveries or open chunks, or are gone."""
         read = Read()
-        rung = [one for one in self._readings.values() if one.is_rung]
-        counts = self._service.backend.deliveries.pending_counts([one.domain for one in rung])
-        for reading, count in zip(rung, counts, strict=True):
-            reading.is_rung = False
+        woken = [one for one in self._readings.values() if one.is_woken]
+        counts = self._service.backend.deliveries.pending_counts([one.domain for one in woken])
+        for reading, count in zip(woken, counts, strict=True):
+            reading.is_woken = False
             groups = reading.groups.values()
             read.pending += [state for state in groups if count and count.get(state.handler.id)]
         due = self._due(now)
@@ -340,7 +340,7 @@ def _note_position(state: GroupState, move: Advance, answer: Advanced, read: Rea
             read.leave([state])
         return False
     if not answer.position:
-        state.stand_apart()
+        state.read_separately()
         read.removed.append(state)
         return False
     if not state.is_together:

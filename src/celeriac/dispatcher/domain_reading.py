@@ -56,7 +56,7 @@ class DomainReading:
     is_behind: bool = False
     is_away: bool = False
     look_at: float = float("-inf")
-    is_rung: bool = False
+    is_woken: bool = False
     size: FetchSize = field(default_factory=lambda: FetchSize(PAGE))
     newest: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     read_before: int = -1

@@ -16,7 +16,7 @@ from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.dispatcher.chunk import Chunk
 from celeriac.dispatcher.group_state import GroupState
-from celeriac.dispatcher.sift import Sifted, sift
+from celeriac.dispatcher.message_filter import FilteredDeliveries, filter_deliveries
 from celeriac.event_log import Entry, EntryKind, entry_key
 from celeriac.service import Service
 
@@ -37,13 +37,13 @@ class FetchedChunk:
     more: int
     is_direct: bool
 
-    def sift(self, retired: Mapping[str, int]) -> Sifted:
+    def filter_deliveries(self, retired: Mapping[str, int]) -> FilteredDeliveries:
         """Sort its entries by what the handler does with them."""
         state, patterns = self.state.group, self.fetched.patterns
         given = [Delivery(one.id, one.body, 0) for one in self.fetched.entries]
-        return sift(self.state.handler, given, patterns, retired, domain=state.domain)
+        return filter_deliveries(self.state.handler, given, patterns, retired, domain=state.domain)
 
-    def chunk(self, sifted: Sifted) -> Chunk:
+    def chunk(self, sifted: FilteredDeliveries) -> Chunk:
         """Return the delivery task for it."""
         request, entries = self.request, self.fetched.entries
         return Chunk(
@@ -56,25 +56,27 @@ class FetchedChunk:
             more=self.more,
         )
 
-    def runnable(self, sifted: Sifted) -> bool:
+    def runnable(self, sifted: FilteredDeliveries) -> bool:
         """Whether a task is to be sent: some of what is wanted is known to be no duplicate."""
         if self.state.handler.signed:
             return bool(sifted.wanted)  # the executor finds the copies once it has verified them
         foreign = {one.id for one in self.fetched.entries if one.kind is EntryKind.FOREIGN}
         return any(item.entry not in foreign for item in sifted.wanted)
 
-    def wanted(self, sifted: Sifted) -> list[tuple[Entry, str]]:
+    def wanted(self, sifted: FilteredDeliveries) -> list[tuple[Entry, str]]:
         """Return what is wanted, with the event keys."""
         entries = {one.id: one for one in self.fetched.entries}
         return [(entries[item.entry], item.event.key) for item in sifted.wanted]
 
-    def completion(self, sifted: Sifted, repeated: Collection[str], worker: str) -> ChunkCompletion:
+    def completion(
+        self, sifted: FilteredDeliveries, repeated: Collection[str], worker: str
+    ) -> ChunkCompletion:
         """Return how to complete it where nothing of it is runnable.
 
         `repeated` are ignored. All else that is wanted becomes due by itself, and its claim finds
         out whether it is a duplicate.
         """
-        released = [item.put_off(0) for item in sifted.wanted if item.entry not in repeated]
+        released = [item.requeued(0) for item in sifted.wanted if item.entry not in repeated]
         recorded = [one for one in sifted.unwanted if one.outcome is not Outcome.IGNORED]
         invalid = [Completion(entry, "", 1, Outcome.REQUEUED) for entry, _ in sifted.invalid]
         codes = [run_code(RunOutcome.IGNORED, 0)] * len(repeated)
@@ -169,7 +171,7 @@ class ChunkFetcher:
         if failed and len(failed) == len(waiting):
             raise failed[0]
 
-    def repetitions(self, one: FetchedChunk, sifted: Sifted) -> Repetitions:
+    def repetitions(self, one: FetchedChunk, sifted: FilteredDeliveries) -> Repetitions:
         """Return which wanted entries repeat an event."""
         is_asked = one.fetched.is_ambiguous and not one.state.handler.signed
         wanted = one.wanted(sifted) if is_asked else []
@@ -177,7 +179,9 @@ class ChunkFetcher:
             return Repetitions()
         return self.service.backend.chunks.repetitions(one.request.group.domain, wanted)
 
-    def complete(self, one: FetchedChunk, sifted: Sifted, repeated: Collection[str]) -> bool:
+    def complete(
+        self, one: FetchedChunk, sifted: FilteredDeliveries, repeated: Collection[str]
+    ) -> bool:
         """Report a chunk of which nothing is to run here; return whether some of it is due now."""
         chunks, worker = self.service.backend.chunks, self.service.worker
         completion = one.completion(sifted, repeated, worker)

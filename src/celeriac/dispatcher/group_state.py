@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.fetch_size import DRAIN, FetchSize
-from celeriac.dispatcher.pause import BUSY, until_room
+from celeriac.dispatcher.poll_interval import BUSY, until_slots
 from celeriac.event_log import Entry
 from celeriac.handler import Handler
 
@@ -29,7 +29,7 @@ class ReadEntry(NamedTuple):
 
 
 @dataclass(slots=True)
-class Held:
+class InFlight:
     """How many deliveries are queued or running: in all workers, and in this one."""
 
     everywhere: int = 0
@@ -48,7 +48,7 @@ class HandlerState:
     id: str
     groups: list[GroupState] = field(default_factory=list)
     waiting_tasks: int = 0
-    held: Held = field(default_factory=Held)
+    in_flight: InFlight = field(default_factory=InFlight)
     slow_groups: int = 0
 
     @property
@@ -69,8 +69,8 @@ class GroupState:
     held at the last answer, which also said whether it `has_backlog` that their processes go on
     with; where it had no room for another one, that is looked at again at `full_until`.
 
-    `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
-    deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
+    `fetch_at` is when new entries must be looked for, as far as is known, `pending_at` when pending
+    deliveries must; `queued` of these were queued here at the last answer. `reclaimed_at` is when
     expired leases were last looked for, `has_begun` says that the last deliveries had been begun
     before, and `is_new_first` is toggled with each look. `sent` are the sizes of delivery tasks
     that wait, `held` is what is queued or running. Of groups that slow handlers take turns with,
@@ -95,22 +95,22 @@ class GroupState:
     has_backlog: bool = False
     full_until: float = NOW
     fetch_at: float = NOW
-    take_at: float = NOW
+    pending_at: float = NOW
     queued: int = 0
-    swept_at: float = NOW
+    reclaimed_at: float = NOW
     has_begun: bool = False
     is_new_first: bool = False
     sent: deque[int] = field(default_factory=deque)
-    held: Held = field(default_factory=Held)
+    in_flight: InFlight = field(default_factory=InFlight)
     is_slow: bool = False
     served: int = 0
 
-    def stand_apart(self) -> None:
+    def read_separately(self) -> None:
         """Fetch for itself from now on, after its position."""
         self.is_together = False
         self.read_ahead.clear()
 
-    def until_room(self, processes: int) -> float:
+    def until_slots(self, processes: int) -> float:
         """Return the seconds after which to look for room again.
 
         The task of a chunk goes on with a backlog for DRAIN. Without one it may end at any time.
@@ -118,7 +118,7 @@ class GroupState:
         if not self.has_backlog:
             return BUSY
         held_us = self.open_chunks * max(self.mean_us, int(DRAIN * 1e6))
-        return until_room(held_us, processes)
+        return until_slots(held_us, processes)
 
 
 def is_plain(handler: Handler) -> bool:
@@ -130,7 +130,7 @@ def is_plain(handler: Handler) -> bool:
         handler.concurrency, handler.per_second, handler.breaker,
         handler.time_limit, handler.soft_time_limit,
     )  # fmt: skip
-    return not handler.flow and all(limit is None for limit in limits)
+    return not handler.flow_control and all(limit is None for limit in limits)
 
 
 def until_pending(ask: FetchRequest, taken: FetchResult) -> float:

@@ -130,5 +130,5 @@ def wake(groups: Iterable[GroupState], *, new: bool = False, pending: bool = Fal
         if new:
             state.fetch_at = NOW
         if pending:
-            state.take_at = NOW
+            state.pending_at = NOW
         look_at(state, NOW)

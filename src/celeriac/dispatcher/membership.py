@@ -15,9 +15,9 @@ from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.group_state import NOW, UNKNOWN, GroupState
 from celeriac.dispatcher.group_table import GroupTable, look_at, wake
 from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
-from celeriac.dispatcher.pause import IDLE
-from celeriac.dispatcher.served import Unserved, served_handlers
-from celeriac.dispatcher.share import Share
+from celeriac.dispatcher.handler_assignment import UnservedHandlers, served_handlers
+from celeriac.dispatcher.poll_interval import IDLE
+from celeriac.dispatcher.process_share import Share
 from celeriac.dispatcher.task_sender import note_queued
 from celeriac.event.pattern import literal_domain
 from celeriac.handler import Handler
@@ -52,7 +52,7 @@ class Membership:
         self.records: dict[str, HandlerRecord] = {}
         self.domains: frozenset[str] = frozenset()
         self._removed: set[str] = set()
-        self._unserved = Unserved()
+        self._unserved = UnservedHandlers()
         # Domains of which wildcards know.
         self._offered: frozenset[str] = frozenset()
         self._joined = False
@@ -251,7 +251,7 @@ class Membership:
                 continue
             self.records[handler.id] = record
             state.position = UNKNOWN
-            state.stand_apart()
+            state.read_separately()
             wake([state], new=True, pending=True)
             logger.warning("%s: its group on %s was gone; joined again", handler.id, group.domain)
 

@@ -14,7 +14,7 @@ from celeriac.store.redis.refusal import passing_refusal
 logger = logging.getLogger(__name__)
 
 
-def tell_outage(error: Exception, failures: int, redis_url: str) -> None:
+def log_outage(error: Exception, failures: int, redis_url: str) -> None:
     """Log a failure. `failures` counts consecutive failures. Errors that are not an outage of Redis
     or of the broker are logged with their traceback."""
     is_logged = failures in (1, 10) or failures % 60 == 0

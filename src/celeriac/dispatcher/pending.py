@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from celeriac.delivery import Completion, FetchRequest, FetchResult, Group
 from celeriac.delivery.sources import Sources
-from celeriac.dispatcher.apart import run_apart
 from celeriac.dispatcher.chunk import Item, first_calls, limit, split
-from celeriac.dispatcher.circuits import Doors
+from celeriac.dispatcher.circuits import CircuitCache
 from celeriac.dispatcher.group_state import NOW, GroupState
 from celeriac.dispatcher.group_table import GroupTable, look_at, look_soon
+from celeriac.dispatcher.lost_run_delay import delay_lost_runs
 from celeriac.dispatcher.membership import Membership
-from celeriac.dispatcher.pause import BUSY, IDLE
-from celeriac.dispatcher.share import PUT_OFF_FOR_OTHERS_MS, Share
-from celeriac.dispatcher.sift import sift
+from celeriac.dispatcher.message_filter import filter_deliveries
+from celeriac.dispatcher.poll_interval import BUSY, IDLE
+from celeriac.dispatcher.process_share import REQUEUE_FOR_OTHERS_MS, Share
 from celeriac.dispatcher.task_sender import TaskSender
 from celeriac.handler import Handler
 from celeriac.service import Service
@@ -27,7 +27,7 @@ RECLAIM_INTERVAL = 0.1  # of a lease: how often expired leases are reclaimed
 
 
 class PendingDeliveries:
-    """The pending deliveries of one dispatcher. It reclaims no lease before `sweep_from`."""
+    """The pending deliveries of one dispatcher. It reclaims no lease before `reclaim_from`."""
 
     def __init__(
         self,
@@ -36,15 +36,15 @@ class PendingDeliveries:
         groups: GroupTable,
         members: Membership,
         share: Share,
-        doors: Doors,
+        doors: CircuitCache,
         tasks: TaskSender,
         sources: Sources,
     ) -> None:
         self._service, self._processes, self._groups = service, processes, groups
-        self._members, self._share, self._doors = members, share, doors
+        self._members, self._share, self._circuits = members, share, doors
         self._tasks, self._sources = tasks, sources
         self._unwanted: list[tuple[Group, list[Completion]]] = []
-        self.sweep_from = NOW
+        self.reclaim_from = NOW
 
     def requests(
         self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
@@ -60,12 +60,12 @@ class PendingDeliveries:
             group = state.group
             if group not in self._groups:
                 continue
-            reclaim_at = state.swept_at + self._service.settings.lease * RECLAIM_INTERVAL
-            reclaim = now >= max(reclaim_at, self.sweep_from)
+            reclaim_at = state.reclaimed_at + self._service.settings.lease * RECLAIM_INTERVAL
+            reclaim = now >= max(reclaim_at, self.reclaim_from)
             if reclaim:
                 expired.append(group)
             if group in fetched:
-                if not reclaim and now < state.take_at:
+                if not reclaim and now < state.pending_at:
                     continue
                 request: FetchRequest | None = self._pending_request(state, reclaim)
             else:
@@ -74,11 +74,14 @@ class PendingDeliveries:
                 look_at(state, now + IDLE)
                 continue
             if reclaim:
-                state.swept_at = now
+                state.reclaimed_at = now
             # Other groups limit this one. They are polled soon to detect when that changes.
             if request.limit == 0:
                 look_soon((group for group in state.of.groups if group.sent), now + BUSY)
-            if request.max_in_flight is not None and request.max_in_flight <= state.held.everywhere:
+            if (
+                request.max_in_flight is not None
+                and request.max_in_flight <= state.in_flight.everywhere
+            ):
                 look_soon(self._share.holding(state.of), now + BUSY)
             state.is_new_first = not state.is_new_first
             requests.append(replace(request, scheduled_first=state.is_new_first))
@@ -98,12 +101,12 @@ class PendingDeliveries:
         group, handler = state.group, state.handler
         if self._members.is_left_to_others(state):
             return FetchRequest(group, 0, max_new=0)  # only reads the patterns in force
-        through = self._doors.most(handler.id)
+        through = self._circuits.most(handler.id)
         if through is not None:
             new = 0 if state.is_together else through
             return FetchRequest(group, through, reclaim=reclaim, max_new=new) if through else None
         slots = self._share.room(state)
-        max_in_flight = None if slots is None else state.held.everywhere + slots
+        max_in_flight = None if slots is None else state.in_flight.everywhere + slots
         max_queued = limit(handler, state.mean_us, self._processes, self._service.settings)
         if state.has_begun and not reclaim:
             # The last deliveries needed a task each, and the next ones may too.
@@ -123,7 +126,9 @@ class PendingDeliveries:
         handler, group, given = state.handler, request.group, len(result.deliveries)
         deliveries, worker = self._service.backend.deliveries, self._service.worker
         retired = self._members.retired(state)
-        filtered = sift(handler, result.deliveries, result.patterns, retired, domain=group.domain)
+        filtered = filter_deliveries(
+            handler, result.deliveries, result.patterns, retired, domain=group.domain
+        )
         self._sources.add(group.domain, filtered.sources)
         for entry in filtered.gone:
             logger.error(
@@ -133,7 +138,7 @@ class PendingDeliveries:
             deliveries.dead_letter_invalid(worker, group, entry, error)
             logger.error("entry %s of %s is not a valid event: %s", entry, group.domain, error)
         unwanted = filtered.unwanted
-        wanted, requeued = run_apart(filtered.wanted, self._service.settings.lease)
+        wanted, requeued = delay_lost_runs(filtered.wanted, self._service.settings.lease)
         unwanted += requeued
         if handler.per_second is not None and wanted:
             wanted, requeued = self._within_rate(handler, wanted)
@@ -155,7 +160,7 @@ class PendingDeliveries:
             self._service.settings,
             more=more,
         )
-        if self._share.leaves_room(state):
+        if self._share.reserves_processes(state):
             # It uses a slot of this worker, so it must run here, not where others are slow already.
             chunks = [replace(chunk, stays=True) for chunk in chunks]
         self._tasks.add(chunks)
@@ -175,7 +180,7 @@ class PendingDeliveries:
         )
         step = 1000 / handler.per_second
         requeued = [
-            item.put_off(int(wait_ms + n * step)) for n, item in enumerate(wanted[granted:])
+            item.requeued(int(wait_ms + n * step)) for n, item in enumerate(wanted[granted:])
         ]
         return wanted[:granted], requeued
 
@@ -194,7 +199,7 @@ class PendingDeliveries:
         slots = max(0, self._tasks.room(state))
         late = {item.entry for item in begun[slots:]}
         kept = [item for item in wanted if item.entry not in late]
-        return kept, [item.put_off(0) for item in begun[slots:]]
+        return kept, [item.requeued(0) for item in begun[slots:]]
 
     def _within_share(
         self, state: GroupState, wanted: list[Item]
@@ -205,6 +210,6 @@ class PendingDeliveries:
         if slots is None:
             return wanted, []
         kept, others = first_calls(wanted, slots)
-        requeued = [item.put_off(PUT_OFF_FOR_OTHERS_MS) for item in others]
+        requeued = [item.requeued(REQUEUE_FOR_OTHERS_MS) for item in others]
         self._share.took(state, len(kept))
         return kept, requeued

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from celeriac.dispatcher.chunk import Chunk
-from celeriac.dispatcher.circuits import Doors
+from celeriac.dispatcher.circuits import CircuitCache
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.group_table import GroupTable
 
@@ -21,8 +21,8 @@ TASKS_AHEAD = 4  # for each process
 class TaskSender:
     """Belongs to one dispatcher. Tasks with open chunks are not counted: see OPEN_CHUNKS."""
 
-    def __init__(self, send: Send, processes: int, groups: GroupTable, doors: Doors) -> None:
-        self._send, self._processes, self._groups, self._doors = send, processes, groups, doors
+    def __init__(self, send: Send, processes: int, groups: GroupTable, doors: CircuitCache) -> None:
+        self._send, self._processes, self._groups, self._circuits = send, processes, groups, doors
         self._unsent: list[Chunk] = []
 
     def add(self, chunks: Sequence[Chunk]) -> None:
@@ -41,7 +41,7 @@ class TaskSender:
             state = self._groups.get(chunk.group)
             if state is not None and not chunk.id:
                 note_sent(state, len(chunk.items))
-            self._doors.sent(chunk.handler.id)
+            self._circuits.sent(chunk.handler.id)
 
     def has_enough(self, state: GroupState) -> bool:
         """Return whether the group's handler has as many waiting tasks as it may."""

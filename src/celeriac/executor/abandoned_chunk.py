@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from celeriac.delivery import Claimed, Completion, Outcome, Verdict
+from celeriac.delivery import Claimed, ClaimResult, Completion, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
@@ -34,7 +34,7 @@ def abandon_chunk(
     held = {one.id: one for one in chunks.open_chunks(group) if one.owner in owners}
     # A thread that ended leaves its process, where others go on.
     failed = 0
-    place = None if pid == os.getpid() else process.at_hand.chunk_of(pid)
+    place = None if pid == os.getpid() else process.shared_progress.chunk_of(pid)
     if place is not None and place.first and (one := held.get(place.chunk)) is not None:
         entries = chunks.left(group, one)
         completion = _completion(process, handler, domain, one, entries, place.of(entries), error)
@@ -66,7 +66,7 @@ def _completion(
 
     work = process.work(handler, domain, {}, keep)
     for entry in entries[suspects.start : suspects.stop]:
-        claimed = Claimed(entry.id, Verdict.RUN, 1, entry.body)
+        claimed = Claimed(entry.id, ClaimResult.RUN, 1, entry.body)
         work.fail(claimed, "", type_of(entry.body), error, 0, final=len(suspects) == 1)
     work.flush()
     # Perhaps they ran, and it was not reported: they run again.

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from celeriac.delivery import Completion, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
-from celeriac.delivery.counters import tally_processed
+from celeriac.delivery.counters import count_processed
 from celeriac.delivery.run_record import RunOutcome, pack_runs, processed_codes, run_code
 from celeriac.event_log import Entry
 from celeriac.executor.work import key_of
@@ -59,7 +59,7 @@ class Uncounted:
         """Return what is added to the counts by event type."""
         counters: dict[str, int] = {}
         for type, some in self._processed.items():
-            counters |= tally_processed(type, some.entries, some.took_us, self._at_ms[type])
+            counters |= count_processed(type, some.entries, some.took_us, self._at_ms[type])
         return counters
 
 

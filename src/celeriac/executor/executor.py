@@ -1,8 +1,8 @@
 """Execute a delivery task: claim its deliveries, decode, run, decide, complete.
 
 A delivery task proves nothing: the claim decides what may run. Each event of the task is isolated
-from the others. Completions are reported every work.TELL_AFTER seconds, so that a process that dies
-repeats only those and its current event.
+from the others. Completions are reported every work.REPORT_INTERVAL seconds, so that a process that
+dies repeats only those and its current event.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import Claimed, Completion, Group, Outcome, Verdict
+from celeriac.delivery import Claimed, ClaimResult, Completion, Group, Outcome
 from celeriac.event_log import entry_key
-from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
-from celeriac.executor.copies import find_copies, verdicts_on
+from celeriac.executor.circuit_reporter import CircuitReporter
 from celeriac.executor.error_text import describe
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
+from celeriac.executor.signed_duplicates import claim_results, find_signed_duplicates
 from celeriac.executor.work import Work, type_of
 from celeriac.handler import Handler
 from celeriac.service import Service
@@ -58,12 +58,12 @@ class Executor:
         sure_at = time.monotonic()
         claimed = self.process.persist(lambda: self._claim(handler, group, pairs))
         keys = dict(pairs)
-        held = {c.entry: c.attempt for c in claimed}
-        work = self._work(handler, group, len(pairs), held)
+        leases = {c.entry: c.attempt for c in claimed}
+        work = self._work(handler, group, len(pairs), leases)
         work.breaking = breaking
         if len(pairs) > 1:
-            self.process.at_hand.begin(handler.id, domain, pairs)
-        with self.process.leases.keeping(group, work.held):
+            self.process.shared_progress.begin(handler.id, domain, pairs)
+        with self.process.leases.keeping(group, work.leases):
             try:
                 if handler.signed:
                     claimed = self._without_copies(work, group, claimed)
@@ -92,7 +92,9 @@ class Executor:
         index_of = {entry: n for n, entry in enumerate(keys)} if len(keys) > 1 else None
         for done, some in enumerate(slices, 1):
             if index_of is not None:
-                self.process.at_hand.enter(index_of[some[0].entry], index_of[some[-1].entry] + 1)
+                self.process.shared_progress.enter(
+                    index_of[some[0].entry], index_of[some[-1].entry] + 1
+                )
             work.run(some, keys)
             halted = work.breaking is not None and not work.breaking.allows_next()
             late = time.monotonic() - started > longest
@@ -120,7 +122,7 @@ class Executor:
         the process, none is dead-lettered for it: each runs again alone, whatever its retries.
         """
         group = handler.group(domain)
-        running = self.process.at_hand.of(pid, handler.id, domain, pairs)
+        running = self.process.shared_progress.of(pid, handler.id, domain, pairs)
         suspected = pairs[running.start : running.stop] if running else pairs
         suspects = {entry for entry, _ in suspected}
         unfinished = self._still_running(group, pairs)
@@ -148,14 +150,14 @@ class Executor:
         running: list[Claimed] = []
         while page := deliveries.pending_between(group, first, last, PAGE):
             running += [
-                Claimed(pending.entry, Verdict.RUN, pending.attempts, None, pending.lost_runs)
+                Claimed(pending.entry, ClaimResult.RUN, pending.attempts, None, pending.lost_runs)
                 for pending in page
                 if pending.entry in entries and pending.owner == owner
             ]
             first = f"({page[-1].entry}"
         return running
 
-    def _breaking(self, handler: Handler) -> Breaking | None:
+    def _breaking(self, handler: Handler) -> CircuitReporter | None:
         """Return None for a handler without a breaker, which costs no call."""
         breaker = handler.breaker
         if breaker is None:
@@ -167,7 +169,7 @@ class Executor:
                 lambda: circuits.record(handler.id, breaker, calls, failures, reason)
             )
 
-        return Breaking(self.process.persist(lambda: circuits.get(handler.id)), report)
+        return CircuitReporter(self.process.persist(lambda: circuits.get(handler.id)), report)
 
     def _body(self, domain: str, entry: str) -> bytes | None:
         entries = self.service.backend.event_log.read(domain, start=entry, end=entry, count=1)
@@ -182,27 +184,25 @@ class Executor:
 
     def _without_copies(self, work: Work, group: Group, claimed: list[Claimed]) -> list[Claimed]:
         """Return the claims, with the results for entries that repeat a verified event."""
-        bodies = [(claim.entry, claim.body) for claim in claimed if claim.verdict is Verdict.RUN]
-        copies = find_copies(self.process, group, work.admission, bodies)
-        results = verdicts_on(self.process, group, copies)
-        return [
-            replace(claim, verdict=results.get(claim.entry, claim.verdict)) for claim in claimed
-        ]
+        bodies = [(claim.entry, claim.body) for claim in claimed if claim.result is ClaimResult.RUN]
+        copies = find_signed_duplicates(self.process, group, work.admission, bodies)
+        results = claim_results(self.process, group, copies)
+        return [replace(claim, result=results.get(claim.entry, claim.result)) for claim in claimed]
 
     def _still_owned(self, group: Group, work: Work, claimed: list[Claimed]) -> list[Claimed]:
         """Renew the leases of a chunk; return the claims that no other worker has taken over."""
         deliveries, worker = self.service.backend.deliveries, self.service.worker
-        leases = list(work.held.items())
+        leases = list(work.leases.items())
         work.lose(self.process.persist(lambda: deliveries.renew(worker, group, leases)))
-        return [claim for claim in claimed if claim.entry in work.held]
+        return [claim for claim in claimed if claim.entry in work.leases]
 
-    def _work(self, handler: Handler, group: Group, pairs: int, held: dict[str, int]) -> Work:
+    def _work(self, handler: Handler, group: Group, pairs: int, leases: dict[str, int]) -> Work:
         def complete(completions: Sequence[Completion]) -> Callable[[], list[str]]:
             ran = [c.took_us for c in completions if c.outcome is Outcome.PROCESSED]
             mean = self.process.note_run_times(handler, ran)
             return self._begin_complete((self.service.worker, group, completions, mean))
 
-        work = self.process.work(handler, group.domain, held, complete)
+        work = self.process.work(handler, group.domain, leases, complete)
         work.report.pairs = pairs
         return work
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from celeriac.delivery.sources import Sources
 from celeriac.executor.admission import Admission
-from celeriac.executor.at_hand import AtHand
 from celeriac.executor.lease import LeaseKeeper
+from celeriac.executor.shared_progress import SharedProgress
 from celeriac.executor.work import Finish, Work
 from celeriac.handler import Handler
 from celeriac.service import Service
@@ -32,7 +32,7 @@ class ExecutorProcess:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.leases = LeaseKeeper(service)
-        self.at_hand = AtHand()
+        self.shared_progress = SharedProgress()
         self.sources = Sources(time.monotonic)
         self._means_us: dict[str, deque[float]] = {}
 
@@ -44,11 +44,11 @@ class ExecutorProcess:
     def worker(self) -> str:
         return self.service.worker
 
-    def work(self, handler: Handler, domain: str, held: dict[str, int], finish: Finish) -> Work:
+    def work(self, handler: Handler, domain: str, leases: dict[str, int], finish: Finish) -> Work:
         """Return a Work for events of the domain; `finish` reports the completions."""
         admission = Admission(self.service.guard, domain, self.settings.sensitive_names)
         middleware = self.service.middleware
-        return Work(self.worker, handler, len(held), held, finish, admission, middleware)
+        return Work(self.worker, handler, len(leases), leases, finish, admission, middleware)
 
     def persist(self, call: Callable[[], T], seconds: float | None = None) -> T:
         """Return the call's result; repeat the call while Redis is unreachable, by default for the

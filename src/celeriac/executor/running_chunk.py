@@ -15,17 +15,17 @@ from typing import Any
 
 import redis
 
-from celeriac.delivery import Claimed, Completion, Group, Verdict
+from celeriac.delivery import Claimed, ClaimResult, Completion, Group
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, EventHeader, decode_unchecked
 from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
 from celeriac.executor.completion import Uncounted, Unreported
-from celeriac.executor.copies import find_copies
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
-from celeriac.executor.work import TELL_AFTER
+from celeriac.executor.signed_duplicates import find_signed_duplicates
+from celeriac.executor.work import REPORT_INTERVAL
 from celeriac.handler import Handler
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class RunningChunk:
         self._next = self._reported = 0
         self._unreported, self._uncounted = Unreported(), Uncounted()
         self._mean_us = 0
-        self._report_at = time.monotonic() + TELL_AFTER
+        self._report_at = time.monotonic() + REPORT_INTERVAL
         self._count_at = time.monotonic() + COUNT_AFTER
         # Waits for the answer to the last report.
         self._answer: Callable[[], None] | None = None
@@ -81,11 +81,11 @@ class RunningChunk:
             self._filter.find_repetitions(
                 entries, lambda some: process.persist(lambda: find(group.domain, some))
             )
-        process.at_hand.begin_chunk(chunk)
+        process.shared_progress.begin_chunk(chunk)
 
     def _find_copies(self, looked: Sequence[tuple[Entry, str]]) -> Repetitions:
         bodies = [(entry.id, entry.body) for entry, _ in looked]
-        copies = find_copies(self.process, self.group, self._work.admission, bodies)
+        copies = find_signed_duplicates(self.process, self.group, self._work.admission, bodies)
         # The other entry may still be refused: the claim of the copy finds out.
         return Repetitions(possible=copies)
 
@@ -107,7 +107,7 @@ class RunningChunk:
 
     def _run_events(self, ends_at: float) -> bool:
         entries, count = self.entries, len(self.entries)
-        call, enter, look_at = self._work.call, self.process.at_hand.enter, -math.inf
+        call, enter, look_at = self._work.call, self.process.shared_progress.enter, -math.inf
         while self._next < count:
             entry = entries[self._next]
             found = self._read(entry)
@@ -126,7 +126,9 @@ class RunningChunk:
                     self._unreported.of_type(found.type).add(entry.id, took_us)
                     self._report.processed += 1
                 else:
-                    self._work.settle_run(_claim(entry), "", found, took_us, error, emitted_events)
+                    self._work.complete_run(
+                        _claim(entry), "", found, took_us, error, emitted_events
+                    )
                     self._note([(entry, None)])
             elif isinstance(found, Completion):
                 self._unreported.add(found, entry)
@@ -151,7 +153,7 @@ class RunningChunk:
             if events:
                 if not self._goes_on(time.monotonic(), ends_at):
                     return False
-                self.process.at_hand.enter(count - first, count - last - 1)
+                self.process.shared_progress.enter(count - first, count - last - 1)
                 self._run_batch(read, events)
             else:
                 self._note(read)
@@ -165,7 +167,7 @@ class RunningChunk:
         share = int((time.monotonic() - started) * 1e6) // len(events)
         if error is not None or emitted_events:
             ready = [(_claim(entry), "", one) for entry, one in read if type(one) is Event]
-            self._work.settle_batch(ready, share, error, emitted_events)
+            self._work.complete_batch(ready, share, error, emitted_events)
             self._note(read)
             return
         for entry, found in read:
@@ -189,13 +191,13 @@ class RunningChunk:
             ready = self._work.read(_claim(entry), "")
         self.wanted += 1
         if ready is None:
-            [settled] = self._work.take_settled()
+            [settled] = self._work.take_completions()
             return settled
         return ready
 
     def _note(self, read: Sequence[tuple[Entry, Read]]) -> None:
         """Note what became of entries, where the executor settled some of them just now."""
-        settled = {one.entry: one for one in self._work.take_settled()}
+        settled = {one.entry: one for one in self._work.take_completions()}
         for entry, found in read:
             became = settled.get(entry.id, found)
             if isinstance(became, Completion):
@@ -212,7 +214,7 @@ class RunningChunk:
                 self._report_all()
             else:
                 self._report_progress()
-            self._report_at = time.monotonic() + TELL_AFTER
+            self._report_at = time.monotonic() + REPORT_INTERVAL
         if now >= self._sure_until:
             self._await_answer()
         if now >= self._sure_until and not self.lost:
@@ -325,7 +327,7 @@ class RunningChunk:
     ) -> Fetched | None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         sure_at = time.monotonic()
-        self.process.at_hand.expect_chunk(request.chunk)
+        self.process.shared_progress.expect_chunk(request.chunk)
         try:
             held, fetched = chunks.complete_and_fetch(
                 worker, self.group, self.id, completion, request
@@ -363,4 +365,4 @@ class RunningChunk:
 
 
 def _claim(entry: Entry) -> Claimed:
-    return Claimed(entry.id, Verdict.RUN, 1, entry.body)
+    return Claimed(entry.id, ClaimResult.RUN, 1, entry.body)

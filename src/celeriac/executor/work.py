@@ -13,10 +13,10 @@ from celeriac.delivery import (
     MAX_REQUEUE_DELAY_MS,
     REQUEUE_DELAY_MS,
     Claimed,
+    ClaimResult,
     Completion,
     Failure,
     Outcome,
-    Verdict,
 )
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
@@ -34,8 +34,8 @@ from celeriac.event import (
 from celeriac.event_log import entry_time_ms
 from celeriac.executor.admission import Admission
 from celeriac.executor.attempt_hooks import run_attempt
-from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
+from celeriac.executor.circuit_reporter import CircuitReporter
 from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 # that were no longer owned.
 Finish = Callable[[Sequence[Completion]], Callable[[], list[str]]]
 
-TELL_AFTER = 0.010  # seconds between reports
+REPORT_INTERVAL = 0.010  # seconds between reports
 
 
 class Work:
@@ -63,7 +63,7 @@ class Work:
         worker: str,
         handler: Handler,
         pairs: int,
-        held: dict[str, int],
+        leases: dict[str, int],
         finish: Finish,
         admission: Admission,
         middleware: Sequence[Middleware] = (),
@@ -72,11 +72,11 @@ class Work:
         self.middleware = middleware
         self.complete = finish
         self.admission = admission
-        self.held = held
+        self.leases = leases
         self.report = Report(pairs=pairs)
-        self.breaking: Breaking | None = None
+        self.breaking: CircuitReporter | None = None
         self.settled: list[Completion] = []
-        self.told_at = time.monotonic()
+        self.reported_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
         self._answer: Callable[[], list[str]] | None = None
 
@@ -97,15 +97,15 @@ class Work:
             self._run_one(*ready[0])
         else:
             self._run_batch(ready)
-        if time.monotonic() - self.told_at >= TELL_AFTER:
+        if time.monotonic() - self.reported_at >= REPORT_INTERVAL:
             self._report_completions()
 
     def read(self, claim: Claimed, key: str) -> Event[Any] | None:
         """Return the event with its data decoded; None if the delivery completed without a run."""
-        if claim.verdict is Verdict.DUPLICATE or claim.body is None:
+        if claim.result is ClaimResult.DUPLICATE or claim.body is None:
             self._complete(claim, key, Outcome.IGNORED)
             return None
-        if claim.verdict is Verdict.CONCURRENT:
+        if claim.result is ClaimResult.CONCURRENT:
             if key in self._admitted:
                 self._complete(claim, key, Outcome.IGNORED)
                 return None
@@ -113,7 +113,7 @@ class Work:
             self._complete(claim, key, Outcome.REQUEUED, delay_ms=_concurrent_ms(claim.entry))
             return None
         try:
-            if claim.verdict is Verdict.EXHAUSTED:
+            if claim.result is ClaimResult.EXHAUSTED:
                 raise Exhausted(_why_exhausted(claim))
             event = decode(claim.body)
             check_domain(event.type, self.admission.domain)
@@ -158,9 +158,9 @@ class Work:
     def _run_one(self, claim: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
         error, emitted_events = self.call(event, event, claim.attempt, (claim.body,))
-        self.settle_run(claim, key, event, _us(started), error, emitted_events)
+        self.complete_run(claim, key, event, _us(started), error, emitted_events)
 
-    def settle_run(
+    def complete_run(
         self,
         claim: Claimed,
         key: str,
@@ -190,16 +190,16 @@ class Work:
         events = [event for _, _, event in ready]
         bodies = [claim.body for claim, _, _ in ready]
         error, emitted_events = self.call(events, events[0], ready[0][0].attempt, bodies)
-        self.settle_batch(ready, _us(started) // len(ready), error, emitted_events)
+        self.complete_batch(ready, _us(started) // len(ready), error, emitted_events)
 
-    def settle_batch(
+    def complete_batch(
         self,
         ready: Sequence[tuple[Claimed, str, Event[Any]]],
         share: int,
         error: BaseException | None,
         emitted_events: EmittedEvents,
     ) -> None:
-        """`settle_run` for a batch of events with their claims and keys; each took `share` µs."""
+        """`complete_run` for a batch of events with their claims and keys; each took `share` µs."""
         # The error may contain values of any of the events.
         shown = error and self.admission.shown(error, [claim.body for claim, _, _ in ready])
         for claim, key, event in ready:
@@ -384,7 +384,7 @@ class Work:
     def lose(self, entries: Sequence[str]) -> None:
         """Drop entries whose lease was lost: they are neither run nor reported."""
         for entry in entries:
-            self.held.pop(entry, None)
+            self.leases.pop(entry, None)
         self.report.lost += entries
         if entries:
             logger.warning(
@@ -394,7 +394,7 @@ class Work:
                 len(entries),
             )
 
-    def take_settled(self) -> list[Completion]:
+    def take_completions(self) -> list[Completion]:
         """Return the completions that are not reported yet; they will not be reported here."""
         completions, self.settled = self.settled, []
         return completions
@@ -411,9 +411,9 @@ class Work:
         completions, self.settled = self.settled, []
         # No lease to keep from here on: the delivery is completed now, or it was lost before.
         for completion in completions:
-            self.held.pop(completion.entry, None)
+            self.leases.pop(completion.entry, None)
         self._answer = self.complete(completions)
-        self.told_at = time.monotonic()
+        self.reported_at = time.monotonic()
 
     def _await_reply(self) -> None:
         if self._answer is None:

@@ -97,12 +97,12 @@ class CrashingDeliveryStore(MemoryDeliveryStore):
     crashes = 0
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         if self.crashes > 0:
             self.crashes -= 1
             raise SimulatedCrash
-        return super().complete(worker, group, settled, mean_us)
+        return super().complete(worker, group, completions, mean_us)
 
 
 class CrashingChunkStore(MemoryChunks):

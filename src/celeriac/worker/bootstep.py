@@ -24,16 +24,16 @@ from celeriac.worker.celery_fixes.broker_refusal import survive_refusals
 from celeriac.worker.celery_fixes.old_master import OldMaster, install_old_master, is_followed
 from celeriac.worker.celery_fixes.prefork_results import install_results_read
 from celeriac.worker.celery_fixes.task_name import check_task, refuse_taken_names
-from celeriac.worker.celery_sender import hint_sender
+from celeriac.worker.celery_sender import delivery_sender
 from celeriac.worker.contracts import ContractDeclaration
+from celeriac.worker.direct_delivery import DirectDelivery, DirectDeliveryStep
 from celeriac.worker.fork_gate import fork_gate
-from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
 from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
-from celeriac.worker.serializer import hint_serializer
+from celeriac.worker.serializer import delivery_serializer
 from celeriac.worker.task_events import sends_task_events
-from celeriac.worker.unknown import put_off_unknown
+from celeriac.worker.unknown_tasks import requeue_unknown
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
 
     # Weak references would let the closure go at once.
     signals.celeryd_init.connect(consume_queues, weak=False)
-    put_off_unknown(service)
+    requeue_unknown(service)
     refuse_taken_names(app)
     survive_refusals(app)
     install_relay(app, service)
@@ -69,7 +69,7 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     old_master = OldMaster(service) if own and is_followed(service.settings) else None
     if old_master is not None:
         install_old_master(app, old_master)
-    named, local, steps = service.settings.service, LocalWay(), cast("Any", app.steps)
+    named, local, steps = service.settings.service, DirectDelivery(), cast("Any", app.steps)
     steps["worker"].add(
         type(
             f"Dispatcher_{named}",
@@ -84,7 +84,9 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     )
     steps["consumer"].add(
         type(
-            f"LocalWay_{named}", (LocalWayStep,), {"way": local, "name": f"celeriac.local.{named}"}
+            f"LocalWay_{named}",
+            (DirectDeliveryStep,),
+            {"way": local, "name": f"celeriac.local.{named}"},
         )
     )
 
@@ -94,7 +96,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     requires = ("celery.worker.components:Pool",)
     service: Service
-    local: LocalWay
+    local: DirectDelivery
     old_master: OldMaster | None = None
 
     def __init__(self, parent: Any, **options: Any) -> None:
@@ -107,7 +109,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def include_if(self, parent: Any) -> bool:
         for handler in self.service.handlers.values():
             check_task(parent.app, handler)
-        hint_serializer(parent.app)
+        delivery_serializer(parent.app)
         return bool(self.service.handlers)
 
     def start(self, parent: Any) -> None:
@@ -121,7 +123,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         log_start(self.service, app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
-            hint_sender(
+            delivery_sender(
                 app,
                 self.service,
                 watched=lambda: sends_task_events(_event_dispatcher(parent)),

@@ -19,9 +19,9 @@ from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.broker import broker_address, broker_url
 from celeriac.worker.celery_fixes.old_master import OldMaster
 from celeriac.worker.delivery_task import write_chunk
-from celeriac.worker.local import LocalWay
+from celeriac.worker.direct_delivery import DirectDelivery
 from celeriac.worker.queues import declared
-from celeriac.worker.serializer import hint_serializer
+from celeriac.worker.serializer import delivery_serializer
 
 # The broker is unreachable, refuses the message, or does not confirm it in time.
 FAILURES = (OperationalError, OSError, AMQPError, MessageNacked, RedisError)
@@ -39,12 +39,12 @@ CONFIRMED: dict[str, Any] = {
 }
 
 
-def hint_sender(
+def delivery_sender(
     app: Celery,
     service: Service,
     *,
     watched: Callable[[], bool],
-    local: LocalWay | None = None,
+    local: DirectDelivery | None = None,
     old_master: OldMaster | None = None,
 ) -> Callable[[Chunk], None]:
     """Return a function that sends the delivery task of one chunk.
@@ -63,7 +63,7 @@ def hint_sender(
     # Without a priority, all tasks of a queue share one list, whose length tools can read.
     uses_priorities = any(handler.priority for handler in service.handlers.values())
     confirmed = is_rabbitmq(broker_url(app))
-    serializer = hint_serializer(app)
+    serializer = delivery_serializer(app)
     publishing: dict[str, Any] = CONFIRMED if confirmed else {"retry": False}
     confirmed_producer = _confirmed_producer(app) if confirmed else None
 

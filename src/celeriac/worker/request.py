@@ -20,7 +20,7 @@ from kombu.exceptions import KombuError
 
 from celeriac.worker.celery_fixes.time_limits import limit_as_task
 from celeriac.worker.delivery_task import check_headers, check_message
-from celeriac.worker.local import LocalMessage
+from celeriac.worker.direct_delivery import DirectMessage
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class DeliveryRequest(GuardedRequest):
     def __init__(self, message: Any, *args: Any, **options: Any) -> None:
         super().__init__(message, *args, **options)
         body = options.get("body") if options.get("decoded") else message.payload
-        check_message(*(body or ((), None, None)), local=isinstance(message, LocalMessage))
+        check_message(*(body or ((), None, None)), local=isinstance(message, DirectMessage))
         check_headers(self.request_dict)
         # The limits are the handler's, not the message's.
         self.time_limits = (None, None)

@@ -11,7 +11,7 @@ from kombu.serialization import dumps, registry
 from celeriac.errors import ConfigurationError
 
 
-def hint_serializer(app: Celery) -> str:
+def delivery_serializer(app: Celery) -> str:
     """Return JSON where the app accepts it, else its `task_serializer`, else one it accepts.
 
     Raises ConfigurationError if `accept_content` names no usable serializer: every worker would

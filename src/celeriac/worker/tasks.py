@@ -18,7 +18,7 @@ from celeriac.executor import Executor, Report, describe, is_trace_cut, message_
 from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.handler import Handler
 from celeriac.worker.delivery_task import read_chunk, read_entries, read_pairs
-from celeriac.worker.watch import show_failures
+from celeriac.worker.failure_events import show_failures
 
 
 class HandlerFailed(CeleriacError):

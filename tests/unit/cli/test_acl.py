@@ -91,7 +91,7 @@ def void(_: object) -> None: ...
 OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua"}
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
-    "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua",
+    "note_foreign.lua", "delay_event.lua", "enqueue_due.lua", "remove_consumers.lua", "trim.lua",
 }  # fmt: skip
 OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
@@ -109,10 +109,13 @@ MOVES = (
     ("user", "name", "domain"),
     [
         *(("billing", name, "order") for name in sorted(MOVES - OF_OPERATORS)),
-        *(("billing", name, "order") for name in ("trim.lua", "tidy.lua", "backlog.lua")),
+        *(
+            ("billing", name, "order")
+            for name in ("trim.lua", "remove_consumers.lua", "backlog.lua")
+        ),
         *(("billing", name, "order") for name in ("note_foreign.lua",)),
         *(("billing", name, "payment") for name in ("append_once.lua", "emitted.lua")),
-        *(("orders", name, "order") for name in ("postpone.lua", "promote.lua")),
+        *(("orders", name, "order") for name in ("delay_event.lua", "enqueue_due.lua")),
     ],
 )
 def test_a_service_may_name_the_keys_that_its_scripts_declare(

@@ -9,7 +9,7 @@ import pytest
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import FetchRequest
-from celeriac.dispatcher.circuits import LOOK_EVERY, Doors
+from celeriac.dispatcher.circuits import LOOK_EVERY, CircuitCache
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -160,7 +160,7 @@ def test_only_handlers_with_a_breaker_have_their_circuits_read_in_each_turn(
         return read[-1]
 
     monkeypatch.setattr(store.backend.circuits, "all", count)
-    circuits = Doors()
+    circuits = CircuitCache()
     for now in (0.0, LOOK_EVERY / 2):
         circuits.look(store.backend, "w", handlers, 30_000, now)
     assert looks == len(read)

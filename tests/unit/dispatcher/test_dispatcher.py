@@ -10,7 +10,7 @@ import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.delivery import DeliveryState, Group
-from celeriac.dispatcher.pause import BUSY, IDLE
+from celeriac.dispatcher.poll_interval import BUSY, IDLE
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task

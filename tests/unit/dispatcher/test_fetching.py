@@ -293,4 +293,4 @@ def test_a_quiet_group_is_not_asked_for(
     monkeypatch.setattr(store.backend.chunks, "fetch", lambda *_: calls.append("fetch"))
     turning.turn(())
     assert [] == calls
-    assert math.isinf(turning._groups[GROUP].take_at)
+    assert math.isinf(turning._groups[GROUP].pending_at)

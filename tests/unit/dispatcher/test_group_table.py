@@ -50,12 +50,12 @@ def test_the_groups_of_a_domain_are_known() -> None:
 def test_a_bell_wakes_for_what_is_new_or_for_what_is_pending() -> None:
     made, [order, item] = table(ORDER, ITEM)
     for state in (order, item):
-        state.fetch_at = state.take_at = 50.0
+        state.fetch_at = state.pending_at = 50.0
     wake([order], new=True)
     wake([item], pending=True)
     assert [order, item] == made.ready(0.0)
-    assert (NOW, 50.0) == (order.fetch_at, order.take_at)
-    assert (50.0, NOW) == (item.fetch_at, item.take_at)
+    assert (NOW, 50.0) == (order.fetch_at, order.pending_at)
+    assert (50.0, NOW) == (item.fetch_at, item.pending_at)
 
 
 def test_of_those_that_are_ready_the_more_urgent_is_first_though_it_rested() -> None:

@@ -17,7 +17,7 @@ from celeriac.event import build_event, encode, event_key
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.process import typical_us
-from celeriac.executor.work import TELL_AFTER
+from celeriac.executor.work import REPORT_INTERVAL
 from celeriac.testing.store import SimulatedCrash
 from tests.unit.executor.conftest import Bench
 
@@ -326,7 +326,7 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
 
     def handle(event: Event) -> None:
         places.append([bench.place(id) for id in "ab"])
-        time.sleep(TELL_AFTER)
+        time.sleep(REPORT_INTERVAL)
 
     bench.subscribe(handle)
     bench.emit(*"ab")
@@ -339,7 +339,7 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
 
 def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its renewal would be refused, and reported as a lost lease."""
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 0.0)
     held: list[dict[str, int]] = []
     keeping = bench.executor.process.leases.keeping
 
@@ -371,7 +371,7 @@ def test_what_could_not_be_told_is_told_again(
         return fail if in_answer else fail()
 
     monkeypatch.setattr(bench.store.deliveries, "begin_complete", begin)
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 0.0)
     bench.subscribe(note)
     bench.emit(*"ab")
     assert "2 processed" == str(bench.execute())
@@ -389,7 +389,7 @@ def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPat
         return finish(worker, group, settled, mean_us)
 
     monkeypatch.setattr(bench.store.deliveries, "complete", counted)
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 60.0)
+    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 60.0)
     bench.subscribe(note)
     bench.emit(*"abcde")
     bench.execute()

@@ -22,7 +22,7 @@ from celeriac import (
     InvalidEvent,
 )
 from celeriac.dead_letter import redrive_dead_letter
-from celeriac.dispatcher.sift import outcome_of
+from celeriac.dispatcher.message_filter import outcome_of
 from celeriac.event import decode, is_encrypted, masked, masked_envelope, read_header
 from celeriac.event.encrypted import ENCRYPTED, Jwe
 from celeriac.security.decrypter import make_decrypter

@@ -12,7 +12,7 @@ from celeriac.delivery.chunk_store import (
     ChunkRequest,
     Fetched,
 )
-from celeriac.delivery.counters import HandlerStats, add_tally
+from celeriac.delivery.counters import HandlerStats, add_counter
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
 from celeriac.delivery.state import DeliveryState
@@ -21,7 +21,7 @@ from celeriac.event_log import Entry, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.repetitions import check_entries
-from celeriac.store.memory.stream import Held, HeldChunk, entry_id
+from celeriac.store.memory.stream import MemoryChunk, PendingEntry, entry_id
 from celeriac.store.memory.transitions import Transitions
 
 
@@ -47,7 +47,7 @@ class MemoryChunks:
             is_ambiguous = moves.store.ids.is_ambiguous(*times)
             owner = f"{'running' if request.running else 'queued'}:{worker}"
             upto = entry_key(found[-1][0])
-            consumers.chunks[request.chunk] = HeldChunk(consumers.last, upto, owner, moves.now)
+            consumers.chunks[request.chunk] = MemoryChunk(consumers.last, upto, owner, moves.now)
             consumers.last = upto
         return Fetched(
             entries=tuple(moves.store.entry(entry, body) for entry, body in found),
@@ -81,7 +81,7 @@ class MemoryChunks:
         if is_moved and chunk is not None:
             after, upto = entry_key(chunk.after), entry_key(chunk.upto)
             owner = f"queued:{worker}"
-            consumers.chunks[chunk.id] = HeldChunk(after, upto, owner, moves.now, chunk.entries)
+            consumers.chunks[chunk.id] = MemoryChunk(after, upto, owner, moves.now, chunk.entries)
             is_ambiguous = moves.store.ids.is_ambiguous(after[0], upto[0])
         if is_moved:
             consumers.last = entry_key(move.upto)
@@ -120,7 +120,7 @@ class MemoryChunks:
     ) -> Callable[[], bool]:
         with self._lock:
             moves = self.deliveries.moves(group)
-            held = _held_by(moves, worker, chunk)
+            held = _owned_by(moves, worker, chunk)
             if moves is None or held is None:
                 return lambda: False
             until = entry_key(progress.until)
@@ -132,7 +132,7 @@ class MemoryChunks:
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:
             moves, owner = self.deliveries.moves(group), f"running:{worker}"
-            held = _held_by(moves, worker, chunk)
+            held = _owned_by(moves, worker, chunk)
             if moves is None or held is None:
                 return False
             until = entry_key(completion.until)
@@ -142,7 +142,7 @@ class MemoryChunks:
             if until == held.upto:
                 del moves.consumers.chunks[chunk]
             for one in completion.exceptions:
-                moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
+                moves.consumers.pending[one.entry] = PendingEntry(owner, moves.now, 2)
             handler_store = moves.handler_store
             _record(moves, worker, completion.until, completion.record)
             for name, number in completion.counts.items():
@@ -167,17 +167,17 @@ class MemoryChunks:
     def _tally(self, moves: Transitions, completion: ChunkCompletion) -> None:
         told: dict[str, HandlerStats] = {}
         for name, number in completion.counters.items():
-            add_tally(told, name, str(number).encode())
+            add_counter(told, name, str(number).encode())
         minute = moves.handler_store.minutes.setdefault(moves.now // 60_000, {})
         for counters in (moves.handler_store.counters, minute):
-            for type, tally in told.items():
-                counters.setdefault(type, HandlerStats()).add(tally)
+            for type, stats in told.items():
+                counters.setdefault(type, HandlerStats()).add(stats)
 
     def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         with self._lock:
             moves, lost = self.deliveries.moves(group), []
             for chunk in chunks:
-                held = _held_by(moves, worker, chunk)
+                held = _owned_by(moves, worker, chunk)
                 if moves is None or held is None:
                     lost.append(chunk)
                 else:
@@ -187,7 +187,7 @@ class MemoryChunks:
     def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         with self._lock:
             moves = self.deliveries.moves(group)
-            held = _held_by(moves, worker, chunk)
+            held = _owned_by(moves, worker, chunk)
             if not moves or not held or (only_queued and not held.owner.startswith("queued:")):
                 return 0
             return _make_pending(moves, chunk, held)
@@ -217,7 +217,7 @@ class MemoryChunks:
     def _count_open(self, worker: str, group: Group) -> int:
         moves = self.deliveries.moves(group)
         chunks = moves.consumers.chunks if moves else {}
-        return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
+        return sum(_owned_by(moves, worker, chunk) is not None for chunk in chunks)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         with self._lock:
@@ -255,13 +255,13 @@ def _run_of(moves: Transitions, entry: str) -> Run | None:
     )
 
 
-def _held_by(moves: Transitions | None, worker: str, chunk: str) -> HeldChunk | None:
+def _owned_by(moves: Transitions | None, worker: str, chunk: str) -> MemoryChunk | None:
     held = moves.consumers.chunks.get(chunk) if moves else None
     owners = (f"queued:{worker}", f"running:{worker}")
     return held if held is not None and held.owner in owners else None
 
 
-def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
+def _lose(moves: Transitions, chunk: str, held: MemoryChunk) -> int:
     """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
     a run."""
     place = held.owner.partition(":")[0]
@@ -274,14 +274,14 @@ def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
     return _make_pending(moves, chunk, held, runs)
 
 
-def _make_pending(moves: Transitions, chunk: str, held: HeldChunk, runs: int = 0) -> int:
+def _make_pending(moves: Transitions, chunk: str, held: MemoryChunk, runs: int = 0) -> int:
     """Each entry that is left becomes a delivery of its own, due at once, which began `runs`."""
     left = held.left(moves.store.events)
     del moves.consumers.chunks[chunk]
     for entry, _ in left:
-        moves.consumers.pending[entry] = Held(
+        moves.consumers.pending[entry] = PendingEntry(
             DeliveryState.SCHEDULED, moves.now, 1 + runs, moves.now
         )
     if left:
-        moves.ring()
+        moves.notify()
     return len(left)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from celeriac.delivery.counters import Counters, sum_tallies
+from celeriac.delivery.counters import Counters, sum_counters
 from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row
-from celeriac.delivery.repetition import verdicts_on
-from celeriac.delivery.state import DeliveryState, Outcome, Verdict
+from celeriac.delivery.repetition import claim_results
+from celeriac.delivery.state import ClaimResult, DeliveryState, Outcome
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
     Claimed,
     Completion,
     DeadLetter,
-    EditedLetter,
+    EditedDeadLetter,
     FetchRequest,
     FetchResult,
     Group,
@@ -73,22 +73,22 @@ class MemoryDeliveryStore:
                 for store in stores
             ]
 
-    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, limit: int = 1000) -> int:
         with self._lock:
             moves = self.moves(group)
-            held = moves.consumers.held_by(f"queued:{worker}")[:most] if moves else []
-            for entry in held:
+            leases = moves.consumers.owned_by(f"queued:{worker}")[:limit] if moves else []
+            for entry in leases:
                 assert moves
                 moves.requeue(entry)
-            if held and moves:
-                moves.ring()
-            return len(held)
+            if leases and moves:
+                moves.notify()
+            return len(leases)
 
     def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
         with self._lock:
             moves = self.moves(group)
-            held = moves.consumers.pending.get(entry) if moves else None
-            if moves is None or held is None or held.owner != f"queued:{worker}":
+            leases = moves.consumers.pending.get(entry) if moves else None
+            if moves is None or leases is None or leases.owner != f"queued:{worker}":
                 return False
             met = self._invalid.setdefault(group.domain, TTLDict(self.window_ms))
             first = met.get(entry, moves.now) is None
@@ -106,12 +106,12 @@ class MemoryDeliveryStore:
             moves.settle(entry, DeliveryState.DEAD if first else DeliveryState.IGNORED)
             return first
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
-        return self._finish(f"queued:{worker}", group, settled, 0)
+    def skip(self, worker: str, group: Group, completions: Sequence[Completion]) -> list[str]:
+        return self._finish(f"queued:{worker}", group, completions, 0)
 
     def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
-        for group, settled in skipped:
-            self.skip(worker, group, settled)
+        for group, completions in skipped:
+            self.skip(worker, group, completions)
 
     def note_patterns(
         self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
@@ -161,10 +161,10 @@ class MemoryDeliveryStore:
             claimed = []
             for entry, event_key in pairs if moves else ():
                 assert moves
-                held, body = moves.consumers.pending.get(entry), moves.body(entry)
-                if held is None or body is None or not held.owner.startswith("queued:"):
+                leases, body = moves.consumers.pending.get(entry), moves.body(entry)
+                if leases is None or body is None or not leases.owner.startswith("queued:"):
                     continue
-                attempt, verdict = held.count, Verdict.RUN
+                attempt, result = leases.count, ClaimResult.RUN
                 lost = moves.handler_store.lost_runs.get(entry, 0)
                 if attempt > 1 and len(pairs) > 1:
                     continue  # alone only: it may be what ended its process
@@ -172,20 +172,20 @@ class MemoryDeliveryStore:
                     event_key, entry, moves.consumers.pending, moves.now
                 )
                 if before is DeliveryState.RUNNING:
-                    verdict = Verdict.CONCURRENT
+                    result = ClaimResult.CONCURRENT
                 elif before is not None:
-                    verdict = Verdict.DUPLICATE
+                    result = ClaimResult.DUPLICATE
                 elif attempt - lost > max_attempts or lost >= MAX_LOST_RUNS:
-                    verdict = Verdict.EXHAUSTED
+                    result = ClaimResult.EXHAUSTED
                 moves.run(entry, f"running:{worker}", attempt)
-                if verdict is Verdict.RUN:
+                if result is ClaimResult.RUN:
                     moves.handler_store.record(
                         event_key, DeliveryState.RUNNING, entry, attempt, 0, moves.now
                     )
                     if not verifies:
                         found = moves.store.entry(entry, body)
-                        verdict = self._on_repetition(moves, found, event_key)
-                claimed.append(Claimed(entry, verdict, attempt, body, lost))
+                        result = self._on_repetition(moves, found, event_key)
+                claimed.append(Claimed(entry, result, attempt, body, lost))
             if moves and claimed:
                 moves.handler_store.stats[f"chunk {(len(claimed) - 1).bit_length()}"] += 1
                 moves.handler_store.stats["claimed"] += len(claimed)
@@ -195,41 +195,41 @@ class MemoryDeliveryStore:
         with self._lock:
             return self.handler_store(group).note_verified(verified, self.event_log.clock.now_ms())
 
-    def _on_repetition(self, moves: Transitions, entry: Entry, event_key: str) -> Verdict:
+    def _on_repetition(self, moves: Transitions, entry: Entry, event_key: str) -> ClaimResult:
         is_ambiguous = moves.store.ids.is_ambiguous(entry.time_ms, entry.time_ms)
         if entry.kind is not EntryKind.FOREIGN and not is_ambiguous:
-            return Verdict.RUN
+            return ClaimResult.RUN
         pair = [(entry, event_key)]
         found = check_entries(self.event_log, moves.group.domain, pair, note_foreign=True)
         if entry.id in found.certain:
-            return Verdict.DUPLICATE
+            return ClaimResult.DUPLICATE
         chunks = moves.consumers.chunks.values()
         running = {
             other for other in found.possible.values() if any(chunk.has(other) for chunk in chunks)
         }
-        verdicts = verdicts_on(found.possible, moves.handler_store.runs, running)
-        return verdicts.get(entry.id, Verdict.RUN)
+        verdicts = claim_results(found.possible, moves.handler_store.runs, running)
+        return verdicts.get(entry.id, ClaimResult.RUN)
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        return self._finish(f"running:{worker}", group, settled, mean_us)
+        return self._finish(f"running:{worker}", group, completions, mean_us)
 
     def begin_complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
-        lost = self.complete(worker, group, settled, mean_us)
+        lost = self.complete(worker, group, completions, mean_us)
         return lambda: lost
 
     def _finish(
-        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
+        self, owner: str, group: Group, completions: Sequence[Completion], mean_us: int
     ) -> list[str]:
         with self._lock:
             moves = self.moves(group)
-            if moves is None or not settled:
-                return [one.entry for one in settled]
+            if moves is None or not completions:
+                return [one.entry for one in completions]
             lost, handler_store, running = [], moves.handler_store, owner.startswith("running:")
-            for one in settled:
+            for one in completions:
                 if moves.held(one.entry, owner, one.attempt) is None:
                     lost.append(one.entry)
                     continue
@@ -245,18 +245,18 @@ class MemoryDeliveryStore:
                 if outcome is Outcome.REFUSED:
                     outcome = Outcome.DEAD
                 handler_store.stats[outcome.value] += 1
-                handler_store.tally(one, outcome, moves.now)
+                handler_store.count(one, outcome, moves.now)
                 handler_store.add_emitted(one.event_key, one.emitted_events, moves.now)
                 if one.took_us:
                     handler_store.stats["busy_us"] += one.took_us
-            if mean_us and len(lost) < len(settled):
+            if mean_us and len(lost) < len(completions):
                 handler_store.stats["mean_us"] = mean_us
             return lost
 
-    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
+    def renew(self, worker: str, group: Group, leases: Sequence[tuple[str, int]]) -> list[str]:
         with self._lock:
             moves, owner, lost = self.moves(group), f"running:{worker}", []
-            for entry, attempt in held:
+            for entry, attempt in leases:
                 if moves and moves.held(entry, owner, attempt):
                     moves.renew(entry, owner)
                 else:
@@ -300,7 +300,7 @@ class MemoryDeliveryStore:
 
     def counters(self, groups: Sequence[Group]) -> list[Counters]:
         with self._lock:
-            return [sum_tallies([self.handler_store(group).counters]) for group in groups]
+            return [sum_counters([self.handler_store(group).counters]) for group in groups]
 
     def counters_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
@@ -309,27 +309,27 @@ class MemoryDeliveryStore:
             this = self.event_log.clock.now_ms() // 60_000
             span = range(this - min(minutes, 60) + 1, this + 1)
             records = [self.handler_store(group).minutes for group in groups]
-            return [{m: sum_tallies([record.get(m, {})]) for m in span} for record in records]
+            return [{m: sum_counters([record.get(m, {})]) for m in span} for record in records]
 
     def pending(self, group: Group, entry: str) -> Pending | None:
         with self._lock:
             moves = self.moves(group)
-            held = moves.consumers.pending.get(entry) if moves else None
-            if moves is None or held is None:
+            leases = moves.consumers.pending.get(entry) if moves else None
+            if moves is None or leases is None:
                 return None
-            since = moves.now - held.since_ms
+            since = moves.now - leases.since_ms
             lost = moves.handler_store.lost_runs.get(entry, 0)
-            return Pending(entry, held.owner, since, held.count - 1, held.due_ms, lost)
+            return Pending(entry, leases.owner, since, leases.count - 1, leases.due_ms, lost)
 
     def pending_between(
-        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, limit: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         with self._lock:
             moves = self.moves(group)
-            held = moves.consumers.between(first, last) if moves else []
-            found = (self.pending(group, entry) for entry in held)
+            leases = moves.consumers.between(first, last) if moves else []
+            found = (self.pending(group, entry) for entry in leases)
             fitting = (one for one in found if one is not None and owner in ("", one.owner))
-            return list(islice(fitting, most))
+            return list(islice(fitting, limit))
 
     def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
         with self._lock:
@@ -352,7 +352,7 @@ class MemoryDeliveryStore:
     def due(self, group: Group) -> int:
         with self._lock:
             moves = self.moves(group)
-            return len(moves.consumers.held_by(DeliveryState.SCHEDULED)) if moves else 0
+            return len(moves.consumers.owned_by(DeliveryState.SCHEDULED)) if moves else 0
 
     def stats(self, group: Group) -> Mapping[str, int]:
         with self._lock:
@@ -368,20 +368,20 @@ class MemoryDeliveryStore:
     ) -> list[DeadLetter]:
         bound = f"({after}" if after else ""
         with self._lock:
-            letters = self.event_log.store[domain].dead
+            dead_letters = self.event_log.store[domain].dead
             if newest_first:
-                found = letters.range("-", bound or "+")[::-1]
+                entries = dead_letters.range("-", bound or "+")[::-1]
             else:
-                found = letters.range(bound or "-", "+")
-        return [replace(letter, id=id) for id, letter in found[:count]]
+                entries = dead_letters.range(bound or "-", "+")
+        return [replace(dead_letter, id=id) for id, dead_letter in entries[:count]]
 
-    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+    def dead_letter(self, domain: str, id: str) -> DeadLetter | None:
         try:
             with self._lock:
-                found = self.event_log.store[domain].dead.get(letter)
+                stored = self.event_log.store[domain].dead.get(id)
         except ValueError:  # not an id at all
             return None
-        return replace(found, id=letter) if found else None
+        return replace(stored, id=id) if stored else None
 
     def dead_count(self, domain: str) -> int:
         with self._lock:
@@ -390,43 +390,50 @@ class MemoryDeliveryStore:
     def dead_groups(self, domain: str) -> list[DeadGroup]:
         found: dict[tuple[str, str], list[str]] = {}
         with self._lock:
-            for id, letter in self.event_log.store[domain].dead.range("-", "+"):
-                found.setdefault((letter.handler, exception_of(letter.error)), []).append(id)
+            for id, dead_letter in self.event_log.store[domain].dead.range("-", "+"):
+                found.setdefault((dead_letter.handler, exception_of(dead_letter.error)), []).append(
+                    id
+                )
         return [DeadGroup(domain, *key, len(ids), ids[-1]) for key, ids in sorted(found.items())]
 
     def redrive(
-        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, dead_letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
-        if not letters:
+        if not dead_letters:
             return 0
         with self._lock:
             moves = self._of_group(group)
             done = sum(
-                self._redrive(moves, letter, addressed, note) for letter, addressed in letters
+                self._redrive(moves, dead_letter, addressed, note)
+                for dead_letter, addressed in dead_letters
             )
             if done:
-                moves.ring()
+                moves.notify()
                 self._audit(group.domain, note, done)
             return done
 
     def _redrive(
-        self, moves: Transitions, letter: DeadLetter, addressed: bytes, note: bytes
+        self, moves: Transitions, dead_letter: DeadLetter, addressed: bytes, note: bytes
     ) -> bool:
         domain = moves.group.domain
-        if letter.entry in moves.consumers.pending or not moves.store.dead.remove(letter.id):
+        if dead_letter.entry in moves.consumers.pending or not moves.store.dead.remove(
+            dead_letter.id
+        ):
             return False
-        moves.handler_store.verified.drop(letter.event_key)
-        moves.handler_store.begin_again(letter.event_key, letter.entry, note.decode(), moves.now)
+        moves.handler_store.verified.drop(dead_letter.event_key)
+        moves.handler_store.begin_again(
+            dead_letter.event_key, dead_letter.entry, note.decode(), moves.now
+        )
         if domain in self._invalid:
-            self._invalid[domain].drop(letter.entry)
-        body = moves.body(letter.entry)
+            self._invalid[domain].drop(dead_letter.entry)
+        body = moves.body(dead_letter.entry)
         if body is None:
             self.event_log.append(domain, addressed, EntryKind.REDRIVEN)
-        elif not moves.consumers.waits_for(letter.entry):
-            moves.revive(letter.entry, body, "redrive", DeliveryState.DEAD)
+        elif not moves.consumers.waits_for(dead_letter.entry):
+            moves.revive(dead_letter.entry, body, "redrive", DeliveryState.DEAD)
         return True
 
-    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedDeadLetter], note: bytes = b"") -> int:
         if not edited:
             return 0
         with self._lock:
@@ -436,20 +443,20 @@ class MemoryDeliveryStore:
                 self._audit(group.domain, note, done)
             return done
 
-    def _edit(self, moves: Transitions, one: EditedLetter, note: bytes) -> bool:
-        key = one.letter.event_key
-        if not key or not moves.store.dead.remove(one.letter.id):
+    def _edit(self, moves: Transitions, one: EditedDeadLetter, note: bytes) -> bool:
+        key = one.dead_letter.event_key
+        if not key or not moves.store.dead.remove(one.dead_letter.id):
             return False
-        moves.handler_store.note_edit(key, one.letter.entry, one.id, note.decode(), moves.now)
+        moves.handler_store.note_edit(key, one.dead_letter.entry, one.id, note.decode(), moves.now)
         moves.handler_store.add_emitted(
             key, EmittedEvents((EmittedEvent(one.type, one.key),)), moves.now
         )
         self.event_log.append(moves.group.domain, one.body, EntryKind.MADE)
         return True
 
-    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+    def discard(self, domain: str, ids: Sequence[str], note: bytes = b"") -> int:
         with self._lock:
-            done = sum(map(self.event_log.store[domain].dead.remove, letters))
+            done = sum(map(self.event_log.store[domain].dead.remove, ids))
             if done:
                 self._audit(domain, note, done)
             return done
@@ -461,7 +468,7 @@ class MemoryDeliveryStore:
                 if moves.schedule(entry, event_key, note):
                     scheduled += 1
             if scheduled:
-                moves.ring()
+                moves.notify()
                 self._audit(group.domain, note, scheduled)
             return scheduled
 

@@ -251,7 +251,7 @@ class MemoryEventLog:
             self.store[domain].delayed[member] = time_ms
             if at_ms is not None:
                 self.store[domain].at_time_of_day.add(member)
-            self.ring(domain)
+            self.notify(domain)
             return time_ms
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
@@ -387,7 +387,7 @@ class MemoryEventLog:
     def evictions(self) -> list[Eviction]:
         return []
 
-    def ring(self, domain: str) -> None:
+    def notify(self, domain: str) -> None:
         """Wakes who waits for something to fall due. Called under the lock."""
         store = self.store[domain]
         store.wakeup = following(store.wakeup, self.clock.now_ms())

@@ -17,8 +17,8 @@ def fetch(moves: Transitions, owner: str, request: FetchRequest, lease_ms: int) 
     consumers, slots = moves.consumers, request.limit
     moves.correct_times()
     moves.sync()
-    queued = len(consumers.held_by(owner))
-    blocked = consumers.held_by(DeliveryState.BLOCKED)
+    queued = len(consumers.owned_by(owner))
+    blocked = consumers.owned_by(DeliveryState.BLOCKED)
     in_flight = sum(
         entry.owner not in (DeliveryState.SCHEDULED, DeliveryState.BLOCKED)
         for entry in consumers.pending.values()
@@ -49,7 +49,7 @@ def fetch(moves: Transitions, owner: str, request: FetchRequest, lease_ms: int) 
     available = max(0, slots - len(fetched))
     for_new = 1 if available == 1 and not request.scheduled_first else available // 2
     for_scheduled = available - min(for_new, request.max_new)
-    if request.group.flow is not None:
+    if request.group.flow_control is not None:
         want, given = _fetch_keyed(moves, owner, request, slots, for_scheduled, fetched)
     else:
         fetch_entries(_due(moves), for_scheduled)
@@ -63,7 +63,7 @@ def fetch(moves: Transitions, owner: str, request: FetchRequest, lease_ms: int) 
             fetched.append(Delivery(entry, body, 0))
             consumers.last = max(consumers.last, entry_key(entry))
         fetch_entries(_due(moves), slots - len(fetched))
-    has_more = request.group.flow is not None and 0 < want <= given
+    has_more = request.group.flow_control is not None and 0 < want <= given
     return FetchResult(
         deliveries=tuple(fetched),
         queued=queued,
@@ -72,7 +72,7 @@ def fetch(moves: Transitions, owner: str, request: FetchRequest, lease_ms: int) 
         mean_us=moves.handler_store.stats.get("mean_us", 0),
         patterns=moves.handler_store.patterns,
         in_flight=in_flight,
-        in_flight_here=queued + len(consumers.held_by(running)),
+        in_flight_here=queued + len(consumers.owned_by(running)),
         is_at_end=given < want,
     )
 
@@ -89,8 +89,8 @@ def _fetch_keyed(
 
     Returns how many new entries were requested, and how many were read.
     """
-    flow, consumers = moves.flow, moves.consumers
-    assert flow is not None
+    flow_control, consumers = moves.flow_control, moves.consumers
+    assert flow_control is not None
 
     def give(entry: str, together: str = "") -> None:
         into, body = moves.into(entry), moves.body(entry)
@@ -98,7 +98,7 @@ def _fetch_keyed(
         fetched.append(Delivery(entry, body, attempts, into=into, together=together))
 
     # A list that was requeued is collected again, even without available slots.
-    gathers = bool(flow.quiet_ms) and flow.keep == "all" and request.limit > 0
+    gathers = bool(flow_control.quiet_ms) and flow_control.keep == "all" and request.limit > 0
 
     def fetch_due(limit: int) -> None:
         scanned = max(limit, MAX_TOGETHER) if gathers else limit
@@ -118,9 +118,9 @@ def _fetch_keyed(
                 give(other, entry)
 
     fetch_due(for_scheduled)
-    if not flow.fair:
+    if not flow_control.fair:
         serve()
-    want = _max_unread(flow, moves, request, slots - len(fetched))
+    want = _max_unread(flow_control, moves, request, slots - len(fetched))
     new = moves.store.events.after(consumers.last, want) if want > 0 else []
     for entry, body in new:
         pair = moves.debounce(entry, body, owner)
@@ -143,14 +143,18 @@ def _fetch_keyed(
     return want, len(new)
 
 
-def _max_unread(flow: FlowControl, moves: Transitions, request: FetchRequest, slots: int) -> int:
+def _max_unread(
+    flow_control: FlowControl, moves: Transitions, request: FetchRequest, slots: int
+) -> int:
     """Return how many new entries to read.
 
     If keys are served fairly or debounced, this includes entries without an available slot.
     """
-    blocked = len(moves.consumers.held_by(DeliveryState.BLOCKED))
-    want = min(request.max_new, flow.max_blocked - blocked)
-    return min(want, MAX_PREFETCH) if flow.fair or flow.quiet_ms else min(want, slots)
+    blocked = len(moves.consumers.owned_by(DeliveryState.BLOCKED))
+    want = min(request.max_new, flow_control.max_blocked - blocked)
+    return (
+        min(want, MAX_PREFETCH) if flow_control.fair or flow_control.quiet_ms else min(want, slots)
+    )
 
 
 def _expired(moves: Transitions, lease_ms: int) -> dict[str, list[str]]:

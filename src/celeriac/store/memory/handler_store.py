@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, tally_settled
+from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, count_completed
 from celeriac.delivery.record import (
     MAX_HISTORY,
     Failure,
@@ -171,7 +171,7 @@ class HandlerStore:
             combined = known.and_those_of(emitted_events) if known else emitted_events
             self.emitted_events.put(event_key, combined, now_ms)
 
-    def tally(self, completion: Completion, outcome: Outcome, now_ms: int) -> None:
+    def count(self, completion: Completion, outcome: Outcome, now_ms: int) -> None:
         """Count a completed delivery in the totals and in the current minute."""
         if outcome in UNCOUNTED:
             return
@@ -180,7 +180,7 @@ class HandlerStore:
             del self.minutes[old]
         total_us = max(0, now_ms - entry_time_ms(completion.entry)) * 1000
         for counters in (self.counters, self.minutes.setdefault(minute, {})):
-            tally_settled(
+            count_completed(
                 counters.setdefault(completion.type, HandlerStats()),
                 outcome,
                 completion.attempt,

@@ -79,34 +79,36 @@ class KeyedEntries:
         if key is not None and has_slot:
             self.running[key] += 1
 
-    def enter(self, entry: str, flow: FlowControl, now: int, *, has_room: bool = True) -> bool:
+    def enter(
+        self, entry: str, flow_control: FlowControl, now: int, *, has_room: bool = True
+    ) -> bool:
         """Give a recorded entry a slot if it may have one now; else block it."""
         key = self.entries[entry].key
         assert key is not None
-        has_turn = not self._blocked.get(key) and not (flow.fair and self._ready)
-        if has_room and has_turn and self._may_start(key, flow, now):
-            self._start(entry, flow, now)
+        has_turn = not self._blocked.get(key) and not (flow_control.fair and self._ready)
+        if has_room and has_turn and self._may_start(key, flow_control, now):
+            self._start(entry, flow_control, now)
             return True
-        self.block(entry, flow, now)
+        self.block(entry, flow_control, now)
         return False
 
-    def block(self, entry: str, flow: FlowControl, now: int) -> None:
+    def block(self, entry: str, flow_control: FlowControl, now: int) -> None:
         """Block a recorded entry without a slot until its key allows it."""
         keyed = self.entries[entry]
         assert keyed.key is not None
         assert not keyed.has_slot
         keyed.is_blocked = True
         insort(self._blocked[keyed.key], (keyed.position, entry))
-        self._update(keyed.key, flow, now)
+        self._update(keyed.key, flow_control, now)
 
-    def leave(self, entry: str, flow: FlowControl, now: int) -> bool:
+    def leave(self, entry: str, flow_control: FlowControl, now: int) -> bool:
         """Remove an entry; return whether this unblocked another entry of its key."""
         is_noted = entry in self.entries
-        freed = is_noted and self.give_up_slot(entry, flow, now)
+        freed = is_noted and self.give_up_slot(entry, flow_control, now)
         self.entries.pop(entry, None)
         return freed
 
-    def give_up_slot(self, entry: str, flow: FlowControl, now: int) -> bool:
+    def give_up_slot(self, entry: str, flow_control: FlowControl, now: int) -> bool:
         """Make a recorded entry wait for its time instead of its key; return as `leave` does."""
         keyed = self.entries.get(entry)
         if keyed is None or keyed.key is None:
@@ -120,10 +122,10 @@ class KeyedEntries:
             keyed.has_slot = False
             self.running[keyed.key] -= 1
         keyed.rides = False
-        self._update(keyed.key, flow, now)
+        self._update(keyed.key, flow_control, now)
         return keyed.key in self._ready or keyed.key in self._throttled
 
-    def debounce(self, entry: str, flow: FlowControl) -> tuple[str, str] | None:
+    def debounce(self, entry: str, flow_control: FlowControl) -> tuple[str, str] | None:
         """Make a recorded entry wait until its key is quiet.
 
         Returns the entry that is coalesced and the one that is handled in its place, if any.
@@ -132,28 +134,28 @@ class KeyedEntries:
         assert key is not None
         at = entry_time_ms(entry)
         quiet = self._quiet.setdefault(key, Quiet(at))
-        quiet.until_ms = min(at + flow.quiet_ms, quiet.since_ms + flow.max_quiet_ms)
+        quiet.until_ms = min(at + flow_control.quiet_ms, quiet.since_ms + flow_control.max_quiet_ms)
         coalesced = None
-        if quiet.entries and flow.keep == "first":
+        if quiet.entries and flow_control.keep == "first":
             return entry, quiet.entries[0]
-        if quiet.entries and flow.keep == "last":
+        if quiet.entries and flow_control.keep == "last":
             coalesced = quiet.entries.pop(), entry
         quiet.entries.append(entry)
         return coalesced
 
-    def end_quiet(self, flow: FlowControl, now: int, read_until_ms: int) -> None:
+    def end_quiet(self, flow_control: FlowControl, now: int, read_until_ms: int) -> None:
         """Block the entries of keys that were quiet at `read_until_ms` until they get a slot.
 
         After the clock stepped back they wait at most `max_quiet_ms`.
         """
         for key, quiet in list(self._quiet.items()):
-            if quiet.until_ms <= read_until_ms or quiet.until_ms > now + flow.max_quiet_ms:
+            if quiet.until_ms <= read_until_ms or quiet.until_ms > now + flow_control.max_quiet_ms:
                 del self._quiet[key]
                 for entry in quiet.entries:
-                    self.block(entry, flow, now)
+                    self.block(entry, flow_control, now)
 
     def together_with(
-        self, entry: str, flow: FlowControl, now: int, may_ride: Callable[[str], bool]
+        self, entry: str, flow_control: FlowControl, now: int, may_ride: Callable[[str], bool]
     ) -> list[str]:
         """Return the blocked entries of its key to deliver together with it, and unblock them.
 
@@ -167,7 +169,7 @@ class KeyedEntries:
             blocked.remove(item)
             self.entries[item[1]].is_blocked = False
             self.entries[item[1]].rides = True
-        self._update(key, flow, now)
+        self._update(key, flow_control, now)
         return [other for _, other in riders]
 
     def earlier(self, entry: str) -> list[str]:
@@ -181,19 +183,19 @@ class KeyedEntries:
         started = [e for _, e, o in of_key if o.has_slot]
         return started + [e for p, e, o in of_key if o.is_blocked and p < keyed.position]
 
-    def serve(self, flow: FlowControl, now: int) -> str | None:
+    def serve(self, flow_control: FlowControl, now: int) -> str | None:
         """Give a blocked entry a slot and return it; None if none may run."""
         for key in [key for key, at in self._throttled.items() if at <= now]:
-            self._update(key, flow, now)
+            self._update(key, flow_control, now)
         while self._ready:
             key = min(self._ready, key=lambda ready: (self._ready[ready], ready.encode()))
-            self._update(key, flow, now)
+            self._update(key, flow_control, now)
             if key not in self._ready:
                 continue  # the limit was lowered since the key became ready
             _, entry = self._blocked[key].pop(0)
             self.entries[entry].is_blocked = False
-            self._start(entry, flow, now)
-            self._update(key, flow, now)
+            self._start(entry, flow_control, now)
+            self._update(key, flow_control, now)
             return entry
         return None
 
@@ -208,7 +210,7 @@ class KeyedEntries:
 
     # -- limits
 
-    def _update(self, key: str, flow: FlowControl, now: int) -> None:
+    def _update(self, key: str, flow_control: FlowControl, now: int) -> None:
         """Record what the key waits for."""
         self._throttled.pop(key, None)
         start = self._ready.pop(key, None)
@@ -217,40 +219,45 @@ class KeyedEntries:
         if not self._blocked[key]:
             del self._blocked[key]
             return
-        if flow.concurrency is not None and self.running.get(key, 0) >= flow.concurrency:
+        if (
+            flow_control.concurrency is not None
+            and self.running.get(key, 0) >= flow_control.concurrency
+        ):
             return
-        allowed = self._allowed_at(key, flow, now)
+        allowed = self._allowed_at(key, flow_control, now)
         if allowed > now:
             self._throttled[key] = allowed
-        elif not flow.fair:
+        elif not flow_control.fair:
             self._ready[key] = _order_of(self._blocked[key][0][0])
         else:
             earliest = max(self._virtual, self._finishes.get(key, 0.0))
             self._ready[key] = earliest if start is None else start
 
-    def _may_start(self, key: str, flow: FlowControl, now: int) -> bool:
-        is_below = flow.concurrency is None or self.running.get(key, 0) < flow.concurrency
-        return is_below and self._allowed_at(key, flow, now) <= now
+    def _may_start(self, key: str, flow_control: FlowControl, now: int) -> bool:
+        is_below = (
+            flow_control.concurrency is None or self.running.get(key, 0) < flow_control.concurrency
+        )
+        return is_below and self._allowed_at(key, flow_control, now) <= now
 
-    def _start(self, entry: str, flow: FlowControl, now: int) -> None:
+    def _start(self, entry: str, flow_control: FlowControl, now: int) -> None:
         keyed = self.entries[entry]
         assert keyed.key is not None
         keyed.has_slot = True
         self.running[keyed.key] += 1
-        if flow.per_second is not None:
-            step, _, arrival = self._bucket(keyed.key, flow.per_second, now)
+        if flow_control.per_second is not None:
+            step, _, arrival = self._bucket(keyed.key, flow_control.per_second, now)
             self._arrivals[keyed.key] = arrival + step
-        if flow.fair:
+        if flow_control.fair:
             # Start-time fair queueing (Goyal, Vin and Cheng, 1996), each delivery at the same cost.
             earliest = max(self._virtual, self._finishes.get(keyed.key, 0.0))
             start = self._ready.pop(keyed.key, earliest)
             self._virtual = max(self._virtual, start)
-            self._finishes[keyed.key] = start + 1 / flow.weight(keyed.key)
+            self._finishes[keyed.key] = start + 1 / flow_control.weight(keyed.key)
 
-    def _allowed_at(self, key: str, flow: FlowControl, now: int) -> int:
-        if flow.per_second is None:
+    def _allowed_at(self, key: str, flow_control: FlowControl, now: int) -> int:
+        if flow_control.per_second is None:
             return now
-        step, depth, arrival = self._bucket(key, flow.per_second, now)
+        step, depth, arrival = self._bucket(key, flow_control.per_second, now)
         return max(now, math.ceil(arrival + step - depth - 1e-6))
 
     def _bucket(self, key: str, per_second: float, now: int) -> tuple[float, float, float]:

@@ -90,7 +90,7 @@ def following(last: Key, now_ms: int) -> Key:
 
 
 @dataclass(slots=True)
-class Held:
+class PendingEntry:
     """A pending entry. `count` is the delivery count: attempts begun + 1."""
 
     owner: str
@@ -100,7 +100,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class HeldChunk:
+class MemoryChunk:
     """An open chunk: the entries after `after`, up to and with `upto`; a sparse one has only those
     among `entries`."""
 
@@ -123,10 +123,10 @@ class HeldChunk:
 @dataclass(slots=True)
 class MemoryGroup:
     last: Key
-    pending: dict[str, Held] = field(default_factory=dict)
-    chunks: dict[str, HeldChunk] = field(default_factory=dict)
+    pending: dict[str, PendingEntry] = field(default_factory=dict)
+    chunks: dict[str, MemoryChunk] = field(default_factory=dict)
 
-    def sorted(self) -> list[tuple[str, Held]]:
+    def sorted(self) -> list[tuple[str, PendingEntry]]:
         """Pending entries in the order of the log."""
         return sorted(self.pending.items(), key=lambda item: entry_key(item[0]))
 
@@ -135,7 +135,7 @@ class MemoryGroup:
         entries = [entry for entry, _ in self.sorted()]
         return entries[_slice([entry_key(entry) for entry in entries], first, last)]
 
-    def held_by(self, owner: str) -> list[str]:
+    def owned_by(self, owner: str) -> list[str]:
         return [entry for entry, held in self.sorted() if held.owner == owner]
 
     def waits_for(self, entry: str) -> bool:

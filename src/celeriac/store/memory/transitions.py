@@ -18,7 +18,7 @@ from celeriac.flow_control import FlowControl, key_of
 from celeriac.store.memory.event_log import MemoryDomain, MemoryEventLog
 from celeriac.store.memory.handler_store import HandlerStore
 from celeriac.store.memory.keyed_entries import KeyedEntries, position_behind, position_of
-from celeriac.store.memory.stream import Held, MemoryGroup
+from celeriac.store.memory.stream import MemoryGroup, PendingEntry
 
 # An entry that is coalesced, and the one that is handled in its place.
 Pair = tuple[str, str]
@@ -46,7 +46,7 @@ class Transitions:
         self.handler_store = handler_store
         self.store: MemoryDomain = event_log.store[group.domain]
         self.now = event_log.clock.now_ms()
-        self.flow = group.flow
+        self.flow_control = group.flow_control
         self._event_log = event_log
 
     def correct_times(self) -> None:
@@ -61,13 +61,13 @@ class Transitions:
             else:
                 pending.due_ms -= step
 
-    def ring(self) -> None:
-        self._event_log.ring(self.group.domain)
+    def notify(self) -> None:
+        self._event_log.notify(self.group.domain)
 
     def body(self, entry: str) -> bytes | None:
         return self.store.events.get(entry)
 
-    def held(self, entry: str, owner: str, attempt: int) -> Held | None:
+    def held(self, entry: str, owner: str, attempt: int) -> PendingEntry | None:
         """Return the pending entry if this owner has it in this attempt."""
         pending = self.consumers.pending.get(entry)
         is_owner = pending is not None and pending.owner == owner and pending.count == attempt + 1
@@ -77,7 +77,7 @@ class Transitions:
 
     def queue(self, entry: str, owner: str) -> int:
         """Move an entry to `queued:W` from any state that allows it; return the attempts begun."""
-        pending = self.consumers.pending.get(entry) or Held(owner, self.now)
+        pending = self.consumers.pending.get(entry) or PendingEntry(owner, self.now)
         return self._move(entry, "fetch", owner, pending.count).count - 1
 
     def lose_run(self, entry: str, owner: str) -> int:
@@ -89,8 +89,10 @@ class Transitions:
 
     def receive(self, entry: str, body: bytes, owner: str, *, has_room: bool = True) -> bool:
         """Add a new entry; return False if its key blocks it."""
-        if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.handler_store.patterns)
+        if self.flow_control is not None:
+            key = key_in_force(
+                body, self.flow_control, self.group.handler, self.handler_store.patterns
+            )
             self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
             if key is not None and not self._enter(entry, has_room):
                 self._move(entry, "fetch", DeliveryState.BLOCKED)
@@ -107,17 +109,17 @@ class Transitions:
         An entry that may repeat an event does not wait: if the event was processed before, the
         entry would be ignored, and so would the entries coalesced into it.
         """
-        flow = self.flow
-        if flow is None or not flow.quiet_ms:
+        flow_control = self.flow_control
+        if flow_control is None or not flow_control.quiet_ms:
             return False
-        key = key_in_force(body, flow, self.group.handler, self.handler_store.patterns)
-        if key is None or (flow.keep != "all" and self._may_repeat(entry, body)):
+        key = key_in_force(body, flow_control, self.group.handler, self.handler_store.patterns)
+        if key is None or (flow_control.keep != "all" and self._may_repeat(entry, body)):
             return False
         self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
-        pair = self.handler_store.keyed.debounce(entry, flow)
+        pair = self.handler_store.keyed.debounce(entry, flow_control)
         self._move(entry, "fetch", DeliveryState.BLOCKED)
         if pair is not None:
-            self.handler_store.keyed.leave(pair[0], flow, self.now)
+            self.handler_store.keyed.leave(pair[0], flow_control, self.now)
             self.handler_store.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
             self.handler_store.keyed.entries[pair[0]].into = pair[1]
             self._move(pair[0], "fetch", owner)
@@ -131,14 +133,14 @@ class Transitions:
 
     def together_with(self, entry: str) -> list[str]:
         """Return the entries to deliver together with this one, if the handler receives lists."""
-        flow = self.flow
-        if flow is None or not flow.quiet_ms or flow.keep != "all":
+        flow_control = self.flow_control
+        if flow_control is None or not flow_control.quiet_ms or flow_control.keep != "all":
             return []
         pending = self.consumers.pending
         if pending[entry].count > 1:
             return []  # an entry that was begun before runs alone
         return self.handler_store.keyed.together_with(
-            entry, flow, self.now, lambda other: pending[other].count == 1
+            entry, flow_control, self.now, lambda other: pending[other].count == 1
         )
 
     def block_rider(self, entry: str) -> bool:
@@ -146,12 +148,12 @@ class Transitions:
 
         Returns False if the entry was not delivered with another.
         """
-        keyed, flow = self.handler_store.keyed.entries.get(entry), self.flow
-        if keyed is None or flow is None or not keyed.rides:
+        keyed, flow_control = self.handler_store.keyed.entries.get(entry), self.flow_control
+        if keyed is None or flow_control is None or not keyed.rides:
             return False
         keyed.rides = False
         self._move(entry, "fetch", DeliveryState.BLOCKED, self.consumers.pending[entry].count)
-        self.handler_store.keyed.block(entry, flow, self.now)
+        self.handler_store.keyed.block(entry, flow_control, self.now)
         return True
 
     def gather_due(self, entry: str) -> bool:
@@ -177,8 +179,8 @@ class Transitions:
         return min(times if throttled is None else [*times, throttled], default=None)
 
     def end_quiet(self, read_until_ms: int) -> None:
-        if self.flow is not None:
-            self.handler_store.keyed.end_quiet(self.flow, self.now, read_until_ms)
+        if self.flow_control is not None:
+            self.handler_store.keyed.end_quiet(self.flow_control, self.now, read_until_ms)
 
     def into(self, entry: str) -> str:
         keyed = self.handler_store.keyed.entries.get(entry)
@@ -186,11 +188,15 @@ class Transitions:
 
     def serve(self) -> str | None:
         """Return the next blocked entry that may run."""
-        return self.handler_store.keyed.serve(self.flow, self.now) if self.flow else None
+        return (
+            self.handler_store.keyed.serve(self.flow_control, self.now)
+            if self.flow_control
+            else None
+        )
 
     def _enter(self, entry: str, has_room: bool = True) -> bool:
-        assert self.flow is not None
-        return self.handler_store.keyed.enter(entry, self.flow, self.now, has_room=has_room)
+        assert self.flow_control is not None
+        return self.handler_store.keyed.enter(entry, self.flow_control, self.now, has_room=has_room)
 
     def requeue(self, entry: str) -> None:
         self._move(
@@ -204,8 +210,8 @@ class Transitions:
 
     def _give_up_slot(self, entry: str) -> None:
         """Free the slot of an entry that waits for its time, unless its key is ordered."""
-        if self.flow is not None and not self.flow.ordered:
-            self.handler_store.keyed.give_up_slot(entry, self.flow, self.now)
+        if self.flow_control is not None and not self.flow_control.ordered:
+            self.handler_store.keyed.give_up_slot(entry, self.flow_control, self.now)
 
     # -- transitions of the executor
 
@@ -263,8 +269,10 @@ class Transitions:
         """Remove an entry from the pending ones; notify dispatchers if this unblocks another."""
         self._move(entry, "complete", state)
         self.handler_store.lost_runs.pop(entry, None)
-        if self.flow is not None and self.handler_store.keyed.leave(entry, self.flow, self.now):
-            self.ring()
+        if self.flow_control is not None and self.handler_store.keyed.leave(
+            entry, self.flow_control, self.now
+        ):
+            self.notify()
 
     def _record(
         self, completion: Completion, state: DeliveryState, attempt: int, took_us: int
@@ -283,7 +291,7 @@ class Transitions:
         due_ms = self.now + completion.delay_ms
         self._move(completion.entry, "complete", DeliveryState.SCHEDULED, count, due_ms)
         self._give_up_slot(completion.entry)
-        self.ring()
+        self.notify()
 
     def _dead_letter(self, completion: Completion, field: str) -> None:
         history = self.handler_store.add_failure(field, completion.failure, self.now)
@@ -336,11 +344,13 @@ class Transitions:
 
     def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
         """Make a finished entry pending again: due at once, or behind those of its key."""
-        if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.handler_store.patterns)
+        if self.flow_control is not None:
+            key = key_in_force(
+                body, self.flow_control, self.group.handler, self.handler_store.patterns
+            )
             behind = position_behind(self.store.events.last, entry)
             self.handler_store.keyed.note(entry, key, behind, has_slot=False)
-            if self.flow.ordered and key is not None and not self._enter(entry):
+            if self.flow_control.ordered and key is not None and not self._enter(entry):
                 self._move(entry, call, DeliveryState.BLOCKED, was=was)
                 return
         self._move(entry, call, DeliveryState.SCHEDULED, due_ms=self.now, was=was)
@@ -352,24 +362,28 @@ class Transitions:
 
         The consumer group may be a new one, or the handler may have had another flow control.
         """
-        keyed, pending, flow = self.handler_store.keyed, self.consumers.pending, self.flow
-        if flow is None:
+        keyed, pending, flow_control = (
+            self.handler_store.keyed,
+            self.consumers.pending,
+            self.flow_control,
+        )
+        if flow_control is None:
             if keyed.entries:
                 self.handler_store.keyed = KeyedEntries()
             return
         for entry in [entry for entry in keyed.entries if entry not in pending]:
-            keyed.leave(entry, flow, self.now)
+            keyed.leave(entry, flow_control, self.now)
         for entry, pending_entry in self.consumers.sorted():
             if entry in keyed.entries:
                 continue
             body, state = self.body(entry) or b"", _state_of(pending_entry.owner)
-            key = key_in_force(body, flow, self.group.handler, self.handler_store.patterns)
+            key = key_in_force(body, flow_control, self.group.handler, self.handler_store.patterns)
             runs = state in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
-                flow.ordered and state is DeliveryState.SCHEDULED
+                flow_control.ordered and state is DeliveryState.SCHEDULED
             )
             keyed.note(entry, key, position_of(entry), has_slot=runs)
             if state is DeliveryState.BLOCKED and key is not None:
-                keyed.block(entry, flow, self.now)
+                keyed.block(entry, flow_control, self.now)
 
     # -- every transition passes here
 
@@ -381,13 +395,13 @@ class Transitions:
         count: int = 1,
         due_ms: int | None = None,
         was: DeliveryState = DeliveryState.WAITING,
-    ) -> Held:
+    ) -> PendingEntry:
         pending = self.consumers.pending.get(entry)
         before = _state_of(pending.owner) if pending else was
         after = _state_of(owner)
         if after not in MOVES.get((before, call), frozenset()):
             raise AssertionError(f"{call} must not move {entry} from {before} to {after}")
-        moved = Held(owner, self.now, count, due_ms)
+        moved = PendingEntry(owner, self.now, count, due_ms)
         self.consumers.pending.pop(entry, None)
         if after in IN_FLIGHT:
             self.consumers.pending[entry] = moved
@@ -399,7 +413,7 @@ def _state_of(owner: str) -> DeliveryState:
 
 
 def key_in_force(
-    body: bytes, flow: FlowControl, handler: str, patterns: Sequence[str]
+    body: bytes, flow_control: FlowControl, handler: str, patterns: Sequence[str]
 ) -> str | None:
     """Return the key of an event; None if no code of the handler wants the event.
 
@@ -410,8 +424,8 @@ def key_in_force(
     except (msgspec.DecodeError, UnicodeDecodeError):
         event = None
     if not isinstance(event, dict):
-        return None if flow.quiet_ms else ""
-    return key_of(event, flow.key) if _is_meant(event, handler, patterns) else None
+        return None if flow_control.quiet_ms else ""
+    return key_of(event, flow_control.key) if _is_meant(event, handler, patterns) else None
 
 
 def _is_meant(event: dict[str, object], handler: str, patterns: Sequence[str]) -> bool:

@@ -21,8 +21,8 @@ from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import decode_hash
 from celeriac.store.redis.connection import Client, answer_time, open_async_client, open_client
-from celeriac.store.redis.emitted import EmittedTally
-from celeriac.store.redis.event_log import ANNOUNCE, POSTPONE, tell_emitted
+from celeriac.store.redis.emitted import EmittedCounter
+from celeriac.store.redis.event_log import ANNOUNCE, POSTPONE, add_emitted_counts
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.loop_client import LoopClients
 from celeriac.store.redis.packing import Packing, pack_command, refuse_first
@@ -53,7 +53,7 @@ class AsyncRedisEventLog:
         # redis-py's time-out applies to everything sent at once, so large events get a longer one.
         max_bytes = max(PORTION_BYTES, settings.max_event_bytes)
         self._large = LoopClients(partial(self._open, transfer_time(max_bytes)))
-        self._emitted_counter = EmittedTally(self._add_emitted)
+        self._emitted_counter = EmittedCounter(self._add_emitted)
         self.note_emitted = self._emitted_counter.note
         self._packing = Packing(self.keys)
         self._statistics_client: Client | None = None
@@ -157,7 +157,7 @@ class AsyncRedisEventLog:
             self._statistics_client = open_client(
                 settings.redis_url, answer_within=settings.emit_timeout
             )
-        tell_emitted(self._statistics_client, self.keys, counts)
+        add_emitted_counts(self._statistics_client, self.keys, counts)
 
     async def close(self) -> None:
         await self._usual.close()

@@ -251,7 +251,7 @@ class RedisChunks:
         if not completion.exceptions:
             return ()
         owner = f"running:{worker}"
-        return (self.deliveries.finishing_command(owner, group, completion.exceptions, chunk),)
+        return (self.deliveries.completion_command(owner, group, completion.exceptions, chunk),)
 
     def _completed(
         self,

@@ -7,15 +7,15 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.delivery.repetition import verdicts_on
-from celeriac.delivery.state import Verdict
+from celeriac.delivery.repetition import claim_results
+from celeriac.delivery.state import ClaimResult
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
     Claimed,
     Completion,
     DeadLetter,
-    EditedLetter,
+    EditedDeadLetter,
     FetchRequest,
     FetchResult,
     Group,
@@ -69,8 +69,8 @@ class RedisDeliveryStore(RedisDeliveryReader):
                     request.limit,
                     self.lease_ms,
                     int(request.reclaim),
-                    pack_flow(request.group.flow),
-                    request.group.flow.max_blocked if request.group.flow else 0,
+                    pack_flow(request.group.flow_control),
+                    request.group.flow_control.max_blocked if request.group.flow_control else 0,
                     request.max_new,
                     "" if request.max_in_flight is None else request.max_in_flight,
                     int(request.scheduled_first),
@@ -103,28 +103,33 @@ class RedisDeliveryStore(RedisDeliveryReader):
         answers = self.client.execute_many(commands) if commands else []
         return [_pending_counts(answer) for answer in answers]
 
-    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, limit: int = 1000) -> int:
         answer = self._unless_removed(
-            _requeue, group, group.handler, f"queued:{worker}", most, pack_flow(group.flow)
+            _requeue, group, group.handler, f"queued:{worker}", limit, pack_flow(group.flow_control)
         )
         return int(answer or 0)
 
     def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
-        arguments = (group.handler, self.window_ms, f"queued:{worker}", pack_flow(group.flow))
+        arguments = (
+            group.handler,
+            self.window_ms,
+            f"queued:{worker}",
+            pack_flow(group.flow_control),
+        )
         answer = self._unless_removed(_invalid, group, *arguments, entry, error)
         return bool(answer)
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
-        return self._complete_owned(f"queued:{worker}", group, settled, 0)
+    def skip(self, worker: str, group: Group, completions: Sequence[Completion]) -> list[str]:
+        return self._complete_owned(f"queued:{worker}", group, completions, 0)
 
     def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         owner = f"queued:{worker}"
-        calls = [self._call_of(owner, group, settled, 0) for group, settled in skipped]
+        calls = [self._call_of(owner, group, completions, 0) for group, completions in skipped]
         answers = _complete.on_keys_many(self.client, calls) if calls else ()
-        for (group, settled), answer in zip(skipped, answers, strict=False):
+        for (group, completions), answer in zip(skipped, answers, strict=False):
             if is_wrong_clock(answer):
                 self.clock.forget()
-                self._complete_owned(owner, group, settled, 0)
+                self._complete_owned(owner, group, completions, 0)
             elif isinstance(answer, Exception) and "NOGROUP" not in str(answer):
                 raise answer
 
@@ -205,22 +210,24 @@ class RedisDeliveryStore(RedisDeliveryReader):
         return [
             Claimed(
                 entry,
-                repeated.get(entry, verdict),
+                repeated.get(entry, result),
                 attempt,
                 (log_entries[entry].body or b"") if entry in log_entries else None,
                 lost,
             )
-            for entry, verdict, attempt, lost in claimed
+            for entry, result, attempt, lost in claimed
         ]
 
     def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         return note_verified(self.client, self.keys, group, self.window_ms, verified)
 
-    def _repeated(self, group: Group, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
+    def _repeated(
+        self, group: Group, entries: Sequence[tuple[Entry, str]]
+    ) -> dict[str, ClaimResult]:
         """Return entry → the result of its claim, for those that repeat an event."""
         keys, client = self.keys, self.client
         repetitions = read_repetitions(client, keys, group.domain, entries, self.window_ms)
-        results = dict.fromkeys(repetitions.certain, Verdict.DUPLICATE)
+        results = dict.fromkeys(repetitions.certain, ClaimResult.DUPLICATE)
         if repetitions.possible:
             # Chunks first: an entry that has left all chunks already has a run record.
             key = keys.chunks(group.domain, group.handler)
@@ -231,21 +238,21 @@ class RedisDeliveryStore(RedisDeliveryReader):
             )
             chunks = parse_chunks(stored)
             running = {other for other in others if any(chunk.has(other) for chunk in chunks)}
-            results |= verdicts_on(repetitions.possible, runs, running)
+            results |= claim_results(repetitions.possible, runs, running)
         return results
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        return self._complete_owned(f"running:{worker}", group, settled, mean_us)
+        return self._complete_owned(f"running:{worker}", group, completions, mean_us)
 
     def begin_complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
-        if not settled:
+        if not completions:
             return list
         owner = f"running:{worker}"
-        keys, arguments = self._call_of(owner, group, settled, mean_us)
+        keys, arguments = self._call_of(owner, group, completions, mean_us)
         answer = _complete.begin(self.client, keys, *arguments)
 
         def no_longer_owned() -> list[str]:
@@ -255,42 +262,47 @@ class RedisDeliveryStore(RedisDeliveryReader):
                 if not is_wrong_clock(error):
                     raise
                 self.clock.forget()
-                return self._complete_owned(owner, group, settled, mean_us)
-            return _no_longer_owned(settled, lost)
+                return self._complete_owned(owner, group, completions, mean_us)
+            return _no_longer_owned(completions, lost)
 
         return no_longer_owned
 
     def _complete_owned(
-        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
+        self, owner: str, group: Group, completions: Sequence[Completion], mean_us: int
     ) -> list[str]:
-        if not settled:
+        if not completions:
             return []
 
         def complete() -> Any:
-            keys, arguments = self._call_of(owner, group, settled, mean_us)
+            keys, arguments = self._call_of(owner, group, completions, mean_us)
             return _complete.on_keys(self.client, keys, *arguments)
 
         lost = unless_no_group(lambda: self.clock.corrected(complete))
-        return _no_longer_owned(settled, lost)
+        return _no_longer_owned(completions, lost)
 
-    def finishing_command(
-        self, owner: str, group: Group, settled: Sequence[Completion], chunk: str
+    def completion_command(
+        self, owner: str, group: Group, completions: Sequence[Completion], chunk: str
     ) -> tuple[Any, ...]:
         """Return `complete` as the command that follows the completion of the chunk in one
         transaction."""
-        keys, arguments = self._call_of(owner, group, settled, 0, chunk)
+        keys, arguments = self._call_of(owner, group, completions, 0, chunk)
         return _complete.of_keys(keys, *arguments)
 
     def _call_of(
-        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int, chunk: str = ""
+        self,
+        owner: str,
+        group: Group,
+        completions: Sequence[Completion],
+        mean_us: int,
+        chunk: str = "",
     ) -> tuple[Sequence[str], list[Any]]:
         """Return the keys and the arguments of complete.lua."""
-        plain, others = plain_and_other(settled)
+        plain, others = plain_and_other(completions)
         arguments: list[Any] = [
             group.handler,
             self.window_ms,
             owner,
-            pack_flow(group.flow),
+            pack_flow(group.flow_control),
             mean_us,
         ]
         arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
@@ -312,31 +324,31 @@ class RedisDeliveryStore(RedisDeliveryReader):
         keys = _complete.keys(self.keys, group.domain, group.handler, self.clock.now_ms())
         return keys, arguments
 
-    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
-        pairs = (value for pair in held for value in pair)
+    def renew(self, worker: str, group: Group, leases: Sequence[tuple[str, int]]) -> list[str]:
+        pairs = (value for pair in leases for value in pair)
         lost = self._unless_removed(_renew, group, group.handler, f"running:{worker}", *pairs)
         if lost is None:
-            return [entry for entry, _ in held]
+            return [entry for entry, _ in leases]
         return [entry.decode() for entry in lost]
 
     def redrive(
-        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, dead_letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
-        if not letters:
+        if not dead_letters:
             return 0
         # An event whose entry was trimmed is appended again.
-        known = [dead_letter.event_key for dead_letter, _ in letters]
+        known = [dead_letter.event_key for dead_letter, _ in dead_letters]
         forget_verified(self.client, self.keys, group, known)
         answer = self._of_group(
             _redrive,
             group,
             group.handler,
             self.window_ms,
-            pack_flow(group.flow),
+            pack_flow(group.flow_control),
             note,
             *(
                 value
-                for dead_letter, addressed in letters
+                for dead_letter, addressed in dead_letters
                 for value in (
                     dead_letter.id,
                     dead_letter.entry,
@@ -347,7 +359,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
         )
         return int(answer)
 
-    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedDeadLetter], note: bytes = b"") -> int:
         if not edited:
             return 0
         answer = self._of_group(
@@ -360,9 +372,9 @@ class RedisDeliveryStore(RedisDeliveryReader):
                 value
                 for edit in edited
                 for value in (
-                    edit.letter.id,
-                    edit.letter.entry,
-                    edit.letter.event_key,
+                    edit.dead_letter.id,
+                    edit.dead_letter.entry,
+                    edit.dead_letter.event_key,
                     edit.id,
                     f"{edit.type} {edit.key}",
                     edit.body,
@@ -371,9 +383,9 @@ class RedisDeliveryStore(RedisDeliveryReader):
         )
         return int(answer)
 
-    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+    def discard(self, domain: str, ids: Sequence[str], note: bytes = b"") -> int:
         keys = _discard.keys(self.keys, domain)
-        return int(_discard.on_keys(self.client, keys, "", note, *letters))
+        return int(_discard.on_keys(self.client, keys, "", note, *ids))
 
     def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         answer = self._of_group(
@@ -381,7 +393,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
             group,
             group.handler,
             self.window_ms,
-            pack_flow(group.flow),
+            pack_flow(group.flow_control),
             note,
             *(value for pair in entries for value in pair),
         )
@@ -394,14 +406,14 @@ class RedisDeliveryStore(RedisDeliveryReader):
     def forget(self, group: Group) -> None:
         keys, domain, handler = self.keys, group.domain, group.handler
         doomed = [keys.scheduled(domain, handler), keys.stats(domain, handler)]
-        doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
+        doomed += [keys.patterns(domain, handler), keys.counters(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
         doomed += keys.of_flow(domain, handler)
         for kind in (keys.matrix, keys.verified, keys.failures, keys.emitted_events):
             doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
-        doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]
+        doomed += [keys.counters(domain, handler, minute) for minute in range(this - 61, this + 1)]
         self.client.unlink(*doomed)
         self.client.hdel(keys.clock(domain), handler)
 
@@ -430,10 +442,10 @@ def unless_no_group(answer: Callable[[], Any]) -> Any:
         raise
 
 
-def _no_longer_owned(settled: Sequence[Completion], lost: Any) -> list[str]:
+def _no_longer_owned(completions: Sequence[Completion], lost: Any) -> list[str]:
     """Return the entries that complete.lua returned; all of them if the handler has no group."""
     if lost is None:
-        return [completion.entry for completion in settled]
+        return [completion.entry for completion in completions]
     return [entry.decode() for entry in lost]
 
 

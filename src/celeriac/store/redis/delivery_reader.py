@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
-from celeriac.delivery.counters import Counters, add_tally
+from celeriac.delivery.counters import Counters, add_counter
 from celeriac.delivery.dead_group import Audited, DeadGroup
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row, parse_history, parse_row
@@ -96,7 +96,7 @@ class RedisDeliveryReader:
         ]
 
     def counters(self, groups: Sequence[Group]) -> list[Counters]:
-        keys = [self.keys.tally(group.domain, group.handler) for group in groups]
+        keys = [self.keys.counters(group.domain, group.handler) for group in groups]
         return self._counters_of(keys)
 
     def counters_by_minute(
@@ -104,7 +104,9 @@ class RedisDeliveryReader:
     ) -> list[dict[int, Counters]]:
         this = int(self.client.time()[0]) // 60
         span = range(this - min(minutes, 60) + 1, this + 1)
-        keys = [self.keys.tally(group.domain, group.handler, m) for group in groups for m in span]
+        keys = [
+            self.keys.counters(group.domain, group.handler, m) for group in groups for m in span
+        ]
         counters = iter(self._counters_of(keys))
         return [{minute: next(counters) for minute in span} for _ in groups]
 
@@ -113,7 +115,7 @@ class RedisDeliveryReader:
         counters_of_keys: list[Counters] = []
         for key, stored in zip(keys, answers, strict=True):
             counters: Counters = {}
-            self.invalid.decode_all(key, stored, partial(add_tally, counters))
+            self.invalid.decode_all(key, stored, partial(add_counter, counters))
             counters_of_keys.append(counters)
         return counters_of_keys
 
@@ -135,12 +137,12 @@ class RedisDeliveryReader:
         return next(iter(self.pending_between(group, entry, entry, 1)), None)
 
     def pending_between(
-        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, limit: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         key = self.keys.events(group.domain)
         try:
             pending = self.client.xpending_range(
-                key, group.handler, min=first, max=last, count=most, consumername=owner or None
+                key, group.handler, min=first, max=last, count=limit, consumername=owner or None
             )
         except ResponseError:  # no consumer group
             return []
@@ -239,9 +241,9 @@ class RedisDeliveryReader:
         entries = self.invalid.unless_wrong_type(key, read, ())
         return [parse_dead_letter(domain, id, fields) for id, fields in entries]
 
-    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+    def dead_letter(self, domain: str, id: str) -> DeadLetter | None:
         try:
-            entries = self.client.xrange(self.keys.dead(domain), min=letter, max=letter)
+            entries = self.client.xrange(self.keys.dead(domain), min=id, max=id)
         except ResponseError:  # not an id
             return None
         return parse_dead_letter(domain, *entries[0]) if entries else None

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from celeriac.delivery.state import Outcome, Verdict
+from celeriac.delivery.state import ClaimResult, Outcome
 from celeriac.delivery.store import Completion, DeadLetter, Delivery, FetchResult
 from celeriac.errors import SubscriptionError
 from celeriac.event import EmittedEvent, EmittedEvents
@@ -58,21 +58,21 @@ def pack_plain(completions: Sequence[Completion]) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def pack_flow(flow: FlowControl | None) -> bytes:
+def pack_flow(flow_control: FlowControl | None) -> bytes:
     """Return the limits of a handler's keys, as _keyed.lua reads them."""
-    if flow is None:
+    if flow_control is None:
         return b""
     return _encode(
         {
-            "key": flow.key,
-            "ordered": flow.ordered,
-            "concurrency": flow.concurrency or 0,
-            "per_second": flow.per_second or 0.0,
-            "fair": flow.fair,
-            "weights": dict(flow.weights),
-            "quiet_ms": flow.quiet_ms,
-            "max_quiet_ms": flow.max_quiet_ms,
-            "keep": flow.keep,
+            "key": flow_control.key,
+            "ordered": flow_control.ordered,
+            "concurrency": flow_control.concurrency or 0,
+            "per_second": flow_control.per_second or 0.0,
+            "fair": flow_control.fair,
+            "weights": dict(flow_control.weights),
+            "quiet_ms": flow_control.quiet_ms,
+            "max_quiet_ms": flow_control.max_quiet_ms,
+            "keep": flow_control.keep,
         }
     )
 
@@ -107,11 +107,11 @@ def plain_and_other(
     return plain, others
 
 
-def parse_claimed(answer: Any, pairs: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
+def parse_claimed(answer: Any, pairs: Sequence[str]) -> list[tuple[str, ClaimResult, int, int]]:
     if answer == b"all":
-        return [(entry, Verdict.RUN, 1, 0) for entry in pairs]
+        return [(entry, ClaimResult.RUN, 1, 0) for entry in pairs]
     return [
-        (entry.decode(), Verdict(result.decode()), int(attempt), int(lost))
+        (entry.decode(), ClaimResult(result.decode()), int(attempt), int(lost))
         for entry, result, attempt, lost in zip(*[iter(answer)] * 4, strict=True)
     ]
 
@@ -125,7 +125,7 @@ def parse_entries(answer: Any) -> dict[str, Entry]:
 
 
 def doubtful_entries(
-    claimed: Sequence[tuple[str, Verdict, int, int]],
+    claimed: Sequence[tuple[str, ClaimResult, int, int]],
     log_entries: Mapping[str, Entry],
     event_keys: Mapping[str, str],
     noted: Any,
@@ -138,7 +138,7 @@ def doubtful_entries(
     doubtful = []
     for id, result, _, _ in claimed:
         entry = log_entries.get(id)
-        if entry is None or result is not Verdict.RUN:
+        if entry is None or result is not ClaimResult.RUN:
             continue
         is_ambiguous = any(first <= entry.time_ms <= last for first, last in intervals)
         if entry.kind is EntryKind.FOREIGN or is_ambiguous:

@@ -23,7 +23,7 @@ FLUSH_EVERY = 1.0  # seconds
 MAX_NOTED = 1_000_000  # more than a process emits in a second
 
 
-class EmittedTally:
+class EmittedCounter:
     """Counts emitted events. Thread-safe and fork-safe.
 
     `add` receives type → count, and may raise.
@@ -74,7 +74,7 @@ class EmittedTally:
             logger.debug("%d emitted events are not in the statistics: %s", counts.total(), error)
 
 
-_counters: WeakSet[EmittedTally] = WeakSet()
+_counters: WeakSet[EmittedCounter] = WeakSet()
 
 
 def flush_emitted() -> None:

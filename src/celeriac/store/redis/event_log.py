@@ -40,17 +40,25 @@ from celeriac.store.redis.connection import (
     server_time_ms,
     service_client,
 )
-from celeriac.store.redis.emitted import EmittedTally
+from celeriac.store.redis.emitted import EmittedCounter
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
 from celeriac.store.redis.packing import Packing, refuse_first
 from celeriac.store.redis.script import Script
-from celeriac.store.redis.wakeup import Doorbell, open_doorbell
+from celeriac.store.redis.wakeup import StreamWaiter, open_stream_waiter
 from celeriac.transfer import portion_end
 
 POSTPONE, ANNOUNCE, _promote, _trim, _tidy, _emitted, _forget = (
     Script(f"{name}.lua")
-    for name in ("postpone", "announce", "promote", "trim", "tidy", "emitted", "forget")
+    for name in (
+        "delay_event",
+        "announce",
+        "enqueue_due",
+        "trim",
+        "remove_consumers",
+        "emitted",
+        "forget",
+    )
 )
 FORGET_CONSUMER_AFTER_MS = 3_600_000
 # Of trim.lua, 10,000 entries each: what is over the retention after so many is left for the next
@@ -96,8 +104,10 @@ class RedisEventLog:
         self._packing = Packing(self.keys)
         self._known_groups = KnownGroups(self.keys)
         self._streams = Streams(self.keys)
-        self._doorbell: Doorbell | None = None
-        self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
+        self._waiter: StreamWaiter | None = None
+        self._tally = EmittedCounter(
+            lambda counts: add_emitted_counts(self.client, self.keys, counts)
+        )
         self.note_emitted = self._tally.note
 
     def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
@@ -403,7 +413,7 @@ class RedisEventLog:
     def _keys_of_group(self) -> tuple[Key, ...]:
         keys = self.keys
         return (
-            keys.scheduled, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
+            keys.scheduled, keys.stats, keys.counters, keys.patterns, keys.lost_runs,
             keys.chunks, keys.runs, *(partial(keys.flow_key, name) for name in FLOW_TYPES),
         )  # fmt: skip
 
@@ -433,9 +443,9 @@ class RedisEventLog:
             return seen
         streams = self._streams
         names = {streams[name]: name for name in seen}
-        if self._doorbell is None:
-            self._doorbell = open_doorbell(self.settings.redis_url)
-        woken = self._doorbell.wait(dict(zip(names, seen.values(), strict=True)), seconds)
+        if self._waiter is None:
+            self._waiter = open_stream_waiter(self.settings.redis_url)
+        woken = self._waiter.wait(dict(zip(names, seen.values(), strict=True)), seconds)
         # Straight to the newest: whoever waits takes all that is there next, and entries that
         # other workers took meanwhile must not wake this one again, one by one.
         found = {names[key]: entry for key, entry in woken.items() if entry is not None}
@@ -443,7 +453,7 @@ class RedisEventLog:
         return {**seen, **found, **self._newest(more)}
 
     def reconnect(self) -> None:
-        self._doorbell = None
+        self._waiter = None
 
     def clock_step(self, domain: str) -> ClockStep | None:
         key = self.keys.clock(domain)
@@ -470,7 +480,7 @@ class RedisEventLog:
         return {name: entries[0][0].decode() for name, entries in found if entries}
 
 
-def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
+def add_emitted_counts(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
     """Adds to how many events of each type were emitted, in one round trip."""
     by_domain: dict[str, list[Any]] = {}
     for type, count in counts.items():

@@ -155,9 +155,9 @@ class Keys:
         `type key` a line; both generations."""
         return _generations(f"{self.base(domain)}emitted_events:{handler}")
 
-    def tally(self, domain: str, handler: str, minute: int | None = None) -> str:
+    def counters(self, domain: str, handler: str, minute: int | None = None) -> str:
         """Hash: event type and outcome or bucket → count; in total, or of one minute."""
-        key = f"{self.base(domain)}tally:{handler}"
+        key = f"{self.base(domain)}counters:{handler}"
         return key if minute is None else f"{key}:{minute}"
 
     def chunks(self, domain: str, handler: str) -> str:
@@ -220,7 +220,7 @@ class Keys:
             types[self.scheduled(domain, handler)] = "zset"
             types[self.chunks(domain, handler)] = "hash"
             types[self.runs(domain, handler)] = "zset"
-            types[self.tally(domain, handler)] = "hash"
+            types[self.counters(domain, handler)] = "hash"
             types[self.patterns(domain, handler)] = "string"
             types[self.stats(domain, handler)] = "hash"
             types[self.lost_runs(domain, handler)] = "hash"

@@ -44,7 +44,7 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "older_failures": lambda keys, *group: keys.failures(*group)[1],
     "emitted_events": lambda keys, *group: keys.emitted_events(*group)[0],
     "older_emitted_events": lambda keys, *group: keys.emitted_events(*group)[1],
-    "tallies": Keys.tally,
+    "counters": Keys.counters,
     **{name: lambda keys, *group, name=name: keys.flow_key(name, *group) for name in FLOW_TYPES},
 }
 # The script selects one of them by the server's clock: see _minute.lua. They are last.
@@ -68,4 +68,4 @@ def script_keys(
 def minute_keys(keys: Keys, domain: str, handler: str, now_ms: int) -> tuple[str, ...]:
     """Return the counters of the minutes of OF_MINUTE, by an estimate of the server's clock."""
     minute = now_ms // 60_000
-    return tuple(keys.tally(domain, handler, minute + offset) for offset in OF_MINUTE.values())
+    return tuple(keys.counters(domain, handler, minute + offset) for offset in OF_MINUTE.values())

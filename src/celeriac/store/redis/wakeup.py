@@ -20,7 +20,7 @@ GROUP = 16
 MAX_GROUPS = 64  # and connections; with more streams the groups grow
 
 
-class Doorbell(Protocol):
+class StreamWaiter(Protocol):
     """Waits for streams, in one thread, on connections that pool processes never use."""
 
     def wait(self, streams: Mapping[str, str], seconds: float) -> Mapping[str, str | None]:
@@ -32,17 +32,17 @@ class Doorbell(Protocol):
         ...
 
 
-def open_doorbell(url: str) -> Doorbell:
+def open_stream_waiter(url: str) -> StreamWaiter:
     """Return a waiter for one server or for a cluster. Does not connect yet."""
     client = open_client(url, answer_within=ANSWER_WITHIN)
     if is_cluster(url):
-        from celeriac.store.redis.cluster.wakeup import ClusterDoorbell
+        from celeriac.store.redis.cluster.wakeup import ClusterStreamWaiter
 
-        return ClusterDoorbell(client, LONGEST_WAIT_MS)
-    return ServerDoorbell(client)
+        return ClusterStreamWaiter(client, LONGEST_WAIT_MS)
+    return ServerStreamWaiter(client)
 
 
-class ServerDoorbell:
+class ServerStreamWaiter:
     """One blocking XREAD over all streams of a server; with many streams, one for each GROUP."""
 
     def __init__(self, client: Client) -> None:

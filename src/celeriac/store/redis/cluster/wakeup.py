@@ -17,7 +17,7 @@ GRACE = 5.0  # seconds that a reply may be late
 MAX_SLOTS = 128  # slots with a connection, which is a socket at the server each
 
 
-class ClusterDoorbell:
+class ClusterStreamWaiter:
     """Waits for streams, in one thread. `longest_ms` limits how long a node blocks a read.
 
     With more than MAX_SLOTS slots, only those with the newest entries wake the caller early;

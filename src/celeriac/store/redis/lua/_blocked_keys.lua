@@ -48,7 +48,7 @@ local function note_pending(count)
     if owner == 'blocked' then
       has_slot = false
     elseif not mark then
-      has_slot = owner ~= 'scheduled' or flow.ordered
+      has_slot = owner ~= 'scheduled' or flow_control.ordered
     end
     redis.call('HSET', keyed, entry, noted(has_slot and '+' or '-', flow_key, position))
     if has_slot then
@@ -66,7 +66,7 @@ local function end_waits(has_stepped)
   local until_ms = has_stepped and '+inf' or now
   for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', throttled, '-inf', until_ms)) do update(flow_key) end
   redis.call('ZREMRANGEBYSCORE', arrivals, '-inf', now)
-  if flow.fair then
+  if flow_control.fair then
     local at = redis.call('ZSCORE', turns, NOW)
     if at then redis.call('ZREMRANGEBYSCORE', turns, '-inf', '(' .. at) end
   end
@@ -93,7 +93,7 @@ end
 -- was begun before runs alone.
 local function riders_of(entry)
   local riders = {}
-  if flow.quiet_ms == 0 or flow.keep ~= 'all' or select(3, holder(entry)) > 1 then return riders end
+  if flow_control.quiet_ms == 0 or flow_control.keep ~= 'all' or select(3, holder(entry)) > 1 then return riders end
   local _, flow_key = parse_noted(redis.call('HGET', keyed, entry))
   local members = redis.call('ZRANGEBYLEX', blocked, '[' .. flow_key .. '\0', '(' .. flow_key .. '\1')
   for _, member in ipairs(members) do
@@ -125,13 +125,13 @@ local function wait_for_quiet(entry, flow_key)
   local at = ms_of(entry)
   redis.call('ZADD', quiet_since, 'NX', at, flow_key)
   local since = tonumber(redis.call('ZSCORE', quiet_since, flow_key))
-  redis.call('ZADD', quiet_until, math.min(at + flow.quiet_ms, since + flow.max_quiet_ms), flow_key)
+  redis.call('ZADD', quiet_until, math.min(at + flow_control.quiet_ms, since + flow_control.max_quiet_ms), flow_key)
   local before
-  if flow.keep ~= 'all' then
+  if flow_control.keep ~= 'all' then
     before = redis.call('ZRANGEBYLEX', debounced, '[' .. flow_key .. '\0', '(' .. flow_key .. '\1', 'LIMIT', 0, 1)[1]
   end
   local other = before and string.match(before, '[^%z]*$')
-  if other and flow.keep == 'first' then
+  if other and flow_control.keep == 'first' then
     redis.call('HSET', keyed, entry, '>' .. other)
     return entry, false
   end
@@ -149,7 +149,7 @@ end
 -- stepped back they wait at most `max_quiet_ms`.
 local function end_quiet(read_until)
   local over = redis.call('ZRANGEBYSCORE', quiet_until, '-inf', read_until)
-  for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', quiet_until, '(' .. string.format('%.0f', now + flow.max_quiet_ms), '+inf')) do
+  for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', quiet_until, '(' .. string.format('%.0f', now + flow_control.max_quiet_ms), '+inf')) do
     over[#over + 1] = flow_key
   end
   for _, flow_key in ipairs(over) do

@@ -1,7 +1,7 @@
 -- Included by fetch. The server's clock may step back: it was corrected, or a replica with another
 -- clock was promoted. The times of the group were set by the earlier clock.
 -- For each handler, the hash `clocks` has the time of the last check, the last step back in ms, and
--- when it was detected; `doctor` reports it. Same as in promote.lua.
+-- when it was detected; `doctor` reports it. Same as in enqueue_due.lua.
 --! keys stream scheduled clocks
 local CLOCK_TOLERANCE_MS = 1000
 

@@ -1,7 +1,7 @@
 -- Included by complete: counts the completed deliveries of a handler by event type, in total and by the
 -- minute. Fields are `<type> <what>`. `what` is an outcome, or `run`, `wait` or `total` with a bucket
 -- (see delivery/counters.py) or with the sum in µs. The hash of a minute expires after an hour.
---! keys tallies
+--! keys counters
 --! include _minute.lua
 local MAX_FIELDS = 4000
 local OTHER = 'other'
@@ -84,7 +84,7 @@ end
 
 local function write_counters()
   local fields = counter_fields()
-  for _, key in ipairs({tallies, minute}) do
+  for _, key in ipairs({counters, minute}) do
     local full = redis.call('HLEN', key) >= MAX_FIELDS
     for field, n in pairs(fields) do
       -- An unlimited number of types must not fill the memory.

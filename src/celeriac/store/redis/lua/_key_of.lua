@@ -90,9 +90,9 @@ end
 local function key_of(body)
   local ok, event = pcall(cjson.decode, body or '')
   if not ok or type(event) ~= 'table' then
-    if flow.quiet_ms > 0 then return nil end
+    if flow_control.quiet_ms > 0 then return nil end
     return ''
   end
   if not is_subscribed(event['type']) or not is_addressed(event) then return nil end
-  return key_at(event, flow.key)
+  return key_at(event, flow_control.key)
 end

@@ -1,5 +1,5 @@
 -- Included by scripts that change deliveries of a handler with limits per key. They first define
--- `given_flow`: see `pack_flow` in store/redis/delivery_script.py, or ''.
+-- `given_flow_control`: see `pack_flow` in store/redis/delivery_script.py, or ''.
 -- The hash `keyed` has each pending entry: `.` if no code of the handler wants it; `>` and the entry
 -- that is handled in its place if it was coalesced. Otherwise its position and key follow a mark: `+`
 -- if it has a slot of its key, `=` if it is delivered together with an entry that has one, `~` if it
@@ -11,8 +11,8 @@
 -- the virtual time and the finish times of keys that are behind it.
 --! keys stream keyed blocked slots ready throttled arrivals turns
 --! include _notify.lua
-local flow = given_flow ~= '' and cmsgpack.unpack(given_flow) or nil
-local blocked_count = flow and redis.call('ZCARD', blocked) or 0
+local flow_control = given_flow_control ~= '' and cmsgpack.unpack(given_flow_control) or nil
+local blocked_count = flow_control and redis.call('ZCARD', blocked) or 0
 local NOW = '\0'  -- the member of `turns` that is the virtual time; no key has a NUL
 
 -- Makes numbers of any length sort by their value.
@@ -53,19 +53,19 @@ end
 
 -- Returns the step and the depth of the bucket of a key, and its arrival time: as in rate.lua.
 local function bucket_of(flow_key)
-  local step = 1000 / flow.per_second
+  local step = 1000 / flow_control.per_second
   local depth = math.max(1000, step)
   return step, depth, math.min(math.max(tonumber(redis.call('ZSCORE', arrivals, flow_key)) or 0, now), now + depth)
 end
 
 local function allowed_at(flow_key)
-  if flow.per_second == 0 then return now end
+  if flow_control.per_second == 0 then return now end
   local step, depth, arrival = bucket_of(flow_key)
   return math.max(now, math.ceil(arrival + step - depth - 1e-6))
 end
 
 local function has_free_slot(flow_key)
-  return flow.concurrency == 0 or (tonumber(redis.call('HGET', slots, flow_key)) or 0) < flow.concurrency
+  return flow_control.concurrency == 0 or (tonumber(redis.call('HGET', slots, flow_key)) or 0) < flow_control.concurrency
 end
 
 local function virtual_start(flow_key)
@@ -77,11 +77,11 @@ end
 -- no blocked entries. `used` is the number of its used slots, if known.
 local function update(flow_key, used)
   local is_free = not used and has_free_slot(flow_key)
-  if used then is_free = flow.concurrency == 0 or used < flow.concurrency end
+  if used then is_free = flow_control.concurrency == 0 or used < flow_control.concurrency end
   local head = is_free and blocked_count > 0 and head_of(flow_key)
   if not head then
     redis.call('ZREM', ready, flow_key)
-    if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
+    if flow_control.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
     return false
   end
   local at = allowed_at(flow_key)
@@ -90,8 +90,8 @@ local function update(flow_key, used)
     redis.call('ZADD', throttled, at, flow_key)
     return true
   end
-  if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
-  if not flow.fair then
+  if flow_control.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
+  if not flow_control.fair then
     redis.call('ZADD', ready, order_of(string.match(head, '%z([^%z]*)%z[^%z]*$')), flow_key)
   elseif not redis.call('ZSCORE', ready, flow_key) then
     redis.call('ZADD', ready, (virtual_start(flow_key)), flow_key)
@@ -103,17 +103,17 @@ end
 local function start(entry, flow_key, position)
   redis.call('HSET', keyed, entry, noted('+', flow_key, position))
   local used = redis.call('HINCRBY', slots, flow_key, 1)
-  if flow.per_second > 0 then
+  if flow_control.per_second > 0 then
     local step, _, arrival = bucket_of(flow_key)
     redis.call('ZADD', arrivals, arrival + step, flow_key)
   end
-  if flow.fair then
+  if flow_control.fair then
     -- Start-time fair queueing (Goyal, Vin and Cheng, 1996), each delivery at the same cost.
     local earliest, at = virtual_start(flow_key)
     local begin = tonumber(redis.call('ZSCORE', ready, flow_key)) or earliest
     redis.call('ZREM', ready, flow_key)
     redis.call('ZADD', turns, math.max(at, begin), NOW)
-    redis.call('ZADD', turns, begin + 1 / (flow.weights[flow_key] or 1), flow_key)
+    redis.call('ZADD', turns, begin + 1 / (flow_control.weights[flow_key] or 1), flow_key)
   end
   return used
 end
@@ -127,7 +127,7 @@ end
 -- Gives a pending entry a slot if it may have one now, else blocks it. Returns true if it has one.
 local function enter(entry, flow_key, position, has_room)
   local is_full = not has_free_slot(flow_key)
-  local has_turn = not is_full and has_room and not (flow.fair and redis.call('ZCARD', ready) > 0)
+  local has_turn = not is_full and has_room and not (flow_control.fair and redis.call('ZCARD', ready) > 0)
   if has_turn and allowed_at(flow_key) <= now and not (blocked_count > 0 and head_of(flow_key)) then
     start(entry, flow_key, position)
     return true

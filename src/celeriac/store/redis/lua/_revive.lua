@@ -10,10 +10,10 @@
 local function revive(entry, body)
   redis.call('XCLAIM', stream, handler, 'blocked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
   redis.call('HDEL', lost_runs, entry)
-  if flow then
+  if flow_control then
     local flow_key, position = key_of(body), position_behind_all(entry)
     redis.call('HSET', keyed, entry, flow_key and noted('-', flow_key, position) or '.')
-    if flow_key and flow.ordered and not enter(entry, flow_key, position, true) then return end
+    if flow_key and flow_control.ordered and not enter(entry, flow_key, position, true) then return end
   end
   redis.call('XCLAIM', stream, handler, 'scheduled', 0, entry, 'JUSTID')
   redis.call('ZADD', scheduled, now, entry)

@@ -22,7 +22,7 @@
 --! include _delivery.lua
 --! include _counters.lua
 --! include _matrix.lua
-local given_flow = ARGV[4]
+local given_flow_control = ARGV[4]
 --! include _keyed.lua
 --! include _history.lua
 --! include _emitted_events.lua
@@ -43,7 +43,7 @@ local function schedule(entry, delay, count)
   redis.call('XCLAIM', stream, handler, 'scheduled', 0, entry, 'JUSTID', 'RETRYCOUNT', count)
   redis.call('ZADD', scheduled, now + delay, entry)
   -- An ordered key keeps its order across retries.
-  if flow and not flow.ordered then give_up_slot(entry) end
+  if flow_control and not flow_control.ordered then give_up_slot(entry) end
   -- For any delay: dispatchers rarely poll a group without a notification.
   must_notify = true
 end
@@ -157,7 +157,7 @@ for i = OTHERS, #ARGV, WORDS do
 end
 
 in_slices(done, function(_, ...) redis.call('XACK', stream, handler, ...) end)
-if flow then
+if flow_control then
   for i = 1, #done do must_notify = leave(done[i]) or must_notify end
 end
 if #recorded > 0 then

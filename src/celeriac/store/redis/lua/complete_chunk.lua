@@ -7,11 +7,11 @@
 -- transaction. Otherwise nothing changes. So does a repetition.
 --
 -- ARGV  handler, chunk id, worker, until, entries done, mean run time µs or 0, run record or '',
---       exceptions (entries as MessagePack, or ''), counts and tallies (a list of fields and a list
+--       exceptions (entries as MessagePack, or ''), counts and counters (a list of fields and a list
 --       of numbers each, as MessagePack)
 -- Returns 1, or 0 where the worker does not hold the chunk.
 --! include _chunks.lua
---! keys stats tallies
+--! keys stats counters
 --! include _run_records.lua
 local MOST_FIELDS, SLICE = 4000, 500
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
@@ -23,7 +23,7 @@ if not is_less(after, done_until) then return 1 end
 
 -- Before anything changes: each fails on a key of another type.
 redis.call('ZCARD', runs)
-for _, key in ipairs({stats, tallies, minute}) do redis.call('HLEN', key) end
+for _, key in ipairs({stats, counters, minute}) do redis.call('HLEN', key) end
 
 if ARGV[8] ~= '' then
   local entries = cmsgpack.unpack(ARGV[8])
@@ -75,7 +75,7 @@ local function add(key, packed, is_bounded)
 end
 add(stats, ARGV[9], false)
 if tonumber(ARGV[6]) > 0 then redis.call('HSET', stats, 'mean_us', ARGV[6]) end
-add(tallies, ARGV[10], true)
+add(counters, ARGV[10], true)
 add(minute, ARGV[10], true)
 redis.call('PEXPIRE', minute, MINUTE_LIVES_MS, 'NX')
 return 1

@@ -18,7 +18,7 @@
 --          lost runs is 0 unless this call reclaimed the delivery from a run
 --! keys scheduled lost_runs stats patterns
 --! include _delivery.lua
-local given_flow = ARGV[6]
+local given_flow_control = ARGV[6]
 --! include _blocked_keys.lua
 --! include _clock.lua
 local owner, limit, lease = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -44,7 +44,7 @@ for _, consumer in ipairs(pending[4] or {}) do
 end
 local slots_left = limit - queued
 local fetched = {}
-if flow then
+if flow_control then
   note_pending(tonumber(pending[1]))
   end_waits(has_stepped)
 elseif redis.call('EXISTS', keyed) == 1 then
@@ -58,13 +58,13 @@ end
 
 local function fetch(entry, was_running, list)
   local count, into = select(3, holder(entry)), ''
-  local value = flow and flow.quiet_ms > 0 and redis.call('HGET', keyed, entry)
+  local value = flow_control and flow_control.quiet_ms > 0 and redis.call('HGET', keyed, entry)
   if value and string.sub(value, 1, 1) == '>' then into = string.sub(value, 2) end
   local body = body_of(entry)
   redis.call('XCLAIM', stream, handler, owner, 0, entry, 'JUSTID')
   -- If its log entry was deleted, XCLAIM has removed it from the pending ones.
   if not body then
-    if flow then leave(entry) end
+    if flow_control then leave(entry) end
     redis.call('HDEL', lost_runs, entry)
   end
   local lost = body and was_running and redis.call('HINCRBY', lost_runs, entry, 1) or 0
@@ -75,7 +75,7 @@ end
 -- An entry that was delivered together with another has no slot. When their lease expires, it waits for
 -- one. Returns true in that case.
 local function block_rider(entry, was_running)
-  local value = flow and flow.quiet_ms > 0 and redis.call('HGET', keyed, entry)
+  local value = flow_control and flow_control.quiet_ms > 0 and redis.call('HGET', keyed, entry)
   if not value or string.sub(value, 1, 1) ~= '=' then return false end
   local _, flow_key, position = parse_noted(value)
   if was_running then redis.call('HINCRBY', lost_runs, entry, 1) end
@@ -107,7 +107,7 @@ if max_in_flight then slots_left = math.min(slots_left, max_in_flight - in_fligh
 
 -- Entries that are delivered in one list are collected first, even without available slots: a list that
 -- was requeued becomes complete again.
-local gathers = flow and flow.quiet_ms > 0 and flow.keep == 'all' and limit > 0
+local gathers = flow_control and flow_control.quiet_ms > 0 and flow_control.keep == 'all' and limit > 0
 
 local function fetch_scheduled(max)
   local scanned = gathers and math.max(max, MAX_TOGETHER) or max
@@ -118,7 +118,7 @@ local function fetch_scheduled(max)
       redis.call('ZREM', scheduled, entry)
     else
       local mark, flow_key, position
-      if flow then mark, flow_key, position = parse_noted(redis.call('HGET', keyed, entry) or '.') end
+      if flow_control then mark, flow_key, position = parse_noted(redis.call('HGET', keyed, entry) or '.') end
       if gathers and mark == '-' then
         redis.call('ZREM', scheduled, entry)
         enter(entry, flow_key, position, false)
@@ -149,8 +149,8 @@ local for_new = math.floor(slots_left / 2)
 if slots_left == 1 and not scheduled_first then for_new = 1 end
 fetch_scheduled(slots_left - math.min(for_new, max_new))
 
-if flow and not flow.fair then fetch_blocked() end
-if not flow and blocked_total > 0 and slots_left > 0 then
+if flow_control and not flow_control.fair then fetch_blocked() end
+if not flow_control and blocked_total > 0 and slots_left > 0 then
   -- The handler limited its keys before; nothing else would unblock these.
   for _, p in ipairs(redis.call('XPENDING', stream, handler, '-', '+', slots_left, 'blocked')) do
     fetch(p[1])
@@ -159,18 +159,18 @@ end
 
 -- If keys are served fairly or debounced, more entries are read than slots are available.
 local MAX_PREFETCH = 500
-local prefetches = flow and (flow.fair or flow.quiet_ms > 0)
+local prefetches = flow_control and (flow_control.fair or flow_control.quiet_ms > 0)
 local want = math.min(prefetches and MAX_PREFETCH or slots_left, max_new)
-if flow then want = math.min(want, max_blocked - blocked_total) end
+if flow_control then want = math.min(want, max_blocked - blocked_total) end
 
 local function give(item)
   local entry, body, flow_key = item[1], event_of(item[2]), nil
-  if flow then
+  if flow_control then
     flow_key = key_of(body)
     if not flow_key then redis.call('HSET', keyed, entry, '.') end
   end
-  local is_debounced = flow_key and flow.quiet_ms > 0
-  if is_debounced and (flow.keep == 'all' or not may_repeat(entry, item[2][1])) then
+  local is_debounced = flow_key and flow_control.quiet_ms > 0
+  if is_debounced and (flow_control.keep == 'all' or not may_repeat(entry, item[2][1])) then
     local coalesced, is_waiting = wait_for_quiet(entry, flow_key)
     if is_waiting then block_pending(entry) end
     if coalesced then
@@ -196,8 +196,8 @@ if want > 0 then
   if #items < want then is_at_end = 1 else read_until = math.min(now, ms_of(items[#items][1])) end
 end
 
-local has_more = flow and want > 0 and is_at_end == 0
-if flow then
+local has_more = flow_control and want > 0 and is_at_end == 0
+if flow_control then
   end_quiet(read_until)
   fetch_blocked()
 end
@@ -206,7 +206,7 @@ fetch_scheduled(slots_left)
 local next_due = redis.call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2]
 if has_more then
   next_due = now
-elseif flow then
+elseif flow_control then
   for _, waits in ipairs({throttled, quiet_until}) do
     local at = redis.call('ZRANGE', waits, 0, 0, 'WITHSCORES')[2]
     if at and (not next_due or tonumber(at) < tonumber(next_due)) then next_due = at end

@@ -10,7 +10,7 @@
 --! include _delivery.lua
 --! include _matrix.lua
 --! include _invalid.lua
-local given_flow = ARGV[4]
+local given_flow_control = ARGV[4]
 --! include _keyed.lua
 --! include _dead.lua
 local owner, entry, err = ARGV[3], ARGV[5], ARGV[6]
@@ -25,5 +25,5 @@ if first then
   redis.call('HINCRBY', stats, 'dead', 1)
 end
 redis.call('XACK', stream, handler, entry)
-if flow and leave(entry) then notify() end
+if flow_control and leave(entry) then notify() end
 return first and 1 or 0

@@ -10,7 +10,7 @@
 -- Returns the number of redriven dead letters.
 --! include _delivery.lua
 --! include _matrix.lua
-local given_flow = ARGV[3]
+local given_flow_control = ARGV[3]
 --! include _revive.lua
 --! include _invalid.lua
 --! include _dead.lua

@@ -8,13 +8,13 @@
 -- Returns the number of requeued deliveries.
 --! keys scheduled
 --! include _delivery.lua
-local given_flow = ARGV[4]
+local given_flow_control = ARGV[4]
 --! include _keyed.lua
 local queued = redis.call('XPENDING', stream, handler, '-', '+', ARGV[3], ARGV[2])
 for _, p in ipairs(queued) do
   redis.call('XCLAIM', stream, handler, 'scheduled', 0, p[1], 'JUSTID')
   redis.call('ZADD', scheduled, now, p[1])
-  if flow and not flow.ordered then give_up_slot(p[1]) end
+  if flow_control and not flow_control.ordered then give_up_slot(p[1]) end
 end
 if #queued > 0 then notify() end
 return #queued

@@ -9,7 +9,7 @@
 -- Returns the number of scheduled deliveries.
 --! include _delivery.lua
 --! include _matrix.lua
-local given_flow = ARGV[3]
+local given_flow_control = ARGV[3]
 --! include _revive.lua
 --! include _dead.lua
 --! include _audit.lua

@@ -23,7 +23,7 @@ def until(due_ms: int, now_ms: int) -> float:
     return min(IDLE, max(BUSY, (due_ms - now_ms) / 1000))
 
 
-def until_asked(
+def until_next_fetch(
     request: FetchRequest,
     result: FetchResult,
     wanted: int,

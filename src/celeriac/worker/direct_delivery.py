@@ -39,15 +39,15 @@ def wakes_loop() -> bool:
     return bool(kombu.VERSION >= WAKING_KOMBU)
 
 
-class LocalWay:
+class DirectDelivery:
     """Closed until a consumer opens it. `offer` may be called from any thread."""
 
     def __init__(self) -> None:
         self._consumer: Any = None
         self._handle: Callable[[Message], None] | None = None
-        self._handed: deque[LocalMessage] = deque()
+        self._handed: deque[DirectMessage] = deque()
         # Given to Celery, and not started by a process yet: in the order in which they were given.
-        self._unstarted: dict[int, LocalMessage] = {}
+        self._unstarted: dict[int, DirectMessage] = {}
         self._served_at = -math.inf
         self._reported = False
 
@@ -143,7 +143,7 @@ class LocalWay:
             message.settled = self._note_started
             self._handle(message)
 
-    def _note_started(self, message: LocalMessage) -> None:
+    def _note_started(self, message: DirectMessage) -> None:
         self._unstarted.pop(id(message), None)
         self._served_at = time.monotonic()
 
@@ -161,11 +161,11 @@ def _is_listened_to(app: Celery) -> bool:
     )
 
 
-class LocalMessage(Message):
+class DirectMessage(Message):
     """As the broker would deliver it; there is nobody to acknowledge it to."""
 
     content: Any
-    settled: Callable[[LocalMessage], None] | None = None
+    settled: Callable[[DirectMessage], None] | None = None
 
     @property
     def payload(self) -> Any:
@@ -186,7 +186,7 @@ class LocalMessage(Message):
 
 def local_message(
     app: Celery, task: Any, queue: str, options: Mapping[str, Any], serializer: str = "json"
-) -> LocalMessage:
+) -> DirectMessage:
     """The message of Celery's protocol 2."""
     sent = app.amqp.as_task_v2(
         str(uuid4()),
@@ -196,9 +196,9 @@ def local_message(
         soft_time_limit=task.soft_time_limit,
         **options,
     )
-    pack, make = cast("Any", dumps), cast("Any", LocalMessage)
+    pack, make = cast("Any", dumps), cast("Any", DirectMessage)
     content_type, encoding, body = pack(sent.body, serializer=serializer)
-    message: LocalMessage = make(
+    message: DirectMessage = make(
         body=body,
         content_type=content_type,
         content_encoding=encoding,
@@ -212,11 +212,11 @@ def local_message(
     return message
 
 
-class LocalWayStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class DirectDeliveryStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Opens the way while the consumer is connected."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    way: LocalWay
+    way: DirectDelivery
 
     def start(self, parent: Any) -> None:
         self.way.open(parent)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from celeriac.delivery import MAX_LOST_RUNS, Outcome
-from celeriac.dispatcher.apart import apart_ms, run_apart
 from celeriac.dispatcher.chunk import Item
+from celeriac.dispatcher.lost_run_delay import delay_lost_runs, lost_run_delay_ms
 from celeriac.event import build_event, encode, read_header
 
 EVENT = read_header(encode(build_event("order.placed", None, source="shop")))
@@ -16,12 +16,12 @@ def item(lost_runs: int) -> Item:
 
 def test_the_first_two_lost_runs_delay_nothing() -> None:
     items = [item(0), item(1), item(2)]
-    assert (items, []) == run_apart(items, 30.0, lambda: 0.99)
+    assert (items, []) == delay_lost_runs(items, 30.0, lambda: 0.99)
 
 
 def test_after_more_each_waits_for_a_random_time_with_no_attempt_counted() -> None:
     chances = iter([0.0, 0.5])
-    now, later = run_apart([item(3), item(4)], 30.0, lambda: next(chances))
+    now, later = delay_lost_runs([item(3), item(4)], 30.0, lambda: next(chances))
     assert [] == now
     assert [("3-0", 3, 0), ("4-0", 4, 60_000)] == [
         (one.entry, one.attempt, one.delay_ms) for one in later
@@ -30,9 +30,9 @@ def test_after_more_each_waits_for_a_random_time_with_no_attempt_counted() -> No
 
 
 def test_the_time_doubles_up_to_ten_leases() -> None:
-    assert [2, 4, 8, 10, 10] == [apart_ms(n, 1.0, 1.0) // 1000 for n in (3, 4, 5, 6, 9)]
+    assert [2, 4, 8, 10, 10] == [lost_run_delay_ms(n, 1.0, 1.0) // 1000 for n in (3, 4, 5, 6, 9)]
 
 
 def test_a_delivery_that_is_given_up_does_not_wait_for_it() -> None:
     given_up = item(MAX_LOST_RUNS)
-    assert ([given_up], []) == run_apart([given_up], 30.0, lambda: 0.5)
+    assert ([given_up], []) == delay_lost_runs([given_up], 30.0, lambda: 0.5)

@@ -26,7 +26,7 @@ from celeriac.handler import Handler
 
 
 @dataclass(slots=True)
-class Sifted:
+class FilteredDeliveries:
     """`invalid` pairs an entry with its error; `gone` are entries that were deleted outside
     celeriac.
 
@@ -40,21 +40,21 @@ class Sifted:
     sources: dict[str, str] = field(default_factory=dict)
 
 
-def sift(
+def filter_deliveries(
     handler: Handler,
     deliveries: Sequence[Delivery],
     in_force: Sequence[str] = (),
     retired: Mapping[str, int] = MappingProxyType({}),
     *,
     domain: str,
-) -> Sifted:
+) -> FilteredDeliveries:
     """Sort deliveries of the log of `domain` by what happens to them next.
 
     `in_force` are the patterns of every version of the handler. Events that only other versions
     want are requeued, for a worker with that code. `retired` has the time (ms) at which patterns
     were retired: earlier events waited for that code and are recorded as skipped.
     """
-    result = Sifted()
+    result = FilteredDeliveries()
     others = sorted({*in_force} - {*handler.patterns})
     other = compile_patterns(*others) if others else None
     old = [(compile_patterns(pattern), at_ms) for pattern, at_ms in retired.items()]
@@ -80,7 +80,7 @@ def sift(
             and not handler.matcher.matches(event.type)
             and meant_for(handler.id, other.matches(event.type), event.handlers)
         ):
-            result.unwanted.append(item.put_off(until_other_code_ms(delivery.entry)))
+            result.unwanted.append(item.requeued(until_other_code_ms(delivery.entry)))
         else:
             if outcome is Outcome.IGNORED and old and _waited(handler, delivery.entry, event, old):
                 outcome = Outcome.SKIPPED

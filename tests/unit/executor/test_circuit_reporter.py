@@ -9,7 +9,7 @@ import pytest
 from celeriac import Breaker, Event, EventBus, Reject, Retry
 from celeriac.circuit_breaker import CircuitState
 from celeriac.errors import InvalidData
-from celeriac.executor.breaking import counts_as_failure
+from celeriac.executor.circuit_reporter import counts_as_failure
 from celeriac.testing import in_memory
 
 BREAKER = Breaker(failures=3, window=60, recovery_timeout=30)

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from celeriac.delivery import Delivery, FetchRequest, FetchResult, Group
-from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked, until_share, until_slots
+from celeriac.dispatcher.poll_interval import (
+    BUSY,
+    IDLE,
+    until,
+    until_next_fetch,
+    until_share,
+    until_slots,
+)
 
 
 def test_it_waits_till_a_quarter_of_what_it_holds_is_done() -> None:
@@ -69,4 +76,4 @@ def taken(count: int = 0, **more: Any) -> FetchResult:
 def test_when_a_lane_is_asked_for_again(
     ask: FetchRequest, found: FetchResult, wanted: int, enough: bool, pause: float | None
 ) -> None:
-    assert pause == until_asked(ask, found, wanted, enough, processes=2, longest=2.0)
+    assert pause == until_next_fetch(ask, found, wanted, enough, processes=2, longest=2.0)

@@ -14,7 +14,7 @@ from celeriac import Event, EventBus
 from celeriac.delivery import Outcome
 from celeriac.event import event_key
 from celeriac.executor import FailedAttempt, Report
-from celeriac.worker.watch import show_failures
+from celeriac.worker.failure_events import show_failures
 
 FAILED = FailedAttempt(
     event_key("7", "shop"),

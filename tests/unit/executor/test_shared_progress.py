@@ -7,7 +7,7 @@ from typing import Any
 
 from celeriac import Event
 from celeriac.delivery import DeliveryState
-from celeriac.executor.at_hand import AtHand
+from celeriac.executor.shared_progress import SharedProgress
 from tests.unit.executor.conftest import Bench
 
 HINT = [(f"{n}-0", f"e{n}") for n in range(5)]
@@ -26,32 +26,32 @@ def in_child(do: Any) -> int:
 
 
 def test_a_parent_reads_where_its_dead_child_was() -> None:
-    at_hand = AtHand()
+    shared_progress = SharedProgress()
 
     def crash() -> None:
-        at_hand.begin("billing.h", "order", HINT)
-        at_hand.enter(0, 1)
-        at_hand.enter(3, 4)
+        shared_progress.begin("billing.h", "order", HINT)
+        shared_progress.enter(0, 1)
+        shared_progress.enter(3, 4)
 
     pid = in_child(crash)
-    assert range(3, 4) == at_hand.of(pid, "billing.h", "order", HINT)
+    assert range(3, 4) == shared_progress.of(pid, "billing.h", "order", HINT)
 
 
 def test_a_process_that_was_at_another_chunk_or_at_none_tells_nothing() -> None:
-    at_hand = AtHand()
-    pid = in_child(lambda: at_hand.begin("billing.h", "order", HINT))
-    assert None is at_hand.of(pid, "billing.h", "order", HINT)
-    assert None is at_hand.of(pid + 4096, "billing.h", "order", HINT)
-    assert None is at_hand.of(None, "billing.h", "order", HINT)
+    shared_progress = SharedProgress()
+    pid = in_child(lambda: shared_progress.begin("billing.h", "order", HINT))
+    assert None is shared_progress.of(pid, "billing.h", "order", HINT)
+    assert None is shared_progress.of(pid + 4096, "billing.h", "order", HINT)
+    assert None is shared_progress.of(None, "billing.h", "order", HINT)
 
     def crash() -> None:
-        at_hand.begin("billing.h", "order", HINT)
-        at_hand.enter(1, 2)
+        shared_progress.begin("billing.h", "order", HINT)
+        shared_progress.enter(1, 2)
 
     pid = in_child(crash)
-    assert None is at_hand.of(pid, "billing.h", "order", HINT[1:])
-    assert None is at_hand.of(pid, "billing.other", "order", HINT)
-    assert range(1, 2) == at_hand.of(pid, "billing.h", "order", HINT)
+    assert None is shared_progress.of(pid, "billing.h", "order", HINT[1:])
+    assert None is shared_progress.of(pid, "billing.other", "order", HINT)
+    assert range(1, 2) == shared_progress.of(pid, "billing.h", "order", HINT)
 
 
 def crashed(bench: Bench, at: str, **options: Any) -> None:

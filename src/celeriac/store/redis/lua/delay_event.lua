@@ -1,4 +1,4 @@
--- postpone: stores an event that enters the log later (delay=, at=).
+-- delay_event: stores an event that enters the log later (delay=, at=).
 --
 -- Promise: atomically, the event is stored until its time by the server's clock.
 --

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from celeriac import EventBus
-from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome, Verdict
+from celeriac.delivery import ClaimResult, Completion, Failure, FetchRequest, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.event import encode, read_header
 from celeriac.event_log import EntryKind
 from celeriac.executor import Executor
-from celeriac.executor.copies import verdicts_on
+from celeriac.executor.signed_duplicates import claim_results
 from celeriac.testing.store import Store
 
 GROUP = Group("order", "billing.charge")
-CONCURRENT, DUPLICATE = Verdict.CONCURRENT, Verdict.DUPLICATE
+CONCURRENT, DUPLICATE = ClaimResult.CONCURRENT, ClaimResult.DUPLICATE
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def entry(bus: EventBus, store: Store) -> str:
     return store.event_log.append("order", encode(bus.event("order.placed")), EntryKind.MADE)
 
 
-def verdict(bus: EventBus, entry: str) -> Verdict:
+def result(bus: EventBus, entry: str) -> ClaimResult:
     copies = {"9-0": entry}
-    return verdicts_on(Executor(bus.service).process, GROUP, copies)["9-0"]
+    return claim_results(Executor(bus.service).process, GROUP, copies)["9-0"]
 
 
 def test_while_the_other_one_is_in_an_open_chunk_it_waits(
@@ -34,9 +34,9 @@ def test_while_the_other_one_is_in_an_open_chunk_it_waits(
 ) -> None:
     chunks = store.backend.chunks
     chunks.fetch("w2", [ChunkRequest(GROUP, "chunk", 10, running=True)])
-    assert verdict(bus, entry) is CONCURRENT
+    assert result(bus, entry) is CONCURRENT
     assert chunks.complete("w2", GROUP, "chunk", ChunkCompletion(entry, 1))
-    assert verdict(bus, entry) is DUPLICATE
+    assert result(bus, entry) is DUPLICATE
 
 
 def test_while_the_other_one_is_pending_and_has_not_run_it_waits(
@@ -45,17 +45,17 @@ def test_while_the_other_one_is_pending_and_has_not_run_it_waits(
     chunks, deliveries = store.backend.chunks, store.deliveries
     chunks.fetch("w2", [ChunkRequest(GROUP, "chunk", 10, running=True)])
     chunks.requeue("w2", GROUP, "chunk")
-    assert verdict(bus, entry) is CONCURRENT
+    assert result(bus, entry) is CONCURRENT
     [taken] = deliveries.fetch("w2", [FetchRequest(GROUP, 10)])
-    assert verdict(bus, entry) is CONCURRENT
+    assert result(bus, entry) is CONCURRENT
     key = read_header(taken.deliveries[0].body or b"").key
     deliveries.claim("w2", GROUP, [(entry, key)], 10, verifies=True)
-    assert verdict(bus, entry) is CONCURRENT
+    assert result(bus, entry) is CONCURRENT
     failure = Failure(attempt=1, at=1, error="x")
     retried = Completion(entry, key, 1, Outcome.RETRY, delay_ms=60_000, failure=failure)
     assert not deliveries.complete("w2", GROUP, [retried])
-    assert verdict(bus, entry) is DUPLICATE, "the handler was given it, so it was not refused"
+    assert result(bus, entry) is DUPLICATE, "the handler was given it, so it was not refused"
 
 
 def test_without_copies_nothing_is_asked(bus: EventBus, store: Store) -> None:
-    assert {} == verdicts_on(Executor(bus.service).process, GROUP, {})
+    assert {} == claim_results(Executor(bus.service).process, GROUP, {})

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from celeriac.delivery import DeliveryState, Group, Verdict
+from celeriac.delivery import ClaimResult, DeliveryState, Group
 from celeriac.errors import InvalidEvent, UntrustedEvent
 from celeriac.event import EventHeader, read_header
 from celeriac.executor.admission import Admission
 from celeriac.executor.process import ExecutorProcess
 
 
-def find_copies(
+def find_signed_duplicates(
     process: ExecutorProcess,
     group: Group,
     admission: Admission,
@@ -39,9 +39,9 @@ def find_copies(
     return process.persist(lambda: deliveries.note_verified(group, verified))
 
 
-def verdicts_on(
+def claim_results(
     process: ExecutorProcess, group: Group, copies: Mapping[str, str]
-) -> dict[str, Verdict]:
+) -> dict[str, ClaimResult]:
     """Return the result for each copy: it waits while the other entry may still be refused.
 
     Blocks for two round trips, and one for each copy. Raises BusUnavailable.
@@ -60,7 +60,7 @@ def verdicts_on(
             and pending.attempts > 0
         )
         is_open = pending is not None or any(chunk.has(other) for chunk in chunks)
-        results[copy] = Verdict.CONCURRENT if is_open and not has_run else Verdict.DUPLICATE
+        results[copy] = ClaimResult.CONCURRENT if is_open and not has_run else ClaimResult.DUPLICATE
     return results
 
 

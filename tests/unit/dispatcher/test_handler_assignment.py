@@ -11,7 +11,7 @@ import pytest
 from celeriac import Event, EventBus
 from celeriac.delivery import FetchRequest, Group
 from celeriac.dispatcher import Dispatcher
-from celeriac.dispatcher.served import Unserved
+from celeriac.dispatcher.handler_assignment import UnservedHandlers
 from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.testing.store import Store
@@ -172,12 +172,12 @@ def worker(bus: EventBus, *handlers: str, beat_ms: int) -> WorkerRecord:
 
 
 def test_a_handler_without_a_worker_is_reported_at_the_second_look_and_once(bus: EventBus) -> None:
-    unserved, slow = Unserved(), handler("slow")
+    unserved, slow = UnservedHandlers(), handler("slow")
     assert [unserved.look([slow], [], 0) for _ in range(4)] == [[], [slow], [], []]
 
 
 def test_a_handler_that_another_living_worker_runs_is_not_reported(bus: EventBus) -> None:
-    unserved, slow, other = Unserved(), handler("slow"), handler("other")
+    unserved, slow, other = UnservedHandlers(), handler("slow"), handler("other")
     living = worker(bus, "billing.slow", beat_ms=1000)
     looks = [unserved.look([slow, other], [living], 2000) for _ in range(2)]
     assert looks == [[], [other]]
@@ -186,7 +186,7 @@ def test_a_handler_that_another_living_worker_runs_is_not_reported(bus: EventBus
 def test_a_handler_whose_last_worker_died_is_reported_and_again_after_the_next(
     bus: EventBus,
 ) -> None:
-    unserved, slow = Unserved(), handler("slow")
+    unserved, slow = UnservedHandlers(), handler("slow")
     dead = worker(bus, "billing.slow", beat_ms=0)
     looks = [
         unserved.look([slow], workers, 60_000)

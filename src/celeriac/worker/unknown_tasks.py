@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 ANY_ATTEMPTS = 1_000_000
 
 
-def put_off_unknown(service: Service) -> None:
+def requeue_unknown(service: Service) -> None:
     """Requeue the deliveries of tasks of this service that the app does not have.
 
     If requeueing fails, lease expiry recovers the deliveries.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.delivery import (
+    ClaimResult,
     Completion,
     DeliveryState,
     Failure,
     Group,
     Outcome,
-    Verdict,
     refused_field,
 )
 from celeriac.event_log import EntryKind
@@ -232,8 +232,8 @@ def test_a_second_entry_of_an_event_is_a_duplicate(
     [before] = store.deliveries.rows(group, ["a"])
     assert before is not None and first == before.entry
     [claimed] = store.run(group, "w2")
-    verdict = Verdict.CONCURRENT if bring is running else Verdict.DUPLICATE
-    assert (second, verdict) == (claimed.entry, claimed.verdict)
+    result = ClaimResult.CONCURRENT if bring is running else ClaimResult.DUPLICATE
+    assert (second, result) == (claimed.entry, claimed.result)
     assert store.complete(group, claimed, Outcome.IGNORED, "w2")
     assert [before] == store.deliveries.rows(group, ["a"])
 
@@ -243,8 +243,8 @@ def test_of_two_entries_of_an_event_that_are_queued_the_first_claimed_runs(
 ) -> None:
     first, second = store.emit("a"), store.emit("a")
     deliveries = store.fetch(group).deliveries
-    verdicts = [(c.entry, c.verdict) for c in store.claim(group, deliveries[::-1])]
-    assert [(second, Verdict.RUN), (first, Verdict.CONCURRENT)] == verdicts
+    verdicts = [(c.entry, c.result) for c in store.claim(group, deliveries[::-1])]
+    assert [(second, ClaimResult.RUN), (first, ClaimResult.CONCURRENT)] == verdicts
 
 
 def test_a_duplicate_that_is_given_back_leaves_the_row_of_the_first(
@@ -256,7 +256,7 @@ def test_a_duplicate_that_is_given_back_leaves_the_row_of_the_first(
     store.complete(group, one)
     store.complete(group, two, Outcome.REQUEUED)
     assert DeliveryState.PROCESSED == state(store, group, "a")
-    assert [Verdict.DUPLICATE] == [c.verdict for c in store.run(group)]
+    assert [ClaimResult.DUPLICATE] == [c.result for c in store.run(group)]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SKIPPED, Outcome.DEAD, Outcome.IGNORED])
@@ -281,15 +281,15 @@ def test_the_duplicate_runs_where_the_first_vanished_with_its_group(
     store.event_log.leave(DOMAIN, group.handler)
     store.event_log.join(DOMAIN, group.handler, "$")
     store.emit("a")
-    assert [Verdict.RUN] == [c.verdict for c in store.run(group)]
+    assert [ClaimResult.RUN] == [c.result for c in store.run(group)]
 
 
 def test_the_same_event_is_no_duplicate_for_another_handler(
     store: Store, group: Group, ordered: Group
 ) -> None:
     store.emit("a")
-    assert [Verdict.RUN] == [c.verdict for c in store.run(group)]
-    assert [Verdict.RUN] == [c.verdict for c in store.run(ordered)]
+    assert [ClaimResult.RUN] == [c.result for c in store.run(group)]
+    assert [ClaimResult.RUN] == [c.result for c in store.run(ordered)]
 
 
 def test_an_event_id_is_new_again_after_the_window(make_store: Callable[..., Store]) -> None:
@@ -300,7 +300,7 @@ def test_an_event_id_is_new_again_after_the_window(make_store: Callable[..., Sto
     store.pass_ms(2100)
     assert None is state(store, group, "a")
     store.emit("a")
-    assert [Verdict.RUN] == [c.verdict for c in store.run(group)]
+    assert [ClaimResult.RUN] == [c.result for c in store.run(group)]
 
 
 # -- statistics
@@ -358,7 +358,7 @@ def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
     store.event_log.leave(group.domain, group.handler)
     store.event_log.join(group.domain, group.handler, "0")
     [again] = store.run(group)
-    assert (entry, Verdict.DUPLICATE) == (again.entry, again.verdict)
+    assert (entry, ClaimResult.DUPLICATE) == (again.entry, again.result)
     store.complete(group, again, Outcome.IGNORED)
     assert before == store.deliveries.rows(group, ["a"])
 
@@ -387,7 +387,7 @@ def test_a_queued_entry_that_is_requeued_while_a_copy_of_it_runs_is_not_ignored(
     pending = store.deliveries.pending(group, first)
     assert pending is not None and DeliveryState.SCHEDULED == pending.owner
     store.complete(group, running, Outcome.IGNORED)
-    assert [(first, Verdict.RUN)] == [(one.entry, one.verdict) for one in store.run(group)]
+    assert [(first, ClaimResult.RUN)] == [(one.entry, one.result) for one in store.run(group)]
 
 
 def test_of_two_entries_of_an_event_skipped_together_the_second_is_ignored(
@@ -410,7 +410,7 @@ def test_a_refused_event_is_dead_and_claims_no_id(store: Store, group: Group) ->
     """Anyone who may write to the log can write an event with the id of another."""
     forged, true = store.emit("a"), store.emit("a")
     one, two = store.run(group)
-    assert [Verdict.RUN, Verdict.CONCURRENT] == [one.verdict, two.verdict]
+    assert [ClaimResult.RUN, ClaimResult.CONCURRENT] == [one.result, two.result]
     store.complete(group, two, Outcome.REQUEUED)
     assert store.complete(group, one, Outcome.REFUSED)
     assert [None] == store.deliveries.rows(group, ["a"])
@@ -420,7 +420,7 @@ def test_a_refused_event_is_dead_and_claims_no_id(store: Store, group: Group) ->
         letter.entry, letter.event_key, letter.error, letter.attempts
     )  # fmt: skip
     [again] = store.run(group)
-    assert (true, Verdict.RUN) == (again.entry, again.verdict)
+    assert (true, ClaimResult.RUN) == (again.entry, again.result)
     assert store.complete(group, again)
     assert DeliveryState.PROCESSED == state(store, group, "a")
     assert 1 == store.deliveries.stats(group)["dead"]
@@ -453,7 +453,7 @@ def test_a_refused_event_that_runs_again_leaves_the_row_of_the_true_one(
     assert DeliveryState.PROCESSED == state(store, group, "a")
     assert [None] == store.deliveries.rows(group, [refused_field(forged)])
     [again] = store.run(group)
-    assert (forged, Verdict.DUPLICATE) == (again.entry, again.verdict)
+    assert (forged, ClaimResult.DUPLICATE) == (again.entry, again.result)
 
 
 def test_a_refused_event_whose_key_is_there_now_is_redriven_and_runs(
@@ -464,6 +464,6 @@ def test_a_refused_event_whose_key_is_there_now_is_redriven_and_runs(
     [letter] = store.deliveries.dead(DOMAIN)
     assert 1 == store.deliveries.redrive(group, [(letter, letter.event)])
     [again] = store.run(group)
-    assert (Verdict.RUN, 1) == (again.verdict, again.attempt)
+    assert (ClaimResult.RUN, 1) == (again.result, again.attempt)
     store.complete(group, again)
     assert DeliveryState.PROCESSED == state(store, group, "a")

@@ -9,14 +9,14 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from celeriac import EventBus
-from celeriac.dispatcher.janitor import (
+from celeriac.dispatcher.maintenance import (
     BEAT_EVERY,
     DISCOVER_EVERY,
     FORGET_EVERY,
     SILENT_LEAST,
     TRIM_AT_ONCE,
     TRIM_EVERY,
-    Janitor,
+    Maintenance,
 )
 from celeriac.registry import HandlerRecord
 from celeriac.testing.store import Store
@@ -32,7 +32,7 @@ class Clock:
 
 def test_the_worker_beats_and_no_more_often_than_it_should(bus: EventBus, store: Store) -> None:
     clock = Clock()
-    janitor = Janitor(lambda: store.backend, lambda: record(bus), clock)
+    janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     beats = []
     for clock.time in (0.0, BEAT_EVERY - 0.1, BEAT_EVERY):
         store.clock.advance(1000)
@@ -43,7 +43,7 @@ def test_the_worker_beats_and_no_more_often_than_it_should(bus: EventBus, store:
 
 def test_what_is_over_the_retention_goes(bus: EventBus, store: Store) -> None:
     clock = Clock()
-    janitor = Janitor(lambda: store.backend, lambda: record(bus), clock)
+    janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     bus.emit("order.placed")
     janitor.turn(["order"], discover=False)
     store.clock.advance(int(bus.settings.retention * 1000) + 1)
@@ -59,7 +59,7 @@ def test_logs_of_foreign_producers_are_found_where_a_wildcard_needs_them(
     bus: EventBus, store: Store
 ) -> None:
     clock = Clock()
-    janitor = Janitor(lambda: store.backend, lambda: record(bus), clock)
+    janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     with store.event_log.silence():
         store.event_log.append("foreign", b"{}")
     assert not janitor.turn((), discover=False)
@@ -80,7 +80,7 @@ class Forgetting:
 
     def __init__(self, bus: EventBus, store: Store) -> None:
         self.clock, self.store = Clock(), store
-        self.janitor = Janitor(lambda: store.backend, lambda: record(bus), self.clock)
+        self.janitor = Maintenance(lambda: store.backend, lambda: record(bus), self.clock)
         self.there: list[str] = []
 
     def pass_time(self, seconds: float) -> None:

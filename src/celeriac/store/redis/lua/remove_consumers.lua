@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- tidy: removes the consumers of dead workers.
+-- remove_consumers: removes the consumers of dead workers.
 --
 -- Promise: a consumer is removed only if it has nothing pending at that moment, so no delivery is lost.
 --

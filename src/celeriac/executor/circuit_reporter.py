@@ -23,7 +23,7 @@ def counts_as_failure(error: BaseException) -> bool:
     return not isinstance(error, (Reject, Retry, InvalidEvent))
 
 
-class Breaking:
+class CircuitReporter:
     """Counts the calls of one chunk. A call is one run of the function, for an event or a batch."""
 
     def __init__(self, before: Circuit, report: ReportCalls) -> None:

@@ -17,7 +17,7 @@ AT_ONCE = 2  # lost runs after which a delivery is still not delayed
 MAX_LEASES_APART = 10
 
 
-def run_apart(
+def delay_lost_runs(
     items: Sequence[Item], lease: float, chance: Callable[[], float] = random.random
 ) -> tuple[list[Item], list[Completion]]:
     """Return the deliveries that run now, and those that wait.
@@ -28,13 +28,13 @@ def run_apart(
     now, later = [], []
     for item in items:
         if AT_ONCE < item.lost_runs < MAX_LOST_RUNS:
-            later.append(item.put_off(apart_ms(item.lost_runs, lease, chance())))
+            later.append(item.requeued(lost_run_delay_ms(item.lost_runs, lease, chance())))
         else:
             now.append(item)
     return now, later
 
 
-def apart_ms(lost_runs: int, lease: float, chance: float) -> int:
+def lost_run_delay_ms(lost_runs: int, lease: float, chance: float) -> int:
     """Return the delay: up to 2 leases after the third lost run, doubled after each further one."""
     leases = min(MAX_LEASES_APART, 2 ** (lost_runs - AT_ONCE))
     return int(lease * leases * chance * 1000)

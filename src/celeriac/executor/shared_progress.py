@@ -18,7 +18,7 @@ SLOTS = 4096  # by process id; two processes with the same slot hide each other
 CHUNK, PID, FIRST, END, FOLLOWING, FIELDS = 0, 1, 2, 3, 4, 5
 
 
-class PlaceInChunk(NamedTuple):
+class ChunkPosition(NamedTuple):
     """A position in an open chunk, counted from its end.
 
     The entries from the `first` last one on were running, except the `end` last ones; 0 and 0
@@ -35,7 +35,7 @@ class PlaceInChunk(NamedTuple):
         return range(max(0, len(entries) - self.first), len(entries) - self.end)
 
 
-class AtHand:
+class SharedProgress:
     """Written by one process with `begin` and `enter`, one chunk at a time; read by another with
     `of`."""
 
@@ -72,7 +72,7 @@ class AtHand:
         """Record that this chunk is fetched next."""
         self._shared[self._slot + FOLLOWING] = int(chunk, 16)
 
-    def chunk_of(self, pid: int | None) -> PlaceInChunk | None:
+    def chunk_of(self, pid: int | None) -> ChunkPosition | None:
         """Return the open chunk and the position of the process; None if unknown."""
         if pid is None:
             return None
@@ -80,7 +80,7 @@ class AtHand:
         chunk, owner, first, end, following = self._shared[slot : slot + FIELDS]
         if owner != pid:
             return None
-        return PlaceInChunk(f"{chunk:016x}", first, end, f"{following:016x}")
+        return ChunkPosition(f"{chunk:016x}", first, end, f"{following:016x}")
 
     def of(
         self, pid: int | None, handler: str, domain: str, pairs: Sequence[tuple[str, str]]

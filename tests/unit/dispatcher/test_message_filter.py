@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import Event
 from celeriac.delivery import Delivery, Outcome
-from celeriac.dispatcher.sift import sift
+from celeriac.dispatcher.message_filter import filter_deliveries
 from celeriac.event import build_event, encode, key_id
 from celeriac.event.encrypted import ENCRYPTED
 from celeriac.handler import Handler, HandlerOptions, make_handler
@@ -37,20 +37,22 @@ def delivery(
 
 
 def outcome(handler: Handler, delivery: Delivery) -> str:
-    sifted = sift(handler, [delivery], domain="order")
+    sifted = filter_deliveries(handler, [delivery], domain="order")
     if sifted.wanted:
         return "wanted"
     return sifted.unwanted[0].outcome.value if sifted.unwanted else "neither"
 
 
 def test_what_the_patterns_match_is_wanted_and_keeps_its_attempts() -> None:
-    sifted = sift(handler(), [delivery(attempts=3)], domain="order")
+    sifted = filter_deliveries(handler(), [delivery(attempts=3)], domain="order")
     (item,) = sifted.wanted
     assert ("1-0", 3, "e1") == (item.entry, item.attempts, item.event.id)
 
 
 def test_another_type_of_the_domain_is_ignored_with_its_attempts() -> None:
-    (settled,) = sift(handler(), [delivery("order.paid", attempts=1)], domain="order").unwanted
+    (settled,) = filter_deliveries(
+        handler(), [delivery("order.paid", attempts=1)], domain="order"
+    ).unwanted
     assert ("1-0", "e1", 1, Outcome.IGNORED) == (
         settled.entry, key_id(settled.event_key), settled.attempt, settled.outcome
     )  # fmt: skip
@@ -93,7 +95,9 @@ def test_data_that_does_not_fit_goes_to_the_executor() -> None:
 
 
 def test_what_is_no_event_is_invalid_with_the_reason() -> None:
-    sifted = sift(handler(), [Delivery("1-0", b"{}", 0), Delivery("2-0", b"", 0)], domain="order")
+    sifted = filter_deliveries(
+        handler(), [Delivery("1-0", b"{}", 0), Delivery("2-0", b"", 0)], domain="order"
+    )
     assert ["1-0", "2-0"] == [entry for entry, _ in sifted.invalid]
     assert "specversion" in sifted.invalid[0][1]
 
@@ -101,12 +105,15 @@ def test_what_is_no_event_is_invalid_with_the_reason() -> None:
 def test_an_envelope_that_only_the_full_reader_refuses_is_invalid_where_when_needs_it() -> None:
     bad = Delivery("1-0", b'{"specversion":"1.0","id":"1","source":"","type":"order.placed"}', 0)
     assert ["1-0"] == [
-        e for e, _ in sift(handler(when=lambda event: True), [bad], domain="order").invalid
+        e
+        for e, _ in filter_deliveries(
+            handler(when=lambda event: True), [bad], domain="order"
+        ).invalid
     ]
 
 
 def test_what_another_hand_trimmed_is_gone() -> None:
-    assert ["1-0"] == sift(handler(), [Delivery("1-0", None, 0)], domain="order").gone
+    assert ["1-0"] == filter_deliveries(handler(), [Delivery("1-0", None, 0)], domain="order").gone
 
 
 def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
@@ -114,7 +121,7 @@ def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
         delivery(entry="1-0"), delivery("order.paid", entry="2-0"), Delivery("3-0", b"?", 0),
         delivery(entry="4-0"),
     ]  # fmt: skip
-    sifted = sift(handler(), mixed, domain="order")
+    sifted = filter_deliveries(handler(), mixed, domain="order")
     assert ["1-0", "4-0"] == [item.entry for item in sifted.wanted]
 
 
@@ -122,19 +129,21 @@ def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
     """In a rolling deployment the old worker must leave it to the new one."""
     newest = ("order.placed", "order.amended")
     deliveries = [delivery("order.amended"), delivery("order.shipped")]
-    unwanted = sift(handler(), deliveries, newest, domain="order").unwanted
+    unwanted = filter_deliveries(handler(), deliveries, newest, domain="order").unwanted
     assert [one.outcome for one in unwanted] == [Outcome.REQUEUED, Outcome.IGNORED]
     addressed = delivery("order.amended", handlers=("shipping.pack",))
-    (settled,) = sift(handler(), [addressed], newest, domain="order").unwanted
+    (settled,) = filter_deliveries(handler(), [addressed], newest, domain="order").unwanted
     assert settled.outcome is Outcome.IGNORED
 
 
 def test_events_of_a_pattern_that_went_out_of_force_are_skipped_and_so_recorded() -> None:
     deliveries = [delivery("order.amended"), delivery("order.shipped")]
     old = {"order.amended": 2000}
-    unwanted = sift(handler(), deliveries, (), old, domain="order").unwanted
+    unwanted = filter_deliveries(handler(), deliveries, (), old, domain="order").unwanted
     assert [one.outcome for one in unwanted] == [Outcome.SKIPPED, Outcome.IGNORED]
-    (settled,) = sift(handler(), deliveries[:1], (), {"order.amended": 0}, domain="order").unwanted
+    (settled,) = filter_deliveries(
+        handler(), deliveries[:1], (), {"order.amended": 0}, domain="order"
+    ).unwanted
     assert settled.outcome is Outcome.IGNORED, "it came later"
 
 
@@ -142,7 +151,7 @@ def test_events_of_a_pattern_that_went_out_of_force_are_skipped_and_so_recorded(
 def test_an_event_of_another_domain_than_its_log_is_invalid(options: dict[str, Any]) -> None:
     """A service that may write to the log of `order` only must not have payments handled."""
     one = handler("payment.*", "order.*", **options)
-    sifted = sift(one, [delivery("payment.captured")], domain="order")
+    sifted = filter_deliveries(one, [delivery("payment.captured")], domain="order")
     ((entry, reason),) = sifted.invalid
     assert entry == "1-0"
     assert "does not belong to the domain 'order'" in reason

@@ -43,7 +43,7 @@ class Plan:
     newest: str = ""
 
 
-class Janitor:
+class Maintenance:
     """Runs each duty when it is due. Not thread-safe; `turn` blocks for round trips."""
 
     def __init__(

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from celeriac.delivery import FetchResult
-from celeriac.dispatcher.group_state import OPEN_CHUNKS, GroupState, HandlerState, Held
+from celeriac.dispatcher.group_state import OPEN_CHUNKS, GroupState, HandlerState, InFlight
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 
 SLOW_CHUNKS = 4  # times `chunk_time`: who holds a process for longer is slow
-PUT_OFF_FOR_OTHERS_MS = 50
+REQUEUE_FOR_OTHERS_MS = 50
 
 
 class Share:
@@ -30,7 +30,7 @@ class Share:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
         self._handlers: dict[str, HandlerState] = {}
         # Kept with each change, since it is asked for at every turn.
-        self._held_by_slow = Held()
+        self._in_flight_slow = InFlight()
         self._serial = 0
         self.processes: Mapping[str, int] = {}
         self.here: int | None = None
@@ -62,17 +62,17 @@ class Share:
         one."""
         rooms, handler = [], state.handler
         if handler.concurrency is not None:
-            rooms.append(handler.concurrency - state.of.held.everywhere)
-        if self.leaves_room(state):
-            held = self._held_by_slow if state.of.is_slow else state.of.held
+            rooms.append(handler.concurrency - state.of.in_flight.everywhere)
+        if self.reserves_processes(state):
+            in_flight = self._in_flight_slow if state.of.is_slow else state.of.in_flight
             allowed = self.processes.get(handler.id, 0)
             if allowed > 0:
-                rooms.append(allowed - held.everywhere)
+                rooms.append(allowed - in_flight.everywhere)
             if self.here is not None:
-                rooms.append((self.here if allowed > 0 else 1) - held.here)
+                rooms.append((self.here if allowed > 0 else 1) - in_flight.here)
         return max(0, min(rooms)) if rooms else None
 
-    def leaves_room(self, state: GroupState) -> bool:
+    def reserves_processes(self, state: GroupState) -> bool:
         """Return whether it may not have all processes: others may need one, and it is slow, or was
         not measured yet. Were more of it queued until it is, their tasks would be in the queue
         before those of others, and run what is taken later meanwhile."""
@@ -92,11 +92,13 @@ class Share:
         """Return the groups whose deliveries are in the way of the handler's, as it seems."""
         slow = [one for one in self._handlers.values() if one.is_slow]
         others = slow if handler.is_slow else [handler]
-        return [state for one in others for state in one.groups if state.held.everywhere > 0]
+        return [state for one in others for state in one.groups if state.in_flight.everywhere > 0]
 
     def took(self, state: GroupState, deliveries: int) -> None:
         """So many more of the group are held now, ahead of what the store says next."""
-        self._hold(state, state.held.everywhere + deliveries, state.held.here + deliveries)
+        self._hold(
+            state, state.in_flight.everywhere + deliveries, state.in_flight.here + deliveries
+        )
         self._serial += 1
         state.served = self._serial
 
@@ -115,15 +117,17 @@ class Share:
         state.is_slow = is_slow
         if handler.is_slow != was:
             sign = 1 if handler.is_slow else -1
-            self._held_by_slow.add(sign * handler.held.everywhere, sign * handler.held.here)
+            self._in_flight_slow.add(
+                sign * handler.in_flight.everywhere, sign * handler.in_flight.here
+            )
         return handler.is_slow and not was
 
     def _hold(self, state: GroupState, everywhere: int, here: int) -> None:
-        more = everywhere - state.held.everywhere, here - state.held.here
-        state.held.add(*more)
-        state.of.held.add(*more)
+        more = everywhere - state.in_flight.everywhere, here - state.in_flight.here
+        state.in_flight.add(*more)
+        state.of.in_flight.add(*more)
         if state.of.is_slow:
-            self._held_by_slow.add(*more)
+            self._in_flight_slow.add(*more)
 
 
 def processes_for_slow(

@@ -22,7 +22,7 @@ def served_handlers(
     )
 
 
-class Unserved:
+class UnservedHandlers:
     """The handlers that no worker runs, neither this one nor another."""
 
     def __init__(self) -> None:

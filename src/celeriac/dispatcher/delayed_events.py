@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 PART = 64
 
 
-class Promotion:
+class DelayedEvents:
     """Works on the domains that the service reads and on those that it emits (setting `emits`).
 
     The ACL of Redis may forbid a service that only reads a domain to append to its log. Such a

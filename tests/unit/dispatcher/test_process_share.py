@@ -12,7 +12,7 @@ from celeriac import Event
 from celeriac.delivery import FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState
-from celeriac.dispatcher.share import Share, processes_for_slow
+from celeriac.dispatcher.process_share import Share, processes_for_slow
 from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
@@ -56,8 +56,8 @@ class Known:
     def room(self, handler: Handler, group: Group) -> int | None:
         return self.share.room(self.state(handler, group))
 
-    def leaves_room(self, handler: Handler, group: Group) -> bool:
-        return self.share.leaves_room(self.state(handler, group))
+    def reserves_processes(self, handler: Handler, group: Group) -> bool:
+        return self.share.reserves_processes(self.state(handler, group))
 
     def took(self, group: Group, deliveries: int) -> None:
         self.share.took(self._groups[group], deliveries)
@@ -176,8 +176,12 @@ def test_a_dispatcher_without_a_pool_is_bound_by_what_all_may_hold_alone() -> No
 def test_what_has_to_leave_room_for_others_stays_in_this_worker() -> None:
     fast, slow, new = named("fast"), named("slow"), named("new")
     found = share((fast, FAST, 0), (slow, SLOW, 0), (new, 0, 0))
-    assert [found.leaves_room(one, group(one)) for one in (fast, slow, new)] == [False, True, True]
-    assert not share((slow, SLOW, 0)).leaves_room(slow, group(slow))
+    assert [found.reserves_processes(one, group(one)) for one in (fast, slow, new)] == [
+        False,
+        True,
+        True,
+    ]
+    assert not share((slow, SLOW, 0)).reserves_processes(slow, group(slow))
 
 
 def test_turning_slow_is_told_once() -> None:

@@ -1,4 +1,4 @@
--- promote: appends delayed events whose time has come to the log.
+-- enqueue_due: appends delayed events whose time has come to the log.
 --
 -- Promise: each event moves from the delayed ones to the log in this one atomic call, in the order of
 -- their times; with many callers each event still moves once. An event whose key is registered is
@@ -12,7 +12,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- The server's clock may step back. Events with a delay are then moved along; events with a time of day
--- (see postpone.lua) stay. Same as in _clock.lua.
+-- (see delay_event.lua) stay. Same as in _clock.lua.
 local CLOCK_TOLERANCE_MS = 1000
 local function correct_times()
   if redis.call('ZCARD', delayed) == 0 then return end

@@ -14,7 +14,7 @@ from kombu.asynchronous import Hub
 
 from celeriac import Event, EventBus
 from celeriac.worker import request
-from celeriac.worker.local import AHEAD, SERVED, LocalWay, local_message, wakes_loop
+from celeriac.worker.direct_delivery import AHEAD, SERVED, DirectDelivery, local_message, wakes_loop
 
 needs_direct_delivery = pytest.mark.skipif(
     not wakes_loop(), reason="direct delivery needs kombu 5.7 or later"
@@ -53,7 +53,7 @@ class Worker:
             task_consumer=SimpleNamespace(consuming_from=self.queues.__contains__),
             create_task_handler=lambda: self.received.append,
         )
-        self.way = LocalWay()
+        self.way = DirectDelivery()
 
     def offer(self, queue: str = "billing", *, busy: bool = False, **options: Any) -> bool:
         return self.way.offer(self.app, self.task, queue, {**OPTIONS, **options}, busy=busy)
@@ -94,7 +94,7 @@ def test_so_many_tasks_wait_for_each_process_while_tasks_begin(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("celeriac.worker.local.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("celeriac.worker.direct_delivery.time.monotonic", lambda: now[0])
     assert worker.way.room(worker.app, "billing") is None
     worker.way.open(worker.consumer)
     assert worker.way.room(worker.app, "other") is None
@@ -113,7 +113,7 @@ def test_nothing_waits_for_processes_that_other_tasks_hold(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("celeriac.worker.local.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("celeriac.worker.direct_delivery.time.monotonic", lambda: now[0])
     held = [Request(), Request()]
     monkeypatch.setattr(state, "reserved_requests", held)
     worker.way.open(worker.consumer)
@@ -156,8 +156,8 @@ def test_what_is_handed_over_is_received_by_the_loop_in_order(worker: Worker) ->
 def test_kombu_that_cannot_wake_the_loop_is_reported_once_and_the_broker_delivers(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("celeriac.worker.local.WAKING_KOMBU", (99, 0))
-    caplog.set_level(logging.INFO, logger="celeriac.worker.local")
+    monkeypatch.setattr("celeriac.worker.direct_delivery.WAKING_KOMBU", (99, 0))
+    caplog.set_level(logging.INFO, logger="celeriac.worker.direct_delivery")
     for _ in range(2):
         worker.way.open(worker.consumer)
         assert not worker.offer()
