@@ -78,13 +78,13 @@ def claim_results(
 
     `runs` are runs of entries in chunks; `running` are entries of an open chunk.
     """
-    verdicts = {}
+    results = {}
     for entry, other in possible.items():
         if other in running:
-            verdicts[entry] = ClaimResult.CONCURRENT
+            results[entry] = ClaimResult.CONCURRENT
         elif other in runs and runs[other].outcome is RunOutcome.PROCESSED:
-            verdicts[entry] = ClaimResult.DUPLICATE
-    return verdicts
+            results[entry] = ClaimResult.DUPLICATE
+    return results
 
 
 def _may_be_forged(entry: Entry, event_key: str) -> bool:

@@ -40,7 +40,7 @@ class CircuitCache:
         self._probes = {name: probe for name, probe in probes.items() if probe.limit is not None}
         return [n for n, p in self._probes.items() if p.limit == 0 and n not in before]
 
-    def most(self, handler: str) -> int | None:
+    def limit(self, handler: str) -> int | None:
         """Return how many events may be fetched: None for any number, 1 for a trial, 0 for none."""
         probe = self._probes.get(handler)
         if probe is None:

@@ -62,11 +62,11 @@ class Maintenance:
         self._warned = False
         self._may_forget = True
 
-    def turn(
+    def run(
         self,
         domains: Iterable[str],
         *,
-        own: MutableMapping[str, HandlerRecord] | None = None,
+        handlers: MutableMapping[str, HandlerRecord] | None = None,
         discover: bool,
         newest: Mapping[str, str] | None = None,
     ) -> bool:
@@ -79,7 +79,7 @@ class Maintenance:
         backend = self._backend()
         if self._is_due("heartbeat", BEAT_EVERY):
             self._establish(backend)
-            send_heartbeat(backend, self._describe(), {} if own is None else own)
+            send_heartbeat(backend, self._describe(), {} if handlers is None else handlers)
         if self._is_due("evictions", EVICTIONS_EVERY):
             self._evictions.look(backend.event_log.evictions())
         self._trim(backend, domains, newest or {})

@@ -11,12 +11,12 @@ from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.chunk import Item, first_calls, limit, split
 from celeriac.dispatcher.circuits import CircuitCache
 from celeriac.dispatcher.group_state import NOW, GroupState
-from celeriac.dispatcher.group_table import GroupTable, look_at, look_soon
+from celeriac.dispatcher.group_table import GroupTable, poll_at, poll_soon
 from celeriac.dispatcher.lost_run_delay import delay_lost_runs
 from celeriac.dispatcher.membership import Membership
 from celeriac.dispatcher.message_filter import filter_deliveries
 from celeriac.dispatcher.poll_interval import BUSY, IDLE
-from celeriac.dispatcher.process_share import REQUEUE_FOR_OTHERS_MS, Share
+from celeriac.dispatcher.process_share import REQUEUE_FOR_OTHERS_MS, ProcessShare
 from celeriac.dispatcher.task_sender import TaskSender
 from celeriac.handler import Handler
 from celeriac.service import Service
@@ -35,13 +35,13 @@ class PendingDeliveries:
         processes: int,
         groups: GroupTable,
         members: Membership,
-        share: Share,
-        doors: CircuitCache,
+        share: ProcessShare,
+        circuits: CircuitCache,
         tasks: TaskSender,
         sources: Sources,
     ) -> None:
         self._service, self._processes, self._groups = service, processes, groups
-        self._members, self._share, self._circuits = members, share, doors
+        self._members, self._share, self._circuits = members, share, circuits
         self._tasks, self._sources = tasks, sources
         self._unwanted: list[tuple[Group, list[Completion]]] = []
         self.reclaim_from = NOW
@@ -71,18 +71,18 @@ class PendingDeliveries:
             else:
                 request = self._request(state, reclaim)
             if request is None:
-                look_at(state, now + IDLE)
+                poll_at(state, now + IDLE)
                 continue
             if reclaim:
                 state.reclaimed_at = now
             # Other groups limit this one. They are polled soon to detect when that changes.
             if request.limit == 0:
-                look_soon((group for group in state.of.groups if group.sent), now + BUSY)
+                poll_soon((group for group in state.of.groups if group.sent), now + BUSY)
             if (
                 request.max_in_flight is not None
                 and request.max_in_flight <= state.in_flight.everywhere
             ):
-                look_soon(self._share.holding(state.of), now + BUSY)
+                poll_soon(self._share.holding(state.of), now + BUSY)
             state.is_new_first = not state.is_new_first
             requests.append(replace(request, scheduled_first=state.is_new_first))
         self._service.backend.chunks.reclaim(expired)
@@ -93,7 +93,7 @@ class PendingDeliveries:
         """Return the request for a group whose new entries arrive in chunks."""
         max_queued = limit(state.handler, state.mean_us, self._processes, self._service.settings)
         if state.has_begun and not reclaim:
-            max_queued = min(max_queued, state.queued + max(1, self._tasks.room(state)))
+            max_queued = min(max_queued, state.queued + max(1, self._tasks.available_tasks(state)))
         return FetchRequest(state.group, max_queued, reclaim=reclaim, max_new=0)
 
     def _request(self, state: GroupState, reclaim: bool) -> FetchRequest | None:
@@ -101,23 +101,23 @@ class PendingDeliveries:
         group, handler = state.group, state.handler
         if self._members.is_left_to_others(state):
             return FetchRequest(group, 0, max_new=0)  # only reads the patterns in force
-        through = self._circuits.most(handler.id)
+        through = self._circuits.limit(handler.id)
         if through is not None:
-            new = 0 if state.is_together else through
+            new = 0 if state.is_shared else through
             return FetchRequest(group, through, reclaim=reclaim, max_new=new) if through else None
-        slots = self._share.room(state)
+        slots = self._share.available_slots(state)
         max_in_flight = None if slots is None else state.in_flight.everywhere + slots
         max_queued = limit(handler, state.mean_us, self._processes, self._service.settings)
         if state.has_begun and not reclaim:
             # The last deliveries needed a task each, and the next ones may too.
-            max_queued = min(max_queued, state.queued + max(1, self._tasks.room(state)))
+            max_queued = min(max_queued, state.queued + max(1, self._tasks.available_tasks(state)))
         if self._tasks.has_enough(state):
             # Deliveries of lost tasks count as queued, so reclaiming needs the full limit.
             allowed = max_queued if reclaim else 0
             return FetchRequest(group, allowed, reclaim=reclaim, max_new=0)
         request = FetchRequest(group, max_queued, reclaim=reclaim, max_in_flight=max_in_flight)
         # New entries of a shared domain are read for all of its groups together.
-        return replace(request, max_new=0) if state.is_together else request
+        return replace(request, max_new=0) if state.is_shared else request
 
     def accept(self, state: GroupState, request: FetchRequest, result: FetchResult) -> int:
         """Send tasks for the deliveries that the handler wants; return how many those are."""
@@ -196,7 +196,7 @@ class PendingDeliveries:
             state.has_begun = False
             return wanted, []
         state.has_begun = True
-        slots = max(0, self._tasks.room(state))
+        slots = max(0, self._tasks.available_tasks(state))
         late = {item.entry for item in begun[slots:]}
         kept = [item for item in wanted if item.entry not in late]
         return kept, [item.requeued(0) for item in begun[slots:]]
@@ -206,7 +206,7 @@ class PendingDeliveries:
     ) -> tuple[list[Item], list[Completion]]:
         """Limit deliveries to the available slots: several slow handlers were fetched at once, each
         for all slots."""
-        slots = self._share.room(state)
+        slots = self._share.available_slots(state)
         if slots is None:
             return wanted, []
         kept, others = first_calls(wanted, slots)

@@ -1,11 +1,11 @@
-"""A fair share of the processes: a slow handler never holds all of them while others may need one.
+"""Share the processes fairly: a slow handler never occupies all of them while others need one.
 
-Handlers of a service share its pools. A hint of a fast handler ends within moments; that of a slow
-one holds its process for as long as the handler runs. So slow handlers together leave some
-processes of each worker free (`reserved_processes`), and what they may not have stays in the log.
-Where no process can be left free, each worker has one slow delivery at a time, so that a fast one
-waits for no more than that.
-Pure: the ledger tells how many deliveries a handler has queued or running, here and in all workers.
+Handlers of a service share its pools. A delivery task of a fast handler ends within moments; that
+of a slow one occupies its process for as long as the handler runs. So slow handlers together leave
+some processes of each worker free (`reserved_processes`), and their other deliveries stay in the
+log. If no process can stay free, each worker runs one slow delivery at a time, so that a fast one
+waits only for that. Pure: the delivery store counts how many deliveries of a handler are queued or
+running, here and in all workers.
 """
 
 from __future__ import annotations
@@ -17,85 +17,89 @@ from celeriac.dispatcher.group_state import OPEN_CHUNKS, GroupState, HandlerStat
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 
-SLOW_CHUNKS = 4  # times `chunk_time`: who holds a process for longer is slow
+SLOW_CHUNKS = 4  # times `chunk_time`: a handler that occupies a process for longer is slow
 REQUEUE_FOR_OTHERS_MS = 50
 
 
-class Share:
-    """Of the processes, among the handlers of one dispatcher: `processes` says for each handler how
-    many slow ones may hold of those that serve it, `here` how many of this worker's; None for a
-    dispatcher without a pool of its own."""
+class ProcessShare:
+    """The shares of one dispatcher's handlers.
+
+    `processes` maps each handler to how many of the processes that serve it slow handlers may
+    occupy, `here` is that number for this worker; None for a dispatcher without a pool.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._slow_us = SLOW_CHUNKS * settings.chunk_time * 1e6
         self._handlers: dict[str, HandlerState] = {}
-        # Kept with each change, since it is asked for at every turn.
+        # Updated with each change, since it is read in every iteration.
         self._in_flight_slow = InFlight()
         self._serial = 0
         self.processes: Mapping[str, int] = {}
         self.here: int | None = None
 
     def handler(self, id: str) -> HandlerState:
-        """Return what is known of the handler."""
+        """Return the state of the handler."""
         return self._handlers.setdefault(id, HandlerState(id))
 
-    def note(self, state: GroupState, taken: FetchResult) -> bool:
-        """What the store answered of a group; whether its handler has turned slow just now."""
-        self._hold(state, taken.in_flight, taken.in_flight_here)
-        return self.note_run_time(state, taken.mean_us)
+    def note(self, state: GroupState, result: FetchResult) -> bool:
+        """Apply the store's reply for a group; return whether its handler has just become slow."""
+        self._hold(state, result.in_flight, result.in_flight_here)
+        return self.note_run_time(state, result.mean_us)
 
     def note_run_time(self, state: GroupState, mean_us: int) -> bool:
-        """The same for its run time alone."""
+        """Apply the run time only; return as `note`."""
         state.mean_us = mean_us
         return self._set_slow(state, mean_us * (state.handler.batch or 1) >= self._slow_us)
 
     def drop(self, state: GroupState) -> None:
-        """The group is not served here any more, and what is held of it is in nobody's way."""
+        """Forget the deliveries of a group that is no longer served here."""
         self._hold(state, 0, 0)
         self._set_slow(state, False)
 
     def is_slow(self, handler: str) -> bool:
         return self.handler(handler).is_slow
 
-    def room(self, state: GroupState) -> int | None:
-        """Return how many more deliveries of the group may be held; None for no bound but the usual
-        one."""
-        rooms, handler = [], state.handler
+    def available_slots(self, state: GroupState) -> int | None:
+        """Return how many more deliveries of the group may be in flight; None for no special
+        limit."""
+        slots, handler = [], state.handler
         if handler.concurrency is not None:
-            rooms.append(handler.concurrency - state.of.in_flight.everywhere)
+            slots.append(handler.concurrency - state.of.in_flight.everywhere)
         if self.reserves_processes(state):
             in_flight = self._in_flight_slow if state.of.is_slow else state.of.in_flight
             allowed = self.processes.get(handler.id, 0)
             if allowed > 0:
-                rooms.append(allowed - in_flight.everywhere)
+                slots.append(allowed - in_flight.everywhere)
             if self.here is not None:
-                rooms.append((self.here if allowed > 0 else 1) - in_flight.here)
-        return max(0, min(rooms)) if rooms else None
+                slots.append((self.here if allowed > 0 else 1) - in_flight.here)
+        return max(0, min(slots)) if slots else None
 
     def reserves_processes(self, state: GroupState) -> bool:
-        """Return whether it may not have all processes: others may need one, and it is slow, or was
-        not measured yet. Were more of it queued until it is, their tasks would be in the queue
-        before those of others, and run what is taken later meanwhile."""
+        """Return whether the group must leave processes to others: others may need one, and it is
+        slow or unmeasured. If more of an unmeasured group were queued, its tasks would be in the
+        queue before tasks of other handlers."""
         return (state.of.is_slow or not state.mean_us) and self._others(state.of)
 
-    def has_room(self, state: GroupState, processes: int) -> bool:
+    def has_slot(self, state: GroupState, processes: int) -> bool:
         """Return whether this worker may open another chunk of the group. While the run time of its
-        handler is unknown, others may need the processes before its first chunk is done."""
+        handler is unknown, others may need the processes before its first chunk is completed."""
         is_unknown = not state.mean_us and self._others(state.of)
         return state.open_chunks < (1 if is_unknown else OPEN_CHUNKS * processes)
 
     def takes_turns(self, state: GroupState) -> bool:
-        """Return whether its handler is slow, and takes turns with others that are."""
+        """Return whether its handler is slow and takes turns with other slow handlers."""
         return state.of.is_slow and self._others(state.of)
 
     def holding(self, handler: HandlerState) -> list[GroupState]:
-        """Return the groups whose deliveries are in the way of the handler's, as it seems."""
-        slow = [one for one in self._handlers.values() if one.is_slow]
+        """Return the groups whose deliveries probably occupy the handler's slots."""
+        slow = [other for other in self._handlers.values() if other.is_slow]
         others = slow if handler.is_slow else [handler]
-        return [state for one in others for state in one.groups if state.in_flight.everywhere > 0]
+        return [
+            state for other in others for state in other.groups if state.in_flight.everywhere > 0
+        ]
 
     def took(self, state: GroupState, deliveries: int) -> None:
-        """So many more of the group are held now, ahead of what the store says next."""
+        """Add deliveries that are in flight now, before the store's next reply includes them."""
         self._hold(
             state, state.in_flight.everywhere + deliveries, state.in_flight.here + deliveries
         )
@@ -103,15 +107,16 @@ class Share:
         state.served = self._serial
 
     def turn_of(self, state: GroupState) -> int:
-        """Slow handlers take turns: a number that is lower the longer it was not served."""
+        """Return a sort key for turns of slow handlers: lower if the group was served longer
+        ago."""
         return state.served if state.of.is_slow else 0
 
     def _others(self, handler: HandlerState) -> bool:
-        """Whether there is another handler, and not all of them are slow: none would wait then."""
+        """Return whether another handler is fast: without one, none would wait."""
         return any(other != handler.id and not self.is_slow(other) for other in self.processes)
 
     def _set_slow(self, state: GroupState, is_slow: bool) -> bool:
-        """Whether the handler was not slow before, and is now."""
+        """Set whether a group is slow; return whether this made its handler slow."""
         handler, was = state.of, state.of.is_slow
         handler.slow_groups += is_slow - state.is_slow
         state.is_slow = is_slow
@@ -131,13 +136,15 @@ class Share:
 
 
 def processes_for_slow(
-    workers: Iterable[WorkerRecord], own: tuple[str, int], handlers: Iterable[str], spare: int
+    workers: Iterable[WorkerRecord],
+    this_worker: tuple[str, int],
+    handlers: Iterable[str],
+    spare: int,
 ) -> Mapping[str, int]:
-    """Handler → of the processes that serve it, in all workers, those that slow handlers may hold.
-
-    `own` is this worker's name and number of processes, which may not have beaten yet.
-    """
-    name, processes = own
+    """Return handler → how many of the processes that serve it, in all workers, slow handlers may
+    occupy. `this_worker` is the name and number of processes of this worker, which may not have
+    sent a heartbeat yet."""
+    name, processes = this_worker
     served = dict.fromkeys(handlers, max(0, processes - spare))
     for worker in workers:
         if worker.name != name and worker.queues:

@@ -21,8 +21,15 @@ TASKS_AHEAD = 4  # for each process
 class TaskSender:
     """Belongs to one dispatcher. Tasks with open chunks are not counted: see OPEN_CHUNKS."""
 
-    def __init__(self, send: Send, processes: int, groups: GroupTable, doors: CircuitCache) -> None:
-        self._send, self._processes, self._groups, self._circuits = send, processes, groups, doors
+    def __init__(
+        self, send: Send, processes: int, groups: GroupTable, circuits: CircuitCache
+    ) -> None:
+        self._send, self._processes, self._groups, self._circuits = (
+            send,
+            processes,
+            groups,
+            circuits,
+        )
         self._unsent: list[Chunk] = []
 
     def add(self, chunks: Sequence[Chunk]) -> None:
@@ -47,7 +54,7 @@ class TaskSender:
         """Return whether the group's handler has as many waiting tasks as it may."""
         return state.of.waiting_tasks >= TASKS_AHEAD * self._processes
 
-    def room(self, state: GroupState) -> int:
+    def available_tasks(self, state: GroupState) -> int:
         """Return how many more tasks may wait; negative if too many do."""
         unsent = sum(chunk.handler.id == state.of.id for chunk in self._unsent if not chunk.id)
         return TASKS_AHEAD * self._processes - state.of.waiting_tasks - unsent

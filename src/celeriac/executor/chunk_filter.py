@@ -21,7 +21,7 @@ class ChunkFilter:
         self._wanted: dict[str, bool] = {}
         self._repeated: dict[str, Outcome] = {}
 
-    def takes(self, entry: Entry, type: str) -> bool:
+    def accepts(self, entry: Entry, type: str) -> bool:
         """Return whether an event of this type, without other addressing, runs in the chunk.
 
         If not, `look` decides.

@@ -72,7 +72,7 @@ class Executor:
                     claimed = self._still_owned(group, work, claimed)
                 self._run(work, _slices(claimed, handler.batch), keys)
             finally:
-                # Also if the process was told to end: completed deliveries must not run again.
+                # Also if the process is ending: completed deliveries must not run again.
                 work.flush()
         if breaking is not None:
             breaking.flush()

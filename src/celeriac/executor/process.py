@@ -12,7 +12,7 @@ from celeriac.delivery.sources import Sources
 from celeriac.executor.admission import Admission
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.shared_progress import SharedProgress
-from celeriac.executor.work import Finish, Work
+from celeriac.executor.work import ReportCompletions, Work
 from celeriac.handler import Handler
 from celeriac.service import Service
 from celeriac.settings import Settings
@@ -44,11 +44,19 @@ class ExecutorProcess:
     def worker(self) -> str:
         return self.service.worker
 
-    def work(self, handler: Handler, domain: str, leases: dict[str, int], finish: Finish) -> Work:
-        """Return a Work for events of the domain; `finish` reports the completions."""
+    def work(
+        self,
+        handler: Handler,
+        domain: str,
+        leases: dict[str, int],
+        report_completions: ReportCompletions,
+    ) -> Work:
+        """Return a Work for events of the domain, which reports to `report_completions`."""
         admission = Admission(self.service.guard, domain, self.settings.sensitive_names)
         middleware = self.service.middleware
-        return Work(self.worker, handler, len(leases), leases, finish, admission, middleware)
+        return Work(
+            self.worker, handler, len(leases), leases, report_completions, admission, middleware
+        )
 
     def persist(self, call: Callable[[], T], seconds: float | None = None) -> T:
         """Return the call's result; repeat the call while Redis is unreachable, by default for the
@@ -63,8 +71,8 @@ class ExecutorProcess:
     def note_run_times(self, handler: Handler, took_us: Sequence[int]) -> int:
         """Record run times, and return the handler's run time in this process in µs, at least 1.
 
-        It is the median of the last means; 0 without any runs. The mean of a few events, one of
-        which was delayed by the machine, would make chunks so small that Celery's cost for each is
+        It is the median of the last means; 0 without any runs. If the machine delays one of
+        a few events, their mean alone would make chunks so small that Celery's cost for each is
         most of the work. So a slightly slower handler is detected after a few reports, and a
         handler that takes SURELY_SLOW_US at once: others would wait for its next events.
         """

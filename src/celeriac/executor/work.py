@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 # Reports completions to the delivery store; the returned function waits for the reply, the entries
 # that were no longer owned.
-Finish = Callable[[Sequence[Completion]], Callable[[], list[str]]]
+ReportCompletions = Callable[[Sequence[Completion]], Callable[[], list[str]]]
 
 REPORT_INTERVAL = 0.010  # seconds between reports
 
@@ -64,18 +64,18 @@ class Work:
         handler: Handler,
         pairs: int,
         leases: dict[str, int],
-        finish: Finish,
+        report_completions: ReportCompletions,
         admission: Admission,
         middleware: Sequence[Middleware] = (),
     ) -> None:
         self.worker, self.handler = worker, handler
         self.middleware = middleware
-        self.complete = finish
+        self.complete = report_completions
         self.admission = admission
         self.leases = leases
         self.report = Report(pairs=pairs)
         self.breaking: CircuitReporter | None = None
-        self.settled: list[Completion] = []
+        self.completions: list[Completion] = []
         self.reported_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
         self._answer: Callable[[], list[str]] | None = None
@@ -366,7 +366,7 @@ class Work:
         type: str = "",
         emitted_events: EmittedEvents = NONE_EMITTED,
     ) -> None:
-        self.settled.append(
+        self.completions.append(
             Completion(
                 claim.entry,
                 key,
@@ -396,7 +396,7 @@ class Work:
 
     def take_completions(self) -> list[Completion]:
         """Return the completions that are not reported yet; they will not be reported here."""
-        completions, self.settled = self.settled, []
+        completions, self.completions = self.completions, []
         return completions
 
     def flush(self) -> None:
@@ -406,9 +406,9 @@ class Work:
 
     def _report_completions(self) -> None:
         self._await_reply()
-        if not self.settled:
+        if not self.completions:
             return
-        completions, self.settled = self.settled, []
+        completions, self.completions = self.completions, []
         # No lease to keep from here on: the delivery is completed now, or it was lost before.
         for completion in completions:
             self.leases.pop(completion.entry, None)

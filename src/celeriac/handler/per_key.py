@@ -49,8 +49,8 @@ class Debounce:
                 )
         if self.max_wait < self.quiet:
             raise SubscriptionError(
-                f"Debounce(quiet={self.quiet}, max_wait={self.max_wait}): max_wait must be at least "
-                "quiet, since it is counted from the first event of a key"
+                f"Debounce(quiet={self.quiet}, max_wait={self.max_wait}): max_wait must be at "
+                "least quiet, since it is counted from the first event of a key"
             )
         if self.keep not in _KEEPS:
             raise SubscriptionError(

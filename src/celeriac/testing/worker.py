@@ -61,7 +61,7 @@ class MemoryWorker:
         if self._dispatcher is None:  # no handler yet
             return []
         self._dispatcher.processes = 1 if random is None else PREFETCH
-        self._dispatcher.turn()
+        self._dispatcher.run_once()
         sent, self._sent[:] = list(self._sent), []
         if random is not None:
             random.shuffle(sent)

@@ -44,7 +44,7 @@ def delivery_sender(
     service: Service,
     *,
     watched: Callable[[], bool],
-    local: DirectDelivery | None = None,
+    direct: DirectDelivery | None = None,
     old_master: OldMaster | None = None,
 ) -> Callable[[Chunk], None]:
     """Return a function that sends the delivery task of one chunk.
@@ -56,7 +56,7 @@ def delivery_sender(
     Args:
         watched: Returns whether monitors receive events, so that executors report what happens
             within a chunk.
-        local: Direct delivery to the worker's own pool, if it has one.
+        direct: Direct delivery to the worker's own pool, if it has one.
         old_master: Closes connections to an old master before a task is sent, with Sentinels.
     """
 
@@ -81,7 +81,7 @@ def delivery_sender(
             "parent_id": first.id if single else None,
             "root_id": (first.correlationid or first.id) if single else None,
         }
-        if local is not None and local.offer(
+        if direct is not None and direct.offer(
             app, task, queue, options, serializer=serializer, busy=chunk.stays
         ):
             return

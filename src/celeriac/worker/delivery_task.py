@@ -29,7 +29,7 @@ _FETCHED = _OPEN_CHUNK | {"entries"}
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
-def check_message(args: Any, kwargs: Any, embedded: Any, *, local: bool = False) -> None:
+def check_message(args: Any, kwargs: Any, embedded: Any, *, is_direct: bool = False) -> None:
     """Raise InvalidTaskError for a message that is not a delivery task. Does not check its pairs.
 
     Embedded callbacks are refused: the worker would send tasks of the writer's choice with its own
@@ -37,7 +37,7 @@ def check_message(args: Any, kwargs: Any, embedded: Any, *, local: bool = False)
     """
     if args:
         raise InvalidTaskError("a delivery task has no positional arguments")
-    if not isinstance(kwargs, dict) or not _is_named(kwargs.keys(), local):
+    if not isinstance(kwargs, dict) or not _is_named(kwargs.keys(), is_direct):
         raise InvalidTaskError(
             "a delivery task has the arguments domain and events, or domain, chunk and more, and "
             "may have watched"
@@ -48,9 +48,9 @@ def check_message(args: Any, kwargs: Any, embedded: Any, *, local: bool = False)
         raise InvalidTaskError(f"a delivery task embeds none of {', '.join(_EMBEDDED)}")
 
 
-def _is_named(names: Set[str], local: bool) -> bool:
+def _is_named(names: Set[str], is_direct: bool) -> bool:
     names = names - {"watched"}
-    return names in (_DELIVERIES, _OPEN_CHUNK) or (local and names == _FETCHED)
+    return names in (_DELIVERIES, _OPEN_CHUNK) or (is_direct and names == _FETCHED)
 
 
 def check_headers(headers: Mapping[str, Any]) -> None:

@@ -1,11 +1,11 @@
-"""The short way of a hint: from the dispatcher to the pool of the same worker, past the broker.
+"""Direct delivery of tasks: from the dispatcher to the pool of the same worker, past the broker.
 
-A hint through the broker costs its publisher about half a millisecond, the worker's main process
-another one, and both a few round trips. While a process of this very worker has nothing to do, all
-of it is spared: the message is given to the consumer as if the broker had delivered it, so what
-runs is the same task, with the same events for Flower, revocable like any.
+A delivery task through the broker costs its publisher about half a millisecond, the worker's main
+process the same, and both a few round trips. While a process of this worker is idle, direct
+delivery avoids these costs: the consumer receives the message as if the broker had delivered it. So
+the same task runs, with the same events for Flower, and can be revoked.
 
-Public parts only, checked with Celery 5.7 and kombu 5.7: a bootstep of the consumer, its
+Uses only public APIs, checked with Celery 5.7 and kombu 5.7: a bootstep of the consumer, its
 `create_task_handler`, `Hub.call_soon` (which wakes the loop from another thread since kombu 5.7),
 `celery.worker.state.reserved_requests`, `kombu.message.Message`.
 """
@@ -28,8 +28,8 @@ from kombu.serialization import dumps
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 16  # tasks for each process that wait in the worker for it
-SERVED = 0.5  # seconds after a process was free, or began a task, in which others may wait
+AHEAD = 16  # tasks for each process that wait in the worker
+SERVED = 0.5  # seconds after a process was free or began a task in which other tasks may wait
 WAKING_KOMBU = (5, 7)
 """The first kombu whose `Hub.call_soon` wakes the loop from another thread."""
 
@@ -40,19 +40,19 @@ def wakes_loop() -> bool:
 
 
 class DirectDelivery:
-    """Closed until a consumer opens it. `offer` may be called from any thread."""
+    """Closed until a consumer opens it. Any thread may call `offer`."""
 
     def __init__(self) -> None:
         self._consumer: Any = None
         self._handle: Callable[[Message], None] | None = None
         self._handed: deque[DirectMessage] = deque()
-        # Given to Celery, and not started by a process yet: in the order in which they were given.
+        # Passed to Celery and not started by a process yet, in order.
         self._unstarted: dict[int, DirectMessage] = {}
         self._served_at = -math.inf
         self._reported = False
 
     def open(self, consumer: Any) -> None:
-        """From now on hints may go this way, if the consumer has an event loop to wake."""
+        """Accept delivery tasks from now on, if the consumer has an event loop to wake."""
         if consumer.hub is None:
             return
         if not wakes_loop():
@@ -60,14 +60,14 @@ class DirectDelivery:
             return
         self._handle = consumer.create_task_handler()
         self._consumer = consumer
-        # Celery drops what waits for a process when the link to the broker is lost: a broker would
-        # send it again. What runs after all finds nothing to do.
+        # When the connection to the broker is lost, Celery drops tasks that wait for a process: a
+        # broker would redeliver them. A task that runs anyway then finds nothing to claim.
         self._handed.extendleft(reversed(self._unstarted.values()))
         self._unstarted.clear()
         consumer.hub.call_soon(self._drain)
 
     def _report_kombu(self) -> None:
-        # Once: the consumer opens again after each lost connection.
+        # Only once: the consumer opens again after each lost connection.
         if not self._reported:
             self._reported = True
             logger.info(
@@ -77,7 +77,7 @@ class DirectDelivery:
             )
 
     def close(self) -> None:
-        """What was handed over and not started by a process yet runs after the next opening."""
+        """Accept no more tasks. Accepted tasks that did not start run after the next opening."""
         self._consumer = None
 
     def offer(
@@ -90,12 +90,12 @@ class DirectDelivery:
         serializer: str = "json",
         busy: bool = False,
     ) -> bool:
-        """Hands the task over; False where it has to go through the broker.
+        """Deliver the task directly; return False if it must use the broker.
 
-        `options` are those of `as_task_v2`. `busy`: also where it will wait for a process.
+        `options` are those of `as_task_v2`. `busy`: also if the task will wait for a process.
         """
         consumer = self._consumer
-        if consumer is None or _is_listened_to(app):
+        if consumer is None or _is_observed(app):
             return False
         if not consumer.task_consumer.consuming_from(queue):
             return False
@@ -106,18 +106,20 @@ class DirectDelivery:
         return True
 
     def is_free(self, app: Celery, queue: str) -> bool:
-        """Whether a task of the queue would go this way now, to a process without work."""
+        """Return whether a task of the queue would now be delivered directly to an idle process."""
         consumer = self._consumer
-        if consumer is None or _is_listened_to(app):
+        if consumer is None or _is_observed(app):
             return False
         return bool(consumer.task_consumer.consuming_from(queue)) and self._is_free(consumer)
 
-    def room(self, app: Celery, queue: str) -> int | None:
-        """How many more tasks of the queue may go this way to wait for a process; None where none
-        can go this way, or other tasks have held the processes for a while: another worker may be
-        free."""
+    def capacity(self, app: Celery, queue: str) -> int | None:
+        """Return how many more tasks of the queue may wait for a process of this worker.
+
+        Returns None if direct delivery is unavailable, or if other tasks have occupied the
+        processes for a while: another worker may be free.
+        """
         consumer = self._consumer
-        if consumer is None or _is_listened_to(app):
+        if consumer is None or _is_observed(app):
             return None
         if not consumer.task_consumer.consuming_from(queue):
             return None
@@ -126,11 +128,11 @@ class DirectDelivery:
             self._served_at = now
         elif now - self._served_at > SERVED:
             return None
-        own = len(self._handed) + len(self._unstarted)
-        return max(0, AHEAD * _processes(consumer) - own)
+        accepted = len(self._handed) + len(self._unstarted)
+        return max(0, AHEAD * _processes(consumer) - accepted)
 
     def _is_free(self, consumer: Any) -> bool:
-        # Busy, the processes get hints from the queue, which other workers share.
+        # Busy processes get their tasks from the queue, which other workers share.
         return self._waiting() < _processes(consumer)
 
     def _waiting(self) -> int:
@@ -140,7 +142,7 @@ class DirectDelivery:
         while self._handed and self._handle is not None:
             message = self._handed.popleft()
             self._unstarted[id(message)] = message
-            message.settled = self._note_started
+            message.on_finished = self._note_started
             self._handle(message)
 
     def _note_started(self, message: DirectMessage) -> None:
@@ -152,8 +154,8 @@ def _processes(consumer: Any) -> int:
     return getattr(consumer.pool, "num_processes", None) or 1
 
 
-def _is_listened_to(app: Celery) -> bool:
-    """Whether somebody wants to see each message as it is published."""
+def _is_observed(app: Celery) -> bool:
+    """Return whether any code observes each published message."""
     return bool(
         app.conf.task_send_sent_event
         or signals.before_task_publish.receivers
@@ -162,10 +164,10 @@ def _is_listened_to(app: Celery) -> bool:
 
 
 class DirectMessage(Message):
-    """As the broker would deliver it; there is nobody to acknowledge it to."""
+    """A message as the broker would deliver it, without a broker to acknowledge it to."""
 
     content: Any
-    settled: Callable[[DirectMessage], None] | None = None
+    on_finished: Callable[[DirectMessage], None] | None = None
 
     @property
     def payload(self) -> Any:
@@ -173,21 +175,21 @@ class DirectMessage(Message):
 
     def ack(self, multiple: bool = False) -> None:
         self._state = "ACK"
-        self._settle()
+        self._finished()
 
     def reject(self, requeue: bool = False) -> None:
         self._state = "REJECTED"
-        self._settle()
+        self._finished()
 
-    def _settle(self) -> None:
-        if self.settled is not None:
-            self.settled(self)
+    def _finished(self) -> None:
+        if self.on_finished is not None:
+            self.on_finished(self)
 
 
 def local_message(
     app: Celery, task: Any, queue: str, options: Mapping[str, Any], serializer: str = "json"
 ) -> DirectMessage:
-    """The message of Celery's protocol 2."""
+    """Return a message of Celery's protocol 2."""
     sent = app.amqp.as_task_v2(
         str(uuid4()),
         task.name,
@@ -207,19 +209,19 @@ def local_message(
         delivery_info={"exchange": "", "routing_key": queue, "redelivered": False},
         accept=None,
     )
-    # A list, as JSON makes of it: what only a broker's message has the shape of is refused.
+    # A list, as from JSON: other shapes are only refused in messages of a broker.
     message.content = list(sent.body)
     return message
 
 
 class DirectDeliveryStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Opens the way while the consumer is connected."""
+    """Opens direct delivery while the consumer is connected."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    way: DirectDelivery
+    direct: DirectDelivery
 
     def start(self, parent: Any) -> None:
-        self.way.open(parent)
+        self.direct.open(parent)
 
     def stop(self, parent: Any) -> None:
-        self.way.close()
+        self.direct.close()

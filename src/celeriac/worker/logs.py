@@ -21,9 +21,9 @@ from celeriac.observability.logging import (
 from celeriac.settings import Settings
 
 
-def install_logs(settings: Settings, *, own: bool) -> None:
-    """Add the event to the worker's log lines. `own`: celeriac created the app."""
-    if not own and not settings.log_format:
+def install_logs(settings: Settings, *, is_celeriac_app: bool) -> None:
+    """Add the event to the worker's log lines. `is_celeriac_app`: celeriac created the app."""
+    if not is_celeriac_app and not settings.log_format:
         return
 
     def after_setup(logger: logging.Logger | None = None, **_: Any) -> None:

@@ -90,7 +90,7 @@ class DeliveryRequest(GuardedRequest):
     def __init__(self, message: Any, *args: Any, **options: Any) -> None:
         super().__init__(message, *args, **options)
         body = options.get("body") if options.get("decoded") else message.payload
-        check_message(*(body or ((), None, None)), local=isinstance(message, DirectMessage))
+        check_message(*(body or ((), None, None)), is_direct=isinstance(message, DirectMessage))
         check_headers(self.request_dict)
         # The limits are the handler's, not the message's.
         self.time_limits = (None, None)

@@ -167,7 +167,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
 
     turning = [dispatcher(billing), dispatcher(orders)]
     for one in turning:
-        one.turn()
+        one.run_once()
     ids = [orders.emit("order.placed", {"n": n}, subject=f"o/{n}") for n in range(5)]
     ids.append(orders.emit("order.placed", {"n": 9}, delay=0.1))
     orders.emit_many([("order.placed", {"n": 7})])
@@ -184,7 +184,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audit_log) < 7:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:
-            one.turn()
+            one.run_once()
     for one in turning:
         one.requeue()
     assert {f"{id}.paid" for id in ids} <= shipped

@@ -32,7 +32,7 @@ def queues(bus: EventBus) -> set[str]:
 @pytest.fixture
 def turning(queues: set[str], dispatcher: MakeDispatcher) -> Dispatcher:
     made = dispatcher(queues=lambda: queues, processes=8)
-    made.turn()
+    made.run_once()
     return made
 
 
@@ -50,7 +50,7 @@ def test_a_handler_whose_queue_was_cancelled_gets_no_hints(
 ) -> None:
     queues.remove("slow")
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     assert ran(sent) == [("here", "a")]
 
 
@@ -58,10 +58,10 @@ def test_what_was_queued_for_it_goes_to_another_worker_at_once(
     bus: EventBus, store: Store, turning: Dispatcher, queues: set[str], sent: Sent
 ) -> None:
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     assert ("slow", "a") in ran(sent)
     queues.remove("slow")
-    turning.turn()
+    turning.run_once()
     (taken,) = store.deliveries.fetch(
         "other", [FetchRequest(Group("order", "billing.slow"), limit=9)]
     )
@@ -74,10 +74,10 @@ def test_what_the_broker_did_not_take_yet_is_not_sent_after_it(
     sent.away = ConnectionError()
     emit(bus, "a")
     with pytest.raises(ConnectionError):
-        turning.turn()
+        turning.run_once()
     sent.away = None
     queues.remove("slow")
-    turning.turn()
+    turning.run_once()
     assert ran(sent) == [("here", "a")]
 
 
@@ -86,13 +86,13 @@ def test_a_handler_whose_queue_was_added_runs(
 ) -> None:
     """From where it stopped, and also in domains that appeared in the meantime."""
     queues.remove("slow")
-    turning.turn()
+    turning.run_once()
     emit(bus, "a")
     emit(bus, "b", type="payment.failed")
-    turning.turn()
+    turning.run_once()
     queues.add("slow")
-    turning.turn()
-    turning.turn()
+    turning.run_once()
+    turning.run_once()
     assert sorted(ran(sent)) == [("here", "a"), ("slow", "a"), ("slow", "b")]
 
 
@@ -103,9 +103,9 @@ def test_a_handler_that_never_ran_here_joins_when_its_queue_is_added(
     turning = dispatcher(queues=lambda: queues)
     assert store.registry.handlers().keys() == {"billing.here"}
     queues.add("slow")
-    turning.turn()
+    turning.run_once()
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     # in the order of their urgency
     assert ran(sent) == [("slow", "a"), ("here", "a")]
 
@@ -121,9 +121,9 @@ def test_a_change_that_fails_is_made_in_the_next_turn(
     with monkeypatch.context() as patch:
         patch.setattr(store.deliveries, "requeue", away)
         with pytest.raises(ConnectionError):
-            turning.turn()
+            turning.run_once()
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     assert ran(sent) == [("here", "a")]
 
 
@@ -132,9 +132,9 @@ def test_an_operator_s_removal_outlives_a_change_of_queues(
 ) -> None:
     store.registry.unregister("billing.here")
     store.event_log.leave("order", "billing.here")
-    turning.turn()
+    turning.run_once()
     queues.remove("slow")
-    turning.turn()
+    turning.run_once()
     assert not turning.handlers
 
 
@@ -148,10 +148,10 @@ def test_the_change_is_logged_and_beaten_at_once(
     turning = dispatcher(queues=lambda: queues, describe=describe, clock=lambda: 1.0)
     queues.remove("slow")
     with caplog.at_level(logging.INFO):
-        turning.turn()
+        turning.run_once()
         assert store.registry.workers()[0].queues == ("billing",)
         queues.add("slow")
-        turning.turn()
+        turning.run_once()
     assert caplog.messages == [
         "celeriac: billing.slow runs here no longer (queue slow)",
         "celeriac: billing.slow runs here now, from queue slow",
@@ -201,7 +201,7 @@ def test_the_dispatcher_warns_of_it_with_the_remedy(
 ) -> None:
     queues.remove("slow")
     for _ in range(4):
-        turning.turn()
+        turning.run_once()
     assert [m for m in caplog.messages if "no living worker" in m] == [
         "no living worker runs billing.slow, and this one does not consume its queue slow: its "
         "events wait in the log. Start a worker with -Q slow, or add the queue here: celery -A "
@@ -216,5 +216,5 @@ def test_the_dispatcher_warns_of_nothing_that_another_worker_runs(
     store.registry.heartbeat(worker(bus, "billing.slow", beat_ms=0))
     queues.remove("slow")
     for _ in range(4):
-        turning.turn()
+        turning.run_once()
     assert "no living worker" not in caplog.text

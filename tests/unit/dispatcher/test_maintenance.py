@@ -36,7 +36,7 @@ def test_the_worker_beats_and_no_more_often_than_it_should(bus: EventBus, store:
     beats = []
     for clock.time in (0.0, BEAT_EVERY - 0.1, BEAT_EVERY):
         store.clock.advance(1000)
-        janitor.turn((), discover=False)
+        janitor.run((), discover=False)
         beats.append(store.registry.workers()[0].beat_ms - store.clock.now_ms())
     assert [0, -1000, 0] == beats
 
@@ -45,13 +45,13 @@ def test_what_is_over_the_retention_goes(bus: EventBus, store: Store) -> None:
     clock = Clock()
     janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     bus.emit("order.placed")
-    janitor.turn(["order"], discover=False)
+    janitor.run(["order"], discover=False)
     store.clock.advance(int(bus.settings.retention * 1000) + 1)
     clock.time = TRIM_EVERY - 0.1
-    janitor.turn(["order"], discover=False)
+    janitor.run(["order"], discover=False)
     assert 1 == store.event_log.length("order")
     clock.time = TRIM_EVERY
-    janitor.turn(["order"], discover=False)
+    janitor.run(["order"], discover=False)
     assert 0 == store.event_log.length("order")
 
 
@@ -62,12 +62,12 @@ def test_logs_of_foreign_producers_are_found_where_a_wildcard_needs_them(
     janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     with store.event_log.silence():
         store.event_log.append("foreign", b"{}")
-    assert not janitor.turn((), discover=False)
+    assert not janitor.run((), discover=False)
     assert frozenset() == store.event_log.domains()
-    assert janitor.turn((), discover=True)
+    assert janitor.run((), discover=True)
     assert {"foreign"} == store.event_log.domains()
     clock.time = DISCOVER_EVERY - 0.1
-    assert not janitor.turn((), discover=True)
+    assert not janitor.run((), discover=True)
 
 
 # -- forgetting empty domains
@@ -87,9 +87,9 @@ class Forgetting:
         self.clock.time += seconds
         self.store.clock.advance(int(seconds * 1000))
 
-    def turn(self, *, discover: bool = True) -> bool:
+    def run(self, *, discover: bool = True) -> bool:
         """What a dispatcher does: a turn with the domains that it serves."""
-        return self.janitor.turn(self.there, discover=discover)
+        return self.janitor.run(self.there, discover=discover)
 
     def empty(self, *domains: str) -> None:
         """Each gets an event, which nobody handles and which is over the retention then."""
@@ -97,13 +97,13 @@ class Forgetting:
             self.store.event_log.append(domain, b"{}")
         self.there += domains
         self.pass_time(WEEK + 1)
-        self.turn()
+        self.run()
         assert {0} == {self.store.event_log.length(domain) for domain in domains}
 
     def turn_until_due(self) -> bool:
         """The turn at which what was found empty is forgotten."""
         self.pass_time(FORGET_EVERY)
-        return self.turn()
+        return self.run()
 
 
 @pytest.fixture
@@ -123,10 +123,10 @@ def test_a_turn_that_forgot_a_domain_says_that_there_are_fewer(forgetting: Forge
     """Also where it looked for no others in that turn."""
     forgetting.empty("gone")
     forgetting.pass_time(FORGET_EVERY - 1)
-    forgetting.turn()
-    assert not forgetting.turn()
+    forgetting.run()
+    assert not forgetting.run()
     forgetting.pass_time(1)
-    assert forgetting.turn()
+    assert forgetting.run()
     assert {"gone"} == forgetting.store.event_log.forgotten()
 
 
@@ -136,9 +136,9 @@ def test_a_domain_goes_in_its_time_also_where_another_left_before_it(
     forgetting.empty("first", "second")
     forgetting.there.remove("first")
     forgetting.pass_time(FORGET_EVERY - 1)
-    forgetting.turn()
+    forgetting.run()
     forgetting.pass_time(1)
-    assert forgetting.turn()
+    assert forgetting.run()
     assert {"second"} == forgetting.store.event_log.forgotten()
 
 
@@ -155,14 +155,14 @@ def test_a_domain_that_is_not_silent_yet_is_asked_about_once_a_minute(
     monkeypatch.setattr(forgetting.store.event_log, "forget_domain", refuse)
     for _ in range(12):
         forgetting.pass_time(FORGET_EVERY / 4)
-        forgetting.turn()
+        forgetting.run()
     assert 3 == len(asked)
 
 
 def test_a_worker_without_a_wildcard_leaves_domains_alone(forgetting: Forgetting) -> None:
     forgetting.empty("gone")
     forgetting.pass_time(FORGET_EVERY)
-    assert not forgetting.turn(discover=False)
+    assert not forgetting.run(discover=False)
     assert frozenset() == forgetting.store.event_log.forgotten()
 
 
@@ -186,12 +186,12 @@ def test_a_domain_that_was_emitted_to_lately_stays_until_it_is_silent(
     store.event_log.bus.set("retention", "1")
     forgetting.there = ["busy"]
     store.event_log.append("busy", b"{}")
-    forgetting.turn()
+    forgetting.run()
     assert 0 == store.event_log.length("busy")
     forgetting.turn_until_due()
     assert frozenset() == store.event_log.forgotten()
     forgetting.pass_time(SILENT_LEAST)
-    forgetting.turn()
+    forgetting.run()
     assert {"busy"} == store.event_log.forgotten()
 
 
@@ -210,8 +210,8 @@ def test_of_many_empty_domains_a_turn_forgets_some(forgetting: Forgetting) -> No
     for name in names:
         forgetting.store.event_log.append(name, b"{}")
     forgetting.pass_time(WEEK + 1)
-    forgetting.turn()
-    forgetting.turn()
+    forgetting.run()
+    forgetting.run()
     forgetting.turn_until_due()
     assert TRIM_AT_ONCE == len(forgetting.store.event_log.forgotten())
     forgetting.turn_until_due()

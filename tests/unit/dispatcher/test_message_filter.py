@@ -37,15 +37,15 @@ def delivery(
 
 
 def outcome(handler: Handler, delivery: Delivery) -> str:
-    sifted = filter_deliveries(handler, [delivery], domain="order")
-    if sifted.wanted:
+    filtered = filter_deliveries(handler, [delivery], domain="order")
+    if filtered.wanted:
         return "wanted"
-    return sifted.unwanted[0].outcome.value if sifted.unwanted else "neither"
+    return filtered.unwanted[0].outcome.value if filtered.unwanted else "neither"
 
 
 def test_what_the_patterns_match_is_wanted_and_keeps_its_attempts() -> None:
-    sifted = filter_deliveries(handler(), [delivery(attempts=3)], domain="order")
-    (item,) = sifted.wanted
+    filtered = filter_deliveries(handler(), [delivery(attempts=3)], domain="order")
+    (item,) = filtered.wanted
     assert ("1-0", 3, "e1") == (item.entry, item.attempts, item.event.id)
 
 
@@ -95,11 +95,11 @@ def test_data_that_does_not_fit_goes_to_the_executor() -> None:
 
 
 def test_what_is_no_event_is_invalid_with_the_reason() -> None:
-    sifted = filter_deliveries(
+    filtered = filter_deliveries(
         handler(), [Delivery("1-0", b"{}", 0), Delivery("2-0", b"", 0)], domain="order"
     )
-    assert ["1-0", "2-0"] == [entry for entry, _ in sifted.invalid]
-    assert "specversion" in sifted.invalid[0][1]
+    assert ["1-0", "2-0"] == [entry for entry, _ in filtered.invalid]
+    assert "specversion" in filtered.invalid[0][1]
 
 
 def test_an_envelope_that_only_the_full_reader_refuses_is_invalid_where_when_needs_it() -> None:
@@ -121,8 +121,8 @@ def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
         delivery(entry="1-0"), delivery("order.paid", entry="2-0"), Delivery("3-0", b"?", 0),
         delivery(entry="4-0"),
     ]  # fmt: skip
-    sifted = filter_deliveries(handler(), mixed, domain="order")
-    assert ["1-0", "4-0"] == [item.entry for item in sifted.wanted]
+    filtered = filter_deliveries(handler(), mixed, domain="order")
+    assert ["1-0", "4-0"] == [item.entry for item in filtered.wanted]
 
 
 def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
@@ -151,11 +151,11 @@ def test_events_of_a_pattern_that_went_out_of_force_are_skipped_and_so_recorded(
 def test_an_event_of_another_domain_than_its_log_is_invalid(options: dict[str, Any]) -> None:
     """A service that may write to the log of `order` only must not have payments handled."""
     one = handler("payment.*", "order.*", **options)
-    sifted = filter_deliveries(one, [delivery("payment.captured")], domain="order")
-    ((entry, reason),) = sifted.invalid
+    filtered = filter_deliveries(one, [delivery("payment.captured")], domain="order")
+    ((entry, reason),) = filtered.invalid
     assert entry == "1-0"
     assert "does not belong to the domain 'order'" in reason
-    assert (sifted.wanted, sifted.unwanted) == ([], [])
+    assert (filtered.wanted, filtered.unwanted) == ([], [])
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -12,7 +12,7 @@ from celeriac import Event
 from celeriac.delivery import FetchResult, Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.group_state import GroupState
-from celeriac.dispatcher.process_share import Share, processes_for_slow
+from celeriac.dispatcher.process_share import ProcessShare, processes_for_slow
 from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
@@ -40,7 +40,7 @@ class Known:
     """A share, and the groups that it was told of."""
 
     def __init__(self) -> None:
-        self.share = Share(Settings.load({}))
+        self.share = ProcessShare(Settings.load({}))
         self._groups: dict[Group, GroupState] = {}
 
     def state(self, handler: Handler, group: Group) -> GroupState:
@@ -53,8 +53,8 @@ class Known:
     def note(self, handler: Handler, group: Group, taken: FetchResult) -> bool:
         return self.share.note(self.state(handler, group), taken)
 
-    def room(self, handler: Handler, group: Group) -> int | None:
-        return self.share.room(self.state(handler, group))
+    def available_slots(self, handler: Handler, group: Group) -> int | None:
+        return self.share.available_slots(self.state(handler, group))
 
     def reserves_processes(self, handler: Handler, group: Group) -> bool:
         return self.share.reserves_processes(self.state(handler, group))
@@ -81,23 +81,23 @@ def share(
 
 def test_a_fast_handler_has_no_bound_but_the_usual_one() -> None:
     fast, slow = named("fast"), named("slow")
-    assert share((fast, FAST, 500), (slow, SLOW, 0)).room(fast, group(fast)) is None
+    assert share((fast, FAST, 500), (slow, SLOW, 0)).available_slots(fast, group(fast)) is None
 
 
 def test_a_slow_one_leaves_processes_free() -> None:
     fast, slow = named("fast"), named("slow")
-    assert share((fast, FAST, 0), (slow, SLOW, 0)).room(slow, group(slow)) == 3
-    assert share((fast, FAST, 0), (slow, SLOW, 2)).room(slow, group(slow)) == 1
-    assert share((fast, FAST, 0), (slow, SLOW, 9)).room(slow, group(slow)) == 0
+    assert share((fast, FAST, 0), (slow, SLOW, 0)).available_slots(slow, group(slow)) == 3
+    assert share((fast, FAST, 0), (slow, SLOW, 2)).available_slots(slow, group(slow)) == 1
+    assert share((fast, FAST, 0), (slow, SLOW, 9)).available_slots(slow, group(slow)) == 0
 
 
 def test_slow_ones_share_what_they_may_hold() -> None:
     """Two of them together do not hold all either."""
     fast, one, two = named("fast"), named("one"), named("two")
     found = share((fast, FAST, 0), (one, SLOW, 2), (two, SLOW, 0))
-    assert found.room(two, group(two)) == 1
+    assert found.available_slots(two, group(two)) == 1
     found.took(group(two), 1)
-    assert found.room(one, group(one)) == found.room(two, group(two)) == 0
+    assert found.available_slots(one, group(one)) == found.available_slots(two, group(two)) == 0
 
 
 def test_the_one_that_waited_longest_is_served_first() -> None:
@@ -112,65 +112,70 @@ def test_the_one_that_waited_longest_is_served_first() -> None:
 
 def test_where_all_are_slow_nothing_is_left_free() -> None:
     one, two = named("one"), named("two")
-    assert share((one, SLOW, 3), (two, SLOW, 0)).room(two, group(two)) is None
+    assert share((one, SLOW, 3), (two, SLOW, 0)).available_slots(two, group(two)) is None
 
 
 def test_a_handler_alone_has_all_processes() -> None:
     slow = named("slow")
-    assert share((slow, SLOW, 3)).room(slow, group(slow)) is None
+    assert share((slow, SLOW, 3)).available_slots(slow, group(slow)) is None
 
 
 def test_one_that_was_not_measured_yet_does_not_hold_all_by_itself() -> None:
     fast, new = named("fast"), named("new")
-    assert share((fast, FAST, 0), (new, 0, 2)).room(new, group(new)) == 1
+    assert share((fast, FAST, 0), (new, 0, 2)).available_slots(new, group(new)) == 1
 
 
 def test_where_nobody_has_one_to_spare_it_has_one_delivery_until_it_is_measured() -> None:
     """What was queued ahead of that would stand before others, if it turned out to be slow."""
     fast, new = named("fast"), named("new")
     found = share((fast, FAST, 0), (new, 0, 0), processes=0, here=0)
-    assert found.room(new, group(new)) == 1
+    assert found.available_slots(new, group(new)) == 1
     found.took(group(new), 1)
-    assert found.room(new, group(new)) == 0
+    assert found.available_slots(new, group(new)) == 0
     found.note(new, group(new), held(FAST, 1, 1))
-    assert found.room(new, group(new)) is None
+    assert found.available_slots(new, group(new)) is None
 
 
 def test_each_worker_leaves_processes_of_its_own_free() -> None:
     """Whatever there is room for elsewhere; and what others hold takes nothing from it."""
     fast, slow, other = named("fast"), named("slow"), named("other")
     found = share((fast, FAST, 0), (slow, SLOW, 0), (other, SLOW, 0), processes=6, here=2)
-    assert found.room(slow, group(slow)) == 2
+    assert found.available_slots(slow, group(slow)) == 2
     found.note(other, group(other), held(SLOW, 3, here=1))
-    assert found.room(slow, group(slow)) == 1
+    assert found.available_slots(slow, group(slow)) == 1
     found.took(group(slow), 1)
-    assert found.room(slow, group(slow)) == found.room(other, group(other)) == 0
+    assert (
+        found.available_slots(slow, group(slow)) == found.available_slots(other, group(other)) == 0
+    )
     found.note(other, group(other), held(FAST, 3, here=1))
-    assert found.room(slow, group(slow)) == 1
+    assert found.available_slots(slow, group(slow)) == 1
 
 
 def test_a_worker_with_none_to_spare_leaves_slow_ones_to_those_that_have() -> None:
     fast, slow, new = named("fast"), named("slow"), named("new")
     found = share((fast, FAST, 0), (slow, SLOW, 0), (new, 0, 0), processes=3, here=0)
-    assert found.room(slow, group(slow)) == found.room(new, group(new)) == 0
+    assert found.available_slots(slow, group(slow)) == found.available_slots(new, group(new)) == 0
 
 
 def test_where_nobody_has_one_to_spare_each_worker_has_one_slow_delivery() -> None:
     """A fast one then waits for one slow one, and not for all that are queued."""
     fast, slow, other = named("fast"), named("slow"), named("other")
     found = share((fast, FAST, 0), (slow, SLOW, 5), (other, SLOW, 0), processes=0, here=0)
-    assert found.room(slow, group(slow)) == 1
+    assert found.available_slots(slow, group(slow)) == 1
     found.note(other, group(other), held(SLOW, 1, here=1))
-    assert found.room(slow, group(slow)) == 0
-    assert found.room(fast, group(fast)) is None
+    assert found.available_slots(slow, group(slow)) == 0
+    assert found.available_slots(fast, group(fast)) is None
 
 
 def test_a_dispatcher_without_a_pool_is_bound_by_what_all_may_hold_alone() -> None:
     fast, slow = named("fast"), named("slow")
     found = share((fast, FAST, 0), (slow, SLOW, 0))
     found.note(slow, group(slow), held(SLOW, 2, here=2))
-    assert found.room(slow, group(slow)) == 1
-    assert share((fast, FAST, 0), (slow, SLOW, 5), processes=0).room(slow, group(slow)) is None
+    assert found.available_slots(slow, group(slow)) == 1
+    assert (
+        share((fast, FAST, 0), (slow, SLOW, 5), processes=0).available_slots(slow, group(slow))
+        is None
+    )
 
 
 def test_what_has_to_leave_room_for_others_stays_in_this_worker() -> None:
@@ -190,7 +195,7 @@ def test_turning_slow_is_told_once() -> None:
     assert found.note(other, group(other), held(SLOW, 4))
     assert not found.note(other, group(other), held(SLOW, 4))
     assert not found.note(other, group(other), held(FAST, 4))
-    assert found.room(other, group(other)) is None
+    assert found.available_slots(other, group(other)) is None
 
 
 def test_a_batch_holds_a_process_for_all_its_events() -> None:
@@ -204,23 +209,23 @@ def test_a_batch_holds_a_process_for_all_its_events() -> None:
 
 def test_concurrency_bounds_a_handler_whatever_its_speed() -> None:
     fast, other = named("fast", concurrency=2), named("other")
-    assert share((fast, FAST, 1), (other, FAST, 0)).room(fast, group(fast)) == 1
-    assert share((fast, FAST, 2), (other, FAST, 0)).room(fast, group(fast)) == 0
-    assert share((fast, FAST, 0)).room(fast, group(fast)) == 2
+    assert share((fast, FAST, 1), (other, FAST, 0)).available_slots(fast, group(fast)) == 1
+    assert share((fast, FAST, 2), (other, FAST, 0)).available_slots(fast, group(fast)) == 0
+    assert share((fast, FAST, 0)).available_slots(fast, group(fast)) == 2
 
 
 def test_concurrency_is_over_all_domains_of_the_handler() -> None:
     handler = named("h", concurrency=2)
     found = share((handler, FAST, 1))
     found.note(handler, handler.group("payment"), held(FAST, 1))
-    assert found.room(handler, group(handler)) == 0
+    assert found.available_slots(handler, group(handler)) == 0
 
 
 def test_a_group_that_is_served_no_more_is_in_no_way() -> None:
     fast, slow, other = named("fast"), named("slow"), named("other")
     found = share((fast, FAST, 0), (slow, SLOW, 3), (other, SLOW, 0))
     found.share.drop(found.state(slow, group(slow)))
-    assert (3, False) == (found.room(other, group(other)), found.share.is_slow(slow.id))
+    assert (3, False) == (found.available_slots(other, group(other)), found.share.is_slow(slow.id))
 
 
 def worker(name: str, processes: int, *handlers: str, queues: tuple[str, ...] = ("q",)) -> Any:
@@ -263,6 +268,6 @@ def test_what_slow_ones_hold_is_counted_whoever_turns_slow_or_fast(
     held_by_slow = sum(count for one, (_, count) in known.items() if one.handler in slow_ones)
     here = sum(count // 2 for one, (_, count) in known.items() if one.handler in slow_ones)
     for handler in handlers:
-        room = found.room(handler, handler.group("order"))
+        room = found.available_slots(handler, handler.group("order"))
         bound = max(0, min(100 - held_by_slow, 40 - here))
         assert room == (bound if handler.id in slow_ones else None)

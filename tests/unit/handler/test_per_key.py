@@ -187,7 +187,7 @@ def test_a_bad_option_is_refused_with_the_remedy(options: dict[str, Any], remedy
         ((0, 5), "quiet=0"),
         ((1, "5"), "max_wait='5'"),
         ((True, 5), "quiet=True"),
-        ((5, 1), "most must be at least quiet"),
+        ((5, 1), "max_wait must be at least quiet"),
         ((1, 5, "newest"), "must be one of last, first, all"),
     ],
 )

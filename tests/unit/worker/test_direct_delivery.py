@@ -95,17 +95,17 @@ def test_so_many_tasks_wait_for_each_process_while_tasks_begin(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr("celeriac.worker.direct_delivery.time.monotonic", lambda: now[0])
-    assert worker.way.room(worker.app, "billing") is None
+    assert worker.way.capacity(worker.app, "billing") is None
     worker.way.open(worker.consumer)
-    assert worker.way.room(worker.app, "other") is None
-    assert 2 * AHEAD == worker.way.room(worker.app, "billing")
+    assert worker.way.capacity(worker.app, "other") is None
+    assert 2 * AHEAD == worker.way.capacity(worker.app, "billing")
     for _ in range(3):
         assert worker.offer(busy=True)
-    assert 2 * AHEAD - 3 == worker.way.room(worker.app, "billing")
+    assert 2 * AHEAD - 3 == worker.way.capacity(worker.app, "billing")
     worker.loop_once()
     worker.received.pop().ack()
     now[0] += SERVED
-    assert 2 * AHEAD - 2 == worker.way.room(worker.app, "billing")
+    assert 2 * AHEAD - 2 == worker.way.capacity(worker.app, "billing")
 
 
 @needs_direct_delivery
@@ -117,12 +117,12 @@ def test_nothing_waits_for_processes_that_other_tasks_hold(
     held = [Request(), Request()]
     monkeypatch.setattr(state, "reserved_requests", held)
     worker.way.open(worker.consumer)
-    assert worker.way.room(worker.app, "billing") is None
+    assert worker.way.capacity(worker.app, "billing") is None
     del held[:]
-    assert 2 * AHEAD == worker.way.room(worker.app, "billing")
+    assert 2 * AHEAD == worker.way.capacity(worker.app, "billing")
     held += [Request(), Request()]
     now[0] += 2 * SERVED
-    assert worker.way.room(worker.app, "billing") is None
+    assert worker.way.capacity(worker.app, "billing") is None
 
 
 def test_a_worker_without_an_event_loop_gets_its_hints_from_the_broker(worker: Worker) -> None:

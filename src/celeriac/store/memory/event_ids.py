@@ -21,7 +21,7 @@ class MemoryIds:
     # Intervals of time, in ms, with entries that may repeat an event.
     intervals: list[tuple[int, int]] = field(default_factory=list)
 
-    def turn(self, now_ms: int, window_ms: int) -> None:
+    def rotate(self, now_ms: int, window_ms: int) -> None:
         """Begin a new generation if the current one is a window old. Call this first."""
         if self.began_ms is not None and now_ms - self.began_ms >= window_ms:
             self.older, self.older_began_ms = self.current, self.began_ms

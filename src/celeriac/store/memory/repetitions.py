@@ -41,7 +41,7 @@ def check_entries(
     for event_key, registered in unresolved(known).items():
         ids.resolve(event_key, first_entries.get(event_key, registered.entry))
     if note_foreign:
-        ids.turn(now, int(event_log.bus.current.dedup_window * 1000))
+        ids.rotate(now, int(event_log.bus.current.dedup_window * 1000))
         for event_key, value in new_foreign(entries, known, first_entries).items():
             if (new := parse_registered(value.encode())) is not None:
                 ids.put(event_key, new, now)

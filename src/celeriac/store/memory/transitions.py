@@ -67,7 +67,7 @@ class Transitions:
     def body(self, entry: str) -> bytes | None:
         return self.store.events.get(entry)
 
-    def held(self, entry: str, owner: str, attempt: int) -> PendingEntry | None:
+    def owned(self, entry: str, owner: str, attempt: int) -> PendingEntry | None:
         """Return the pending entry if this owner has it in this attempt."""
         pending = self.consumers.pending.get(entry)
         is_owner = pending is not None and pending.owner == owner and pending.count == attempt + 1
@@ -242,7 +242,7 @@ class Transitions:
         elif outcome is Outcome.IGNORED:
             if is_running:
                 handler_store.unrecord(event_key, entry, self.now)
-            self.settle(entry, DeliveryState.IGNORED)
+            self.acknowledge(entry, DeliveryState.IGNORED)
         elif outcome is Outcome.REFUSED:
             if is_running:
                 handler_store.unrecord(event_key, entry, self.now)
@@ -258,14 +258,14 @@ class Transitions:
                 completion.took_us,
                 self.now,
             )
-            self.settle(entry, DeliveryState.DEAD)
+            self.acknowledge(entry, DeliveryState.DEAD)
         else:
             if outcome is Outcome.DEAD:
                 self._dead_letter(completion, event_key)
             self._record(completion, _RECORDED[outcome], completion.attempts, completion.took_us)
-            self.settle(entry, _RECORDED[outcome])
+            self.acknowledge(entry, _RECORDED[outcome])
 
-    def settle(self, entry: str, state: DeliveryState) -> None:
+    def acknowledge(self, entry: str, state: DeliveryState) -> None:
         """Remove an entry from the pending ones; notify dispatchers if this unblocks another."""
         self._move(entry, "complete", state)
         self.handler_store.lost_runs.pop(entry, None)
@@ -295,7 +295,7 @@ class Transitions:
 
     def _dead_letter(self, completion: Completion, field: str) -> None:
         history = self.handler_store.add_failure(field, completion.failure, self.now)
-        self.bury(
+        self.add_dead_letter(
             DeadLetter(
                 id="",
                 domain=self.group.domain,
@@ -311,7 +311,7 @@ class Transitions:
             )
         )
 
-    def bury(self, dead_letter: DeadLetter) -> None:
+    def add_dead_letter(self, dead_letter: DeadLetter) -> None:
         self.store.dead.append(self.now, dead_letter)
 
     # -- transitions of the operator

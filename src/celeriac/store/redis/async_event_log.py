@@ -22,7 +22,7 @@ from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import decode_hash
 from celeriac.store.redis.connection import Client, answer_time, open_async_client, open_client
 from celeriac.store.redis.emitted import EmittedCounter
-from celeriac.store.redis.event_log import ANNOUNCE, POSTPONE, add_emitted_counts
+from celeriac.store.redis.event_log import ANNOUNCE, DELAY_EVENT, add_emitted_counts
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.loop_client import LoopClients
 from celeriac.store.redis.packing import Packing, pack_command, refuse_first
@@ -140,9 +140,9 @@ class AsyncRedisEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        client, keys = await self._current(len(body)), POSTPONE.keys(self.keys, domain)
+        client, keys = await self._current(len(body)), DELAY_EVENT.keys(self.keys, domain)
         await client.eval(
-            POSTPONE.source,
+            DELAY_EVENT.source,
             len(keys),
             *keys,
             postponed(body, kind),

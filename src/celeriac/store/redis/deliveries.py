@@ -428,7 +428,10 @@ class RedisDeliveryStore(RedisDeliveryReader):
     def _of_group(self, script: Script, group: Group, *args: Any) -> Any:
         answer = self._unless_removed(script, group, *args)
         if answer is None:
-            raise NotFound(f"{group.handler} is subscribed to nothing in the domain {group.domain}")
+            raise NotFound(
+                f"{group.handler} has no subscription in the domain {group.domain}. "
+                "Check the name with `celeriac handlers`"
+            )
         return answer
 
 

@@ -46,7 +46,7 @@ def find_runs(
         for (entry, size), answer in zip(pivots, answers, strict=True):
             search.note(entry, answer, is_whole=len(answer) < size)
     invalid.report(key, search.faults.items())
-    return search.found
+    return search.runs
 
 
 def inspect_runs(client: Client, keys: Iterable[str], invalid: InvalidRecords) -> None:
@@ -65,7 +65,7 @@ class _Search:
     """The found and the remaining entries. `faults`: score → what is wrong with that record."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self.found: dict[str, Run] = {}
+        self.runs: dict[str, Run] = {}
         self.faults: dict[bytes, str] = {}
         self._remaining = dict.fromkeys(sorted(set(entries), key=entry_key), FIRST)
 
@@ -89,7 +89,7 @@ class _Search:
             return
         del self._remaining[entry]
         if any(record is None for record, _ in records):
-            self.found[entry] = _unread(entry)
+            self.runs[entry] = _unread(entry)
 
     def _resolve(self, record: RunRecord) -> None:
         keys = [entry_key(entry) for entry in self._remaining]
@@ -103,7 +103,7 @@ class _Search:
             del self._remaining[entry]
             run = _unread(entry) if runs is None else runs.get(entry)
             if run is not None:
-                self.found[entry] = run
+                self.runs[entry] = run
 
     def parse(self, answer: Iterable[tuple[bytes, float]]) -> Iterator[Scored]:
         for member, score in answer:

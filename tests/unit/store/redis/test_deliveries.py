@@ -276,6 +276,6 @@ def test_nothing_that_grows_with_events_is_kept_for_ever(
         (lasting if ttl < 0 else expiring).add(name)
     assert {"matrix", "failures"} <= expiring
     assert lasting <= {
-        "events", "dead", "dead_groups", "dead_newest", "wakeup", "stats", "patterns", "tally",
+        "events", "dead", "dead_groups", "dead_newest", "wakeup", "stats", "patterns", "counters",
         "clock",
     }  # fmt: skip
