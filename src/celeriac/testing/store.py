@@ -113,15 +113,22 @@ class CrashingChunkStore(MemoryChunks):
     def begin_progress(
         self, worker: str, group: Group, chunk: str, progress: ChunkProgress
     ) -> Callable[[], bool]:
-        self._die_or_go_on()
+        self._crash(group, chunk)
         return super().begin_progress(worker, group, chunk, progress)
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
-        self._die_or_go_on()
-        return super().complete(worker, group, chunk, completion)
+        self._crash(group, chunk)
+        # The exceptions are completed with the chunk.
+        crashes, self.deliveries.crashes = self.deliveries.crashes, 0
+        try:
+            return super().complete(worker, group, chunk, completion)
+        finally:
+            self.deliveries.crashes = crashes
 
-    def _die_or_go_on(self) -> None:
-        if self.deliveries.crashes > 0:
+    def _crash(self, group: Group, chunk: str) -> None:
+        # A dispatcher completes queued chunks, of which nothing ran.
+        has_run = any(one.id == chunk and one.is_running for one in self.open_chunks(group))
+        if has_run and self.deliveries.crashes > 0:
             self.deliveries.crashes -= 1
             raise SimulatedCrash
 
