@@ -157,7 +157,7 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
 ) -> None:
     letter = bury(store, group)
     store.event_log.leave(DOMAIN, group.handler)
-    with pytest.raises(NotFound, match=r"billing\.charge is subscribed to nothing"):
+    with pytest.raises(NotFound, match=r"billing\.charge has no subscription"):
         store.deliveries.redrive(group, [(letter, b"")])
     with pytest.raises(NotFound):
         store.deliveries.schedule(group, [(letter.entry, "a")])

@@ -43,7 +43,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     life: int = 1
 
     def encode(self) -> bytes:
-        # complete.lua reads "attempt", which comes first, and the first "at".
+        # complete.lua reads the first field, "attempt", and the first "at".
         return msgspec.json.encode(
             {
                 "attempt": self.attempt,
@@ -111,10 +111,10 @@ def refused_field(entry: str) -> str:
 
 
 def parse_row(stored: bytes) -> Row:
-    """From `state entry attempt after took`, where `after` counts ms from the entry's own time.
+    """Parse `state entry attempt after took`; `after` counts ms from the entry's own time.
 
-    A sixth field is the id of the dead letter, for the scripts, or what a coalesced entry is
-    coalesced into.
+    A sixth field is the id of the dead letter, for the scripts, or the entry that was handled in
+    place of a coalesced one.
     """
     state, entry, attempt, after, took, *more = stored.decode().split(" ")
     return Row(

@@ -118,7 +118,7 @@ def parse_record(member: bytes) -> RunRecord:
     after, _, others = header[:MAX_HEADER_BYTES].decode(errors="replace").partition(" ")
     upto, _, workers = others.partition(" ")
     if not (is_entry(after) and is_entry(upto) and frames):
-        raise ValueError("is no run record: it does not begin with two entry ids")
+        raise ValueError("is not a run record: it does not begin with two entry ids")
     return RunRecord(after, upto, workers.split(), frames)
 
 
@@ -126,7 +126,9 @@ def _decompressed(entries: bytes) -> str:
     decompress = zlib.decompressobj()
     text = decompress.decompress(entries, MAX_ENTRY_IDS_BYTES)
     if not decompress.eof:
-        raise ValueError(f"is no run record: its entry ids have over {MAX_ENTRY_IDS_BYTES:,} bytes")
+        raise ValueError(
+            f"is not a run record: its entry ids have over {MAX_ENTRY_IDS_BYTES:,} bytes"
+        )
     return text.decode()
 
 
@@ -152,7 +154,7 @@ def parse_runs(record: RunRecord, only: Container[str] | None = None) -> Iterato
             IndexError,
             ValueError,
         ) as error:
-            raise ValueError(f"is no run record: {error}") from error
+            raise ValueError(f"is not a run record: {error}") from error
         for entry, code in runs:
             if only is None or entry in only:
                 outcome, took_us = parse_run_code(code)

@@ -36,7 +36,7 @@ MAX_SOURCES = 1000
 class Group:
     """The consumer group of one handler on the event log of one domain.
 
-    `flow` holds its limits per ordering key; two groups are equal without regard to it."""
+    `flow_control` has its limits per ordering key; two groups are equal without regard to it."""
 
     domain: str
     handler: str

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from celeriac.errors import BusUnavailable
 from celeriac.store.redis.connection import address
-from celeriac.store.redis.refusal import passing_refusal
+from celeriac.store.redis.refusal import temporary_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def log_outage(error: Exception, failures: int, redis_url: str) -> None:
     is_logged = failures in (1, 10) or failures % 60 == 0
     if isinstance(error, redis.RedisError):
         if is_logged:
-            where, passing = address(redis_url), passing_refusal(error)
+            where, passing = address(redis_url), temporary_refusal(error)
             if passing:
                 message = "celeriac: Redis at %s %s (%s); waiting until it accepts commands again"
                 logger.warning(message, where, passing, error)

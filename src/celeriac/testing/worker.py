@@ -70,7 +70,7 @@ class MemoryWorker:
         return sent
 
     def _requeue_chunks(self) -> bool:
-        """Send each delivery of a chunk on its own, since the deliveries of a chunk run in order."""
+        """Send the deliveries of chunks separately, since those of a chunk run in order."""
         chunks = [chunk for chunk in self._sent if chunk.id]
         for chunk in chunks:
             self._sent.remove(chunk)

@@ -70,7 +70,7 @@ def guarded_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Call
         # A JSON list becomes a tuple in pickle.
         triple = isinstance(payload, (list, tuple)) and len(payload) == 3
         if not (triple or isinstance(payload, dict)):
-            raise InvalidTaskError("not a message of a task: its body is no list of three")
+            raise InvalidTaskError("not a message of a task: its body is not a list of three")
         return follow(message, body, *args, **given)
 
     return receive

@@ -153,7 +153,7 @@ def test_the_change_is_logged_and_beaten_at_once(
         queues.add("slow")
         turning.run_once()
     assert caplog.messages == [
-        "celeriac: billing.slow runs here no longer (queue slow)",
+        "celeriac: billing.slow no longer runs here (queue slow)",
         "celeriac: billing.slow runs here now, from queue slow",
     ]
 

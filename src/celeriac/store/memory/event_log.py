@@ -377,7 +377,7 @@ class MemoryEventLog:
             return {**seen, **{name: entry_id(key) for name, key in self._newer(before).items()}}
 
     def reconnect(self) -> None:
-        """There is no connection."""
+        """Do nothing: there is no connection."""
 
     def clock_step(self, domain: str) -> ClockStep | None:
         with self.lock:

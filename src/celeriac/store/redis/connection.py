@@ -22,12 +22,12 @@ from celeriac.redis_url import ClusterURL, is_cluster, is_sentinel
 from celeriac.redis_url import address as address  # for modules that open clients
 from celeriac.settings import Settings
 from celeriac.store.redis.client import DirectClient
-from celeriac.store.redis.refusal import nothing_written, passing_refusal, refusal_code
+from celeriac.store.redis.refusal import nothing_written, refusal_code, temporary_refusal
 
 T = TypeVar("T")
 Client = Any  # redis-py types each command as `Awaitable | value`, for both kinds of client at once
 
-# The server is unreachable. Temporary refusals are in `refusal.PASSING`.
+# The server is unreachable. Temporary refusals are in `refusal.TEMPORARY`.
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 FINAL = (AuthenticationError, AuthorizationError)
 
@@ -165,7 +165,7 @@ def persist(call: Callable[[], T], *, url: str, seconds: float, wait_for_memory:
 
 def is_transient(error: BaseException) -> bool:
     """Return whether the same call may succeed shortly."""
-    if passing_refusal(error):
+    if temporary_refusal(error):
         return True
     return isinstance(error, AWAY) and not isinstance(error, FINAL)
 
@@ -224,7 +224,7 @@ def _explained(error: redis.RedisError, *, url: str, tried: str, unwritten: bool
             f"Redis at {where} forbids the command: {error}. The user in CELERIAC_REDIS_URL lacks "
             "a permission; `celeriac acl` prints what a service needs (--emits for its domains)"
         )
-    if passing := passing_refusal(error):
+    if passing := temporary_refusal(error):
         return BusUnavailable(
             f"Redis at {where} refuses commands: it {passing} ({error}; {tried}). {written}. "
             "`celeriac doctor` shows the server's state; CELERIAC_EMIT_TIMEOUT sets how long to try"

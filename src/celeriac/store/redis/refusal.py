@@ -19,7 +19,7 @@ from redis.exceptions import (
 )
 
 # The first word of the refusal, as redis.io documents it, and the state of the server.
-PASSING: dict[str, str] = {
+TEMPORARY: dict[str, str] = {
     "LOADING": "loads its data",
     "READONLY": "is a replica, which accepts no writes",
     "MASTERDOWN": "is a replica without its master",
@@ -61,9 +61,9 @@ def refusal_code(error: BaseException) -> str:
     return code if code.isupper() else ""
 
 
-def passing_refusal(error: BaseException) -> str:
+def temporary_refusal(error: BaseException) -> str:
     """Return the state of the server that a temporary refusal implies, or "" for other errors."""
-    return PASSING.get(refusal_code(error), "")
+    return TEMPORARY.get(refusal_code(error), "")
 
 
 def is_demotion(error: BaseException) -> bool:
@@ -78,7 +78,7 @@ def nothing_written(error: BaseException) -> bool:
     """
     if code := refusal_code(error):
         # A script is not rolled back. Temporary refusals stop it before its first write.
-        return code in PASSING or code == "OOM" or _IN_SCRIPT not in str(error)
+        return code in TEMPORARY or code == "OOM" or _IN_SCRIPT not in str(error)
     # redis-py raises ConnectionError for both, and through Sentinel also for READONLY.
     cause = error.__cause__ or error.__context__
     refused = isinstance(cause, (ConnectionRefusedError, ReadOnlyError))
