@@ -23,14 +23,14 @@ from celeriac.delivery import (
     MAX_LOST_RUNS,
     MOVES,
     Claimed,
+    ClaimResult,
     Completion,
     DeadLetter,
     DeliveryState,
-    EditedLetter,
+    EditedDeadLetter,
     FlowControl,
     Group,
     Outcome,
-    Verdict,
     refused_field,
 )
 from celeriac.delivery.advance import Advance, NewChunk
@@ -63,10 +63,10 @@ _RUN_OUTCOMES = {
 
 NEVER_OF_A_RUN = (Outcome.IGNORED, Outcome.COALESCED)
 VERDICTS = {
-    Verdict.RUN: Outcome.PROCESSED,
-    Verdict.DUPLICATE: Outcome.IGNORED,
-    Verdict.CONCURRENT: Outcome.REQUEUED,
-    Verdict.EXHAUSTED: Outcome.DEAD,
+    ClaimResult.RUN: Outcome.PROCESSED,
+    ClaimResult.DUPLICATE: Outcome.IGNORED,
+    ClaimResult.CONCURRENT: Outcome.REQUEUED,
+    ClaimResult.EXHAUSTED: Outcome.DEAD,
 }
 
 
@@ -99,7 +99,7 @@ class Held:
     group: Group
     slot: int
     attempt: int
-    verdict: Verdict
+    result: ClaimResult
 
 
 @dataclass
@@ -331,7 +331,7 @@ class Life(RuleBasedStateMachine):
             entry, code = self.entry(which, slot), _RUN_OUTCOMES.get(outcome)
             codes.append(run_code(RunOutcome.EXCEPTION if code is None else code, 10))
             if code is None:
-                claimed = Claimed(entry, Verdict.RUN, 1, self.slots[slot].body())
+                claimed = Claimed(entry, ClaimResult.RUN, 1, self.slots[slot].body())
                 exceptions.append(settled(claimed, outcome))
         entries = [self.entry(which, slot) for slot in outcomes]
         record = pack_runs("w", 0, entries, codes)
@@ -429,18 +429,18 @@ class Life(RuleBasedStateMachine):
     def arrive(self, worker: str, group: Group, slots: list[int]) -> list[Held]:
         self.call = "claim"
 
-        def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
+        def claim(store: Store, which: int) -> list[tuple[int, ClaimResult, int, int]]:
             pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
             claimed = store.deliveries.claim(worker, group, pairs, MOST_ATTEMPTS)
             return [
-                (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
+                (self.slot_of(which, c.entry), c.result, c.attempt, c.lost_runs) for c in claimed
             ]
 
         claimed = self.both(claim)
-        for _, verdict, attempt, lost in claimed:
+        for _, result, attempt, lost in claimed:
             given_up = attempt - lost > MOST_ATTEMPTS or lost >= MAX_LOST_RUNS
-            assert (verdict is Verdict.RUN) <= (not given_up)
-            assert (verdict is Verdict.EXHAUSTED) <= given_up
+            assert (result is ClaimResult.RUN) <= (not given_up)
+            assert (result is ClaimResult.EXHAUSTED) <= given_up
         return [Held(worker, group, slot, attempt, v) for slot, v, attempt, _ in claimed]
 
     @precondition(lambda self: self.held)
@@ -455,11 +455,11 @@ class Life(RuleBasedStateMachine):
         n = data.draw(st.integers(0, len(self.held) - 1))
         held = self.held[n] if again else self.held.pop(n)
         if (
-            held.verdict in (Verdict.DUPLICATE, Verdict.CONCURRENT)
+            held.result in (ClaimResult.DUPLICATE, ClaimResult.CONCURRENT)
             and outcome is not Outcome.REQUEUED
         ):
             outcome = Outcome.IGNORED
-        if held.verdict is Verdict.EXHAUSTED:
+        if held.result is ClaimResult.EXHAUSTED:
             outcome = Outcome.DEAD
         self.say(held, outcome, HOUR_MS // 2 if far else 0)
 
@@ -469,7 +469,7 @@ class Life(RuleBasedStateMachine):
 
         def complete(store: Store, which: int) -> bool:
             entry = self.entry(which, held.slot)
-            claimed = Claimed(entry, held.verdict, held.attempt, slot.body())
+            claimed = Claimed(entry, held.result, held.attempt, slot.body())
             one = settled(claimed, outcome, delay_ms=delay_ms)
             return not store.deliveries.complete(held.worker, held.group, [one])
 
@@ -529,7 +529,7 @@ class Life(RuleBasedStateMachine):
 
         def edit(store: Store, which: int) -> int:
             letter = self.letter(store, which, slot, handler)
-            stands = EditedLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
+            stands = EditedDeadLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
             done = store.deliveries.edit(group, [stands], b"note")
             assert not twice or not store.deliveries.edit(group, [stands], b"note")
             fields = letter.event_key, refused_field(letter.entry)
@@ -667,17 +667,19 @@ class Life(RuleBasedStateMachine):
 
     def limits_hold(self, group: Group) -> None:
         """No key has more deliveries out than its limit."""
-        if group.flow is None or group.flow.concurrency is None:
+        if group.flow_control is None or group.flow_control.concurrency is None:
             return
         places = {DeliveryState.QUEUED, DeliveryState.RUNNING} | (
-            {DeliveryState.SCHEDULED} if group.flow.ordered else set()
+            {DeliveryState.SCHEDULED} if group.flow_control.ordered else set()
         )
         out = Counter(
             self.slots[slot].subject
             for (slot, handler), place in self.places.items()
             if handler == group.handler and place in places
         )
-        assert all(n <= group.flow.concurrency for n in out.values()), f"{group.handler}: {out}"
+        assert all(n <= group.flow_control.concurrency for n in out.values()), (
+            f"{group.handler}: {out}"
+        )
 
     # -- in the end
 
@@ -692,7 +694,7 @@ class Life(RuleBasedStateMachine):
                     self.observe()
                     for held in self.arrive("w1", group, slots):
                         self.observe()
-                        self.say(held, VERDICTS[held.verdict])
+                        self.say(held, VERDICTS[held.result])
                 self.observe()
             assert before != self.places, f"stuck: {before}"
         handlers = [group.handler for group in self.groups]

@@ -103,12 +103,12 @@ def test_a_sparse_chunk_has_only_the_entries_that_it_names(
     assert begun is not None
     assert named == [entry.id for entry in begun]
     [chunk] = store.chunks.open_chunks(group)
-    assert named == [entry.id for entry in store.chunks.left(group, chunk)]
+    assert named == [entry.id for entry in store.chunks.remaining(group, chunk)]
     assert [] == store.chunks.renew("w2", group, [one.chunk.id])
     done = ChunkCompletion(until=entries[0], done=1)
     assert store.chunks.complete("w2", group, one.chunk.id, done)
     [chunk] = store.chunks.open_chunks(group)
-    assert named[1:] == [entry.id for entry in store.chunks.left(group, chunk)]
+    assert named[1:] == [entry.id for entry in store.chunks.remaining(group, chunk)]
     ran = ChunkProgress(until=entries[2], done=1, record=b"")
     assert store.chunks.begin_progress("w2", group, chunk.id, ran)()
     [chunk] = store.chunks.open_chunks(group)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.delivery import MAX_LOST_RUNS, Completion, DeliveryState, Group, Outcome, Verdict
+from celeriac.delivery import MAX_LOST_RUNS, ClaimResult, Completion, DeliveryState, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
 from celeriac.delivery.record import Failure
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
@@ -237,10 +237,10 @@ def test_a_chunk_counts_as_one_of_the_runs_that_poison_may_lose(store: Store, gr
         store.chunks.reclaim([group])
     [claimed] = store.run(group)
     for lost in range(2, MAX_LOST_RUNS + 1):
-        assert Verdict.RUN is claimed.verdict
+        assert ClaimResult.RUN is claimed.result
         [claimed] = store.claim(group, store.reclaim(group).deliveries)
         assert lost == claimed.lost_runs
-    assert Verdict.EXHAUSTED is claimed.verdict
+    assert ClaimResult.EXHAUSTED is claimed.result
 
 
 def test_a_lease_that_is_valid_is_not_reclaimed(store: Store, group: Group) -> None:

@@ -66,7 +66,7 @@ def test_small_chunks_are_joined_when_they_are_reported_out_of_order(
         assert records(store, group) <= 80
 
 
-@pytest.mark.parametrize("kind", ["runs", "stats", "tally"])
+@pytest.mark.parametrize("kind", ["runs", "stats", "counters"])
 def test_a_report_that_meets_a_key_of_another_type_changes_nothing(
     store: Store, group: Group, kind: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Reads for all groups that stand together in a domain: see domain_reading.py."""
+"""Read a domain for all groups that share its reading: see domain_reading.py."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from celeriac.dispatcher.domain_reading import (
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
 from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
-from celeriac.dispatcher.pause import BUSY
+from celeriac.dispatcher.poll_interval import BUSY
 from celeriac.event_log import entry_key
 from celeriac.service import Service
 
-MAX_PAGES = 4  # of one domain in one turn
-MAX_READ = 4000  # entries in one turn, over all domains
+MAX_PAGES = 4  # of one domain in one iteration
+MAX_READ = 4000  # entries in one iteration, over all domains
 LEAST_PAGE = 50
-# Entries that no chunk has yet, over all domains, and their bytes: no more is read then.
+# Prefetched entries that are in no chunk yet, over all domains, and their bytes. No more is read
+# while there are more.
 MAX_AHEAD, MAX_AHEAD_BYTES = 20_000, 16_000_000
-# Of a group that has as many open chunks as it may: it fetches for itself from there on.
+# Prefetched entries of a group without a free chunk slot, after which it fetches separately.
 MAX_LAG = 1000
-# Another worker may have moved a group in between.
+# Another worker may have advanced a group in between.
 MAX_TRIES = 2
-MAX_CHUNKS = 256  # in one turn, where tasks pass through the broker
-MAX_LOOKED_AT = 256  # groups in one turn, but for those of one domain
-# A move that needs no look-up costs as much as looking up so many groups.
+MAX_CHUNKS = 256  # in one iteration, for tasks that use the broker
+MAX_POLLED = 256  # groups in one iteration, unless one domain has more
+# An advance that needs no lookup costs as much as looking up this many groups.
 LOOKED_UP = 8
-MAX_COUNTED = 64  # groups of which the open chunks are counted in one turn
+MAX_COUNTED = 64  # groups whose open chunks are counted in one iteration
 
 
 @dataclass(slots=True)
-class Read:
-    """What came of it: chunks that were opened, groups that go on by themselves, groups that have
-    pending deliveries or expired chunks, and groups that are gone."""
+class ReadResult:
+    """The result of reading: opened chunks, groups that fetch separately from now on, groups that
+    have pending deliveries or expired chunks, and groups that are gone."""
 
     chunks: list[FetchedChunk] = field(default_factory=list)
     pending: list[GroupState] = field(default_factory=list)
@@ -51,19 +52,19 @@ class Read:
     removed: list[GroupState] = field(default_factory=list)
 
     def leave(self, groups: Iterable[GroupState]) -> None:
-        """They fetch for themselves."""
+        """Make the groups fetch separately."""
         for state in groups:
-            state.stand_apart()
+            state.read_separately()
             self.leaving.append(state)
 
 
 class DomainReader:
-    """Of one dispatcher. `look_every` is how often, in seconds, it looks at each domain; no turn is
-    held for that. What blocks, blocks for round trips and raises redis.RedisError."""
+    """The reader of one dispatcher. It polls each domain every `poll_interval` seconds, without
+    waiting for that. Methods that block, block for round trips and raise redis.RedisError."""
 
-    def __init__(self, service: Service, fetcher: ChunkFetcher, look_every: float) -> None:
+    def __init__(self, service: Service, fetcher: ChunkFetcher, poll_interval: float) -> None:
         self._service, self._fetcher = service, fetcher
-        self._look_every = look_every
+        self._poll_interval = poll_interval
         self._readings: dict[str, DomainReading] = {}
         self._begin = 0
         self._queues: frozenset[str] = frozenset()
@@ -72,15 +73,15 @@ class DomainReader:
         return domain in self._readings
 
     def serve(self, groups: Iterable[GroupState]) -> None:
-        """Read where many of these groups are in one domain. They stand together once each has
-        fetched for itself what is there now."""
+        """Read the domains that have many of these groups. A group shares the reading once it has
+        fetched separately all that the domain has now."""
         groups = list(groups)
         self._queues = frozenset(state.handler.queue for state in groups)
         before, self._readings = self._readings, {}
         for domain, some in _by_domain(groups).items():
             if len(some) < SHARED_FROM:
                 for state in some:
-                    state.stand_apart()
+                    state.read_separately()
                 continue
             index = InterestIndex((state.group, state.handler) for state in some)
             reading = before.get(domain) or DomainReading(domain, {}, index, self._newest(domain))
@@ -92,30 +93,30 @@ class DomainReader:
         return newest[0].id if newest else "0-0"
 
     def wake(self, domains: Collection[str] | None) -> None:
-        """There may be something new in these domains; None says in any."""
+        """Mark these domains as having new entries; None means any domain."""
         for domain, reading in self._readings.items():
             if domains is None or domain in domains:
                 reading.is_behind = True
 
     def wake_pending(self, domain: str) -> None:
-        """Something is due in the domain."""
-        self._readings[domain].is_rung = True
+        """Mark the domain as having due deliveries."""
+        self._readings[domain].is_woken = True
 
     def pause(self) -> float:
-        """Return the seconds after which there is more to read or to send: 0, a moment, or
-        infinity where a doorbell says so."""
+        """Return the seconds until there is more to read or to send: 0, a short time, or infinity
+        if a wakeup will follow."""
         readings = self._readings.values()
-        if any(one.is_behind and one.has_together for one in readings) and not self._is_full():
+        if any(r.is_behind and r.has_shared for r in readings) and not self._is_full():
             return 0.0
-        return BUSY if any(one.waiting for one in readings) else NEVER
+        return BUSY if any(reading.waiting for reading in readings) else NEVER
 
     def _is_full(self) -> bool:
-        waiting = [one for one in self._readings.values() if one.waiting]
-        entries = sum(len(state.read_ahead) for one in waiting for state in one.waiting.values())
-        return entries >= MAX_AHEAD or sum(one.bytes_ahead for one in waiting) >= MAX_AHEAD_BYTES
+        waiting = [reading for reading in self._readings.values() if reading.waiting]
+        entries = sum(len(state.prefetched) for r in waiting for state in r.waiting.values())
+        return entries >= MAX_AHEAD or sum(r.bytes_ahead for r in waiting) >= MAX_AHEAD_BYTES
 
     def note_fetched(self, groups: Iterable[GroupState], *, at_end: bool) -> None:
-        """These groups fetched for themselves, `at_end`: to the end of the log."""
+        """Record that these groups fetched separately; `at_end`: to the end of the log."""
         for domain, some in _by_domain(groups).items():
             if domain in self._readings:
                 self._readings[domain].note_fetched(some, at_end=at_end)
@@ -126,55 +127,57 @@ class DomainReader:
         self,
         may_share: Callable[[GroupState], bool],
         takes_chunks: Callable[[GroupState], bool],
-        room: Callable[[str], int | None],
-    ) -> Read:
-        """Read on in each domain where there is more, and open chunks of what the handlers want.
+        pool_capacity: Callable[[str], int | None],
+    ) -> ReadResult:
+        """Read the next entries of each domain, and open chunks of what the handlers want.
 
-        A group that may not share leaves the others, and so does one that takes no chunks, once it
-        was moved up to what its handler wants. `room` says how many delivery tasks of a queue may
-        be sent, None for any number.
+        A group that may not share fetches separately. So does one that takes no chunks, once it was
+        advanced up to the entries that its handler wants. `pool_capacity` returns how many delivery
+        tasks of a queue may be sent, None for any number.
         """
-        read = Read()
+        read = ReadResult()
         self._read_pages(read)
-        slots = _Slots(room)
+        slots = _TaskSlots(pool_capacity)
         for _ in range(MAX_TRIES):
             if self._open_chunks(may_share, takes_chunks, slots, read):
                 break
         return read
 
-    def _read_pages(self, read: Read) -> None:
-        """Read a page of each domain that is behind, in one round trip for all; again while there
-        is more."""
-        left = MAX_READ
+    def _read_pages(self, read: ReadResult) -> None:
+        """Read a page of each domain with new entries, in one round trip for all; repeat while
+        there are more."""
+        remaining = MAX_READ
         for _ in range(MAX_PAGES):
-            behind = [one for one in self._readings.values() if one.is_behind and one.has_together]
-            if not behind or left <= 0 or self._is_full():
+            behind = [r for r in self._readings.values() if r.is_behind and r.has_shared]
+            if not behind or remaining <= 0 or self._is_full():
                 return
-            share = max(LEAST_PAGE, left // len(behind))
-            asked = [(one.domain, one.upto, min(one.size.count(1), share)) for one in behind]
-            answers = self._service.backend.event_log.read_after(asked)
-            for reading, (_, _, count), entries in zip(behind, asked, answers, strict=True):
-                if entries is None:  # its node of a cluster is away: the next look tries again
+            share = max(LEAST_PAGE, remaining // len(behind))
+            pages = [(r.domain, r.upto, min(r.size.count(1), share)) for r in behind]
+            answers = self._service.backend.event_log.read_after(pages)
+            for reading, (_, _, count), entries in zip(behind, pages, answers, strict=True):
+                if entries is None:  # its cluster node is unreachable: the next poll tries again
                     reading.is_behind = False
                     reading.is_away = True
                     continue
-                left -= len(entries)
+                remaining -= len(entries)
                 if not reading.add(entries, is_full=len(entries) >= count):
-                    read.leave(reading.together)
+                    read.leave(reading.shared)
 
     def _open_chunks(
         self,
         may_share: Callable[[GroupState], bool],
         takes_chunks: Callable[[GroupState], bool],
-        slots: _Slots,
-        read: Read,
+        slots: _TaskSlots,
+        read: ReadResult,
     ) -> bool:
-        """Open a chunk for each group that waits for entries and has room; whether none of them
-        has to be tried again."""
+        """Open a chunk for each group that waits for entries and has a free slot.
+
+        Returns whether no group must be tried again.
+        """
         planned: list[PlannedAdvance] = []
         full: list[GroupState] = []
         for reading in self._in_turn():
-            if slots.are_taken(self._queues):
+            if slots.are_used(self._queues):
                 break
             for state in list(reading.waiting.values()):
                 if not slots.has(state.handler.queue) or not reading.is_waiting(state):
@@ -187,62 +190,66 @@ class DomainReader:
                         read.leave([state])
                     else:
                         planned.append(move)
-                elif not self._fetcher.has_room(state):
+                elif not self._fetcher.has_slot(state):
                     full.append(state)
                 else:
-                    slots.take()
+                    slots.use()
                     planned.append(plan_chunk(reading, state))
         self._count_open(full, read)
         return self._carry_out(planned, slots, read)
 
     def _in_turn(self) -> list[DomainReading]:
-        """The domains in which groups wait, the one that comes first changing with each turn."""
-        waiting = [one for one in self._readings.values() if one.waiting]
+        """Return the domains in which groups wait, in rotation."""
+        waiting = [reading for reading in self._readings.values() if reading.waiting]
         if not waiting:
             return []
         self._begin = (self._begin + 1) % len(waiting)
         return [*waiting[self._begin :], *waiting[: self._begin]]
 
-    def _count_open(self, full: Sequence[GroupState], read: Read) -> None:
-        """Find out which of these groups have room again."""
-        lagging = [state for state in full if len(state.read_ahead) >= MAX_LAG]
+    def _count_open(self, full: Sequence[GroupState], read: ReadResult) -> None:
+        """Count the open chunks of groups without a free slot: they may have one again."""
+        lagging = [state for state in full if len(state.prefetched) >= MAX_LAG]
         read.leave(lagging)
-        counted = [state for state in full if state.is_together][:MAX_COUNTED]
+        counted = [state for state in full if state.is_shared][:MAX_COUNTED]
         self._fetcher.count_open(counted)
 
-    def _carry_out(self, planned: Sequence[PlannedAdvance], slots: _Slots, read: Read) -> bool:
+    def _carry_out(
+        self, planned: Sequence[PlannedAdvance], slots: _TaskSlots, read: ReadResult
+    ) -> bool:
         if not planned:
             return True
-        requests = [_request(one) for one in planned if one.chosen]
-        of_domain = Counter(one.reading.domain for one in planned)
+        requests = [_request(plan) for plan in planned if plan.chosen]
+        of_domain = Counter(plan.reading.domain for plan in planned)
         moves = [
-            one.reading.without_look_up(one)
-            if LOOKED_UP * of_domain[one.reading.domain] < len(one.reading.groups)
-            else one.move
-            for one in planned
+            plan.reading.without_look_up(plan)
+            if LOOKED_UP * of_domain[plan.reading.domain] < len(plan.reading.groups)
+            else plan.move
+            for plan in planned
         ]
         answers = self._fetcher.advance(moves, requests)
         is_done = True
-        for one, answer in zip(planned, answers, strict=True):
-            one.reading.note_read(one.count if answer.is_moved else -1, answer.entries_read)
+        for plan, answer in zip(planned, answers, strict=True):
+            plan.reading.note_read(plan.count if answer.is_moved else -1, answer.entries_read)
             if answer.is_moved:
-                self._moved(one, answer, slots, read)
-            elif _note_position(one.state, one.move, answer, read):
+                self._moved(plan, answer, slots, read)
+            elif _note_position(plan.state, plan.move, answer, read):
                 is_done = False
         return is_done
 
-    def _moved(self, one: PlannedAdvance, answer: Advanced, slots: _Slots, read: Read) -> None:
-        state, reading = one.state, one.reading
-        state.position, state.count = answer.position, one.count
-        for _ in one.chosen:
-            state.read_ahead.popleft()
+    def _moved(
+        self, plan: PlannedAdvance, answer: Advanced, slots: _TaskSlots, read: ReadResult
+    ) -> None:
+        state, reading = plan.state, plan.reading
+        state.position, state.count = answer.position, plan.count
+        for _ in plan.chosen:
+            state.prefetched.popleft()
         reading.waiting.pop(state.group, None)
         reading.dense.discard(state.group)
-        if state.read_ahead:
-            reading.waiting[state.group] = state  # the others come first
-        if one.chosen:
+        if state.prefetched:
+            reading.waiting[state.group] = state  # behind the other groups
+        if plan.chosen:
             fetched = Fetched(
-                entries=tuple([each.entry for each in one.chosen]),
+                entries=tuple([chosen.entry for chosen in plan.chosen]),
                 position=answer.position,
                 now_ms=answer.now_ms,
                 open_chunks=answer.open_chunks,
@@ -251,44 +258,52 @@ class DomainReader:
                 is_ambiguous=answer.is_ambiguous,
             )
             is_direct = slots.is_direct(state.handler.queue)
-            more = FEW if one.leaves else 0
-            read.chunks.append(FetchedChunk(state, _request(one), fetched, more, is_direct))
-        if one.leaves:
+            more = FEW if plan.leaves else 0
+            read.chunks.append(FetchedChunk(state, _request(plan), fetched, more, is_direct))
+        if plan.leaves:
             read.leave([state])
 
-    # -- what no doorbell rings for
+    # -- what causes no wakeup
 
     def _due(self, now: float) -> list[DomainReading]:
-        """The domains to look at: if it is time for one, all whose time comes soon, but not more
-        groups than one turn may be held up for."""
-        readings = sorted(self._readings.values(), key=lambda one: one.look_at)
-        if not readings or readings[0].look_at > now:
+        """Return the domains to poll: if one is due, all that are due soon, but not more groups
+        than one iteration may take."""
+        readings = sorted(self._readings.values(), key=lambda reading: reading.poll_at)
+        if not readings or readings[0].poll_at > now:
             return []
-        soon, groups, due = now + self._look_every / 4, 0, list[DomainReading]()
+        soon, groups, due = now + self._poll_interval / 4, 0, list[DomainReading]()
         for reading in readings:
-            if reading.look_at > soon or (due and groups + len(reading.groups) > MAX_LOOKED_AT):
+            if reading.poll_at > soon or (due and groups + len(reading.groups) > MAX_POLLED):
                 break
             groups += len(reading.groups)
             due.append(reading)
         return due
 
-    def look(self, now: float, may_share: Callable[[GroupState], bool]) -> Read:
-        """Where it is time to: move groups past what their handlers do not want, and find those
-        that have pending deliveries or open chunks, or are gone."""
-        read = Read()
-        rung = [one for one in self._readings.values() if one.is_rung]
-        counts = self._service.backend.deliveries.pending_counts([one.domain for one in rung])
-        for reading, count in zip(rung, counts, strict=True):
-            reading.is_rung = False
+    def look(self, now: float, may_share: Callable[[GroupState], bool]) -> ReadResult:
+        """Poll the domains that are due.
+
+        Advances groups past entries that their handlers do not want, and finds groups that have
+        pending deliveries or open chunks, or are gone.
+        """
+        read = ReadResult()
+        woken = [reading for reading in self._readings.values() if reading.is_woken]
+        domains = [reading.domain for reading in woken]
+        counts = self._service.backend.deliveries.pending_counts(domains)
+        for reading, count in zip(woken, counts, strict=True):
+            reading.is_woken = False
             groups = reading.groups.values()
             read.pending += [state for state in groups if count and count.get(state.handler.id)]
         due = self._due(now)
         for reading in due:
-            reading.look_at = now + self._look_every * random.uniform(0.5, 1)
+            reading.poll_at = now + self._poll_interval * random.uniform(0.5, 1)
             reading.is_behind |= reading.is_away
             reading.is_away = False
-            read.leave(state for state in reading.together if not may_share(state))
-        moving = [(one, state, one.catch_up(state)) for one in due for state in one.groups.values()]
+            read.leave(state for state in reading.shared if not may_share(state))
+        moving = [
+            (reading, state, reading.catch_up(state))
+            for reading in due
+            for state in reading.groups.values()
+        ]
         answers = self._fetcher.advance([move for _, _, move in moving], ()) if moving else []
         for (reading, state, move), answer in zip(moving, answers, strict=True):
             if answer.has_open:
@@ -301,66 +316,70 @@ class DomainReader:
         return read
 
 
-class _Slots:
-    """How many delivery tasks may still be sent in one turn."""
+class _TaskSlots:
+    """How many delivery tasks may still be sent in one iteration."""
 
-    def __init__(self, room: Callable[[str], int | None]) -> None:
-        self._room, self._of_queue, self._taken = room, dict[str, int | None](), 0
+    def __init__(self, pool_capacity: Callable[[str], int | None]) -> None:
+        self._pool_capacity = pool_capacity
+        self._of_queue: dict[str, int | None] = {}
+        self._used = 0
 
     def has(self, queue: str) -> bool:
-        """Whether there is one for a task of the queue."""
+        """Return whether another task of the queue may be sent."""
         if queue not in self._of_queue:
-            self._of_queue[queue] = self._room(queue)
-        room = self._of_queue[queue]
-        return self._taken < (MAX_CHUNKS if room is None else room)
+            self._of_queue[queue] = self._pool_capacity(queue)
+        capacity = self._of_queue[queue]
+        return self._used < (MAX_CHUNKS if capacity is None else capacity)
 
-    def take(self) -> None:
-        """One task will be sent."""
-        self._taken += 1
+    def use(self) -> None:
+        """Count a task that will be sent."""
+        self._used += 1
 
-    def are_taken(self, queues: Iterable[str]) -> bool:
-        """Whether there is none left for any of the queues."""
+    def are_used(self, queues: Iterable[str]) -> bool:
+        """Return whether no task may be sent to any of the queues."""
         return not any(map(self.has, queues))
 
     def is_direct(self, queue: str) -> bool:
-        """Whether tasks of the queue are handed over to the worker's own pool."""
+        """Return whether tasks of the queue are delivered directly to the worker's own pool."""
         return self._of_queue.get(queue) is not None
 
 
-def _request(one: PlannedAdvance) -> ChunkRequest:
-    assert one.move.chunk is not None
-    return ChunkRequest(one.state.group, one.move.chunk.id, len(one.chosen))
+def _request(plan: PlannedAdvance) -> ChunkRequest:
+    assert plan.move.chunk is not None
+    return ChunkRequest(plan.state.group, plan.move.chunk.id, len(plan.chosen))
 
 
-def _note_position(state: GroupState, move: Advance, answer: Advanced, read: Read) -> bool:
-    """Note where the group stands that was not moved; whether another try is worth it: another
-    worker moved it on."""
+def _note_position(state: GroupState, move: Advance, answer: Advanced, read: ReadResult) -> bool:
+    """Record the position of a group that was not advanced.
+
+    Returns whether another try is useful: another worker advanced it.
+    """
     if answer.is_unknown:
-        if state.is_together and move.after != UNKNOWN:
+        if state.is_shared and move.after != UNKNOWN:
             read.leave([state])
         return False
     if not answer.position:
-        state.stand_apart()
+        state.read_separately()
         read.removed.append(state)
         return False
-    if not state.is_together:
+    if not state.is_shared:
         return False
     before, state.position = state.position, answer.position
     if answer.position == before:
         if move.after != UNKNOWN:
-            # Another version of its handler is in force, or the log has lost its end.
+            # Another version of its handler has patterns in force, or the log lost its end.
             read.leave([state])
         return False
     state.count = -1
     if entry_key(answer.position) < entry_key(before):
-        # It was set back.
+        # The group was set back.
         read.leave([state])
         return False
     return True
 
 
 def _by_domain(groups: Iterable[GroupState]) -> dict[str, list[GroupState]]:
-    found: dict[str, list[GroupState]] = {}
+    groups_of: dict[str, list[GroupState]] = {}
     for state in groups:
-        found.setdefault(state.group.domain, []).append(state)
-    return found
+        groups_of.setdefault(state.group.domain, []).append(state)
+    return groups_of

@@ -97,12 +97,12 @@ class CrashingDeliveryStore(MemoryDeliveryStore):
     crashes = 0
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         if self.crashes > 0:
             self.crashes -= 1
             raise SimulatedCrash
-        return super().complete(worker, group, settled, mean_us)
+        return super().complete(worker, group, completions, mean_us)
 
 
 class CrashingChunkStore(MemoryChunks):
@@ -126,8 +126,8 @@ class CrashingChunkStore(MemoryChunks):
             self.deliveries.crashes = crashes
 
     def _crash(self, group: Group, chunk: str) -> None:
-        # A dispatcher completes queued chunks, of which nothing ran.
-        has_run = any(one.id == chunk and one.is_running for one in self.open_chunks(group))
+        # A dispatcher completes chunks that never ran; that cannot be a crash of an executor.
+        has_run = any(each.id == chunk and each.is_running for each in self.open_chunks(group))
         if has_run and self.deliveries.crashes > 0:
             self.deliveries.crashes -= 1
             raise SimulatedCrash

@@ -7,7 +7,7 @@ from celeriac.delivery.fetch_size import (
     FETCH_TIME_US,
     FEW,
     MAX_FETCH_BYTES,
-    SIZE_UNKNOWN_MOST,
+    MAX_SIZE_UNKNOWN,
     FetchSize,
 )
 from celeriac.event_log import Entry
@@ -51,7 +51,7 @@ def test_a_trivial_handler_gets_as_many_as_are_allowed() -> None:
 
 
 def test_until_the_size_of_events_is_known_few_are_fetched() -> None:
-    assert SIZE_UNKNOWN_MOST == FetchSize(1000).count(1)
+    assert MAX_SIZE_UNKNOWN == FetchSize(1000).count(1)
 
 
 def test_large_events_are_fetched_in_small_numbers_at_once() -> None:
@@ -74,11 +74,11 @@ def test_wanted_ones_count_at_once() -> None:
 
 
 def test_a_handler_of_batches_gets_whole_batches() -> None:
-    assert SIZE_UNKNOWN_MOST == FetchSize(1000).count(0, 100)
+    assert MAX_SIZE_UNKNOWN == FetchSize(1000).count(0, 100)
     assert [500, 1000] == [seen().count(us, 500) for us in (20, 10)]
 
 
 def test_a_fetch_of_nothing_says_nothing() -> None:
     size = FetchSize(1000)
     size.note(0, 0, 0)
-    assert SIZE_UNKNOWN_MOST == size.count(1)
+    assert MAX_SIZE_UNKNOWN == size.count(1)

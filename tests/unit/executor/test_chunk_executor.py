@@ -95,7 +95,7 @@ def test_a_queued_chunk_is_begun_once(bench: Bench) -> None:
     execute = bench.executor.chunks.execute
     assert 2 == execute(bench.handler, "order", chunk).processed
     again = execute(bench.handler, "order", chunk)
-    assert "nothing to do: done, due or held elsewhere" == str(again)
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(again)
     assert events == bench.ran
 
 
@@ -103,7 +103,7 @@ def test_a_report_that_waits_for_redis_is_no_run_time_of_the_next_event(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a handler counted as slow in all workers whenever the link of one of them died."""
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     begin_progress = bench.chunks.begin_progress
 
     def wait(*args: Any) -> Callable[[], bool]:
@@ -302,7 +302,7 @@ def test_of_a_slow_handler_as_many_are_fetched_as_run_before_others_wait(
 def test_one_event_runs_while_the_answer_to_a_report_is_under_way(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     awaited: list[int] = []
     begin_progress = bench.chunks.begin_progress
 
@@ -329,7 +329,7 @@ def test_one_event_runs_while_the_answer_to_a_report_is_under_way(
 def test_a_report_whose_answer_was_lost_is_sent_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     begin_progress, failures = bench.chunks.begin_progress, [1]
 
     def fail() -> bool:
@@ -382,7 +382,7 @@ def test_a_batch_that_fails_is_retried_event_by_event(bench: Bench) -> None:
 def test_progress_is_reported_while_the_chunk_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     left: list[int] = []
     bench.subscribe(
         lambda event: left.extend(one.count for one in bench.chunks.open_chunks(bench.group))
@@ -394,7 +394,7 @@ def test_progress_is_reported_while_the_chunk_goes_on(
 
 def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the one event that runs while the answer is under way that says so."""
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     bench.subscribe(
         lambda event: bench.chunks.requeue(bench.bus.service.worker, bench.group, chunk)
     )
@@ -517,10 +517,10 @@ def test_what_ends_the_process_reports_what_was_done_and_gives_back_the_rest(ben
 
 def die(bench: Bench, chunk: str, at: int | None, end: int = 0) -> None:
     """As the main process finds it: the process was at the entries from the `at` last one on."""
-    at_hand = bench.executor.process.at_hand
-    at_hand.begin_chunk(chunk)
+    shared_progress = bench.executor.process.shared_progress
+    shared_progress.begin_chunk(chunk)
     if at is not None:
-        at_hand.enter(at, end)
+        shared_progress.enter(at, end)
 
 
 def abandon(bench: Bench, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,7 +567,7 @@ def test_the_chunk_that_was_fetched_since_is_settled_as_well(
     bench.emit(3)
     first, second, third = (bench.fetch(1)[0] for _ in range(3))
     die(bench, second, 1)
-    bench.executor.process.at_hand.expect_chunk(third)
+    bench.executor.process.shared_progress.expect_chunk(third)
     abandon(bench, first, monkeypatch)
     assert [("scheduled", 0), ("scheduled", 1), ("scheduled", 0)] == bench.pending()
 

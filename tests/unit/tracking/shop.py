@@ -77,7 +77,7 @@ class Shop:
         """Starts a dispatcher for each service: the handlers join."""
         for name, service in self.services.items():
             self.dispatchers[name] = self._dispatcher(service)
-            self.dispatchers[name].turn()
+            self.dispatchers[name].run_once()
 
     def _dispatcher(self, service: Service) -> Dispatcher:
         def send(chunk: Chunk) -> None:
@@ -101,7 +101,7 @@ class Shop:
     def dispatch(self, *names: str) -> None:
         """Turns of the dispatchers of these services, or of all, until each would wait."""
         for name in names or self.dispatchers:
-            while self.dispatchers[name].turn() == 0.0:
+            while self.dispatchers[name].run_once() == 0.0:
                 pass
 
     def run(self) -> None:

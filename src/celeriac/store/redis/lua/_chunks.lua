@@ -1,8 +1,8 @@
 -- Included by the scripts of open chunks.
 -- ARGV  handler
--- An open chunk is a field of the hash: its id → `after upto count owner renewed`, the last being the
--- ms at which its lease began. A sparse chunk has only some entries of its interval: their ids follow, with
--- blanks before them. While a fetch is carried out, the field of the id '' has the group's position before it.
+-- An open chunk is a field of the hash: its id → `after upto count owner renewed`. `renewed` is the ms at
+-- which its lease began. A sparse chunk has only some entries of its interval: their ids follow, each
+-- after a space. During a fetch, the field with the id '' has the group's position before the fetch.
 --! keys stream chunks
 local handler = ARGV[1]
 local clock = redis.call('TIME')
@@ -17,7 +17,7 @@ local function write_chunk(id, after, upto, count, owner, entries)
     .. string.format('%.0f', now) .. (entries or ''))
 end
 
--- The chunk, if this worker holds it: after, upto, count, owner, and the ids of a sparse one, else ''.
+-- Returns the chunk if this worker owns it: after, upto, count, owner, and the ids of a sparse one or ''.
 local function chunk_of(id, worker)
   local stored = redis.call('HGET', chunks, id)
   if not stored then return end
@@ -27,8 +27,8 @@ local function chunk_of(id, worker)
   end
 end
 
--- The last entry that the group was given, how many entries it has read, and how many are behind that
--- one, the latter two -1 if unknown; nil without a group.
+-- Returns the group's position, how many entries it has read, and how many follow; the last two are -1
+-- if unknown. Returns nil without a group.
 local function position()
   if redis.call('EXISTS', stream) == 0 then return end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do

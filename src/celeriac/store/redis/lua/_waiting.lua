@@ -1,7 +1,7 @@
--- Included by scripts that make settled deliveries pending again.
+-- Included by scripts that make finished deliveries pending again.
 --! keys stream chunks
 
--- Whether the entry is in an open chunk: see _chunks.lua.
+-- Returns whether the entry is in an open chunk: see _chunks.lua.
 local function is_in_chunk(entry)
   local function order_of(id)
     local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
@@ -20,8 +20,7 @@ local function is_in_chunk(entry)
   return false
 end
 
--- Whether the entry is ahead of the group, or in an open chunk: its handler will get it without
--- another step.
+-- Returns whether the entry is ahead of the group, or in an open chunk: its handler gets it anyway.
 local function waiting(entry)
   if is_in_chunk(entry) then return true end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do

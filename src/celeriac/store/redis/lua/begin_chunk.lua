@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- begin_chunk: a process begins a chunk that a dispatcher queued, its own or another worker's.
+-- begin_chunk: a process begins a queued chunk, of its own or another worker's dispatcher.
 --
--- Promise: of many that begin the same chunk, one runs it.
+-- Promise: if several processes begin the same chunk, one runs it.
 --
 -- ARGV  handler, chunk id, worker
--- Returns {after, upto, the ids of a sparse chunk or ''}; false where it is not queued any more.
+-- Returns {after, upto, the ids of a sparse chunk or ''}; false if it is not queued.
 --! include _chunks.lua
 local stored = redis.call('HGET', chunks, ARGV[2])
 if not stored then return false end

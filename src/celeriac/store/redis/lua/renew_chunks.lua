@@ -2,7 +2,7 @@
 -- renew_chunks: the owner of open chunks renews their leases.
 --
 -- ARGV  handler, worker, then the chunk ids
--- Returns the ids that the worker does not hold any more.
+-- Returns the ids of chunks that the worker no longer owns.
 --! include _chunks.lua
 local lost = {}
 for i = 3, #ARGV do
