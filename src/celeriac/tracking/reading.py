@@ -9,7 +9,7 @@ from celeriac.transfer import FIRST_PAGE, next_page
 
 PAGE = 1000
 # Limits of one search, over all domains.
-MAX_ENTRIES, MAX_BYTES = 5_000, 32_000_000
+MAX_ENTRIES, MAX_BYTES = 4_000, 8_000_000
 
 
 class LogReader:
