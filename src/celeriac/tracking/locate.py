@@ -178,7 +178,7 @@ def _other_sources(
     event_log: EventLog, noted: Mapping[str, Sequence[str]]
 ) -> dict[str, Sequence[str]]:
     """Return the sources of the newest and oldest entries of each domain, without noted ones."""
-    others = {}
+    others: dict[str, Sequence[str]] = {}
     for domain, names in noted.items():
         sampled = {
             source
