@@ -13,6 +13,7 @@ WORK = {"BENCH_WORK": "0.005"}
 EVENTS = {"BENCH_TASK_EVENTS": "1"}
 SIGNED = {"BENCH_SIGNED": "1"}
 TRACED = {"CELERIAC_TRACING": "on"}
+CONTRACT = {"BENCH_CONTRACT": "1"}
 
 
 def batch(size: int) -> dict[str, str]:
@@ -171,6 +172,24 @@ TABLE = (
         ),
         rounds=3,
         beside="celeriac",
+    ),
+    Measurement(
+        "contracts-emit", "Cost of contracts: emit", "events/s", emit.emitted,
+        candidates=(
+            C("a model", "celeriac_typed"),
+            C("a contract", "celeriac_typed", options=CONTRACT),
+        ),
+        goals=(Goal("emit, a contract : a model", "a contract", "a model", minimum=0.98),),
+        rounds=12,
+    ),
+    Measurement(
+        "contracts", "Cost of contracts: processing", "runs/s", process.drained,
+        candidates=(
+            C("a model", "celeriac_typed"),
+            C("a contract", "celeriac_typed", options=CONTRACT),
+        ),
+        goals=(Goal("processed, a contract : a model", "a contract", "a model", minimum=0.98),),
+        rounds=12,
     ),
     Measurement(
         "services", "Processed by three services with one process each", "runs/s", process.drained,
