@@ -125,6 +125,7 @@ def test_a_renamed_field_is_found_named_mended_and_green(repository: Repository)
     assert "order.placed  v1 → v2  field cents removed; field amount added: integer" in said
     assert 'breaks billing.charge_card  (lock of billing)  {"amount":1,"number":1}' in said
     assert "'cents' is a required property" in said
+    assert "→ make billing read version 2, with an @upcast from older versions" in said
 
     # the reader's code without an upcaster does not load
     repository.write("billing.py", BILLING_V2.format(upcaster=""))
@@ -133,7 +134,8 @@ def test_a_renamed_field_is_found_named_mended_and_green(repository: Repository)
 
     # with one, it reads the events of both versions
     repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
-    assert "billing.json does not match the code" in repository.check("billing", code=1)
+    stale = "billing.json does not match the code. Run `celeriac contracts lock -A billing`"
+    assert stale in repository.check("billing", code=1)
     repository.contracts("lock", "-A", "billing")
     assert "Every reader takes every version" in repository.check("billing")
     assert "Every reader takes every version" in repository.check("orders")
@@ -146,6 +148,36 @@ def test_an_upcaster_that_forgets_a_case_is_found_by_its_data(repository: Reposi
     said = repository.check("billing", code=1)
     assert 'breaks billing.charge_card  (code)  {"cents":1,"number":1}' in said
     assert "rename_cents (version 1 to 2) raised KeyError" in said
+    assert "→ change @upcast('order.placed', 1) in billing" in said
+
+
+def test_an_old_version_is_removed_in_two_merges(repository: Repository) -> None:
+    """First it leaves the lock file on main, then the readers stop accepting it."""
+
+    def merge(*services: str) -> None:
+        for service in services:
+            repository.contracts("lock", "-A", service)
+        repository.git("commit", "-qam", "Merge")
+        repository.git("branch", "-f", "main", "HEAD")
+
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
+    merge("orders", "billing")
+    newest_only = BILLING_V2.replace("version=2", "version=2, oldest=2").format(upcaster="")
+    repository.write("billing.py", newest_only)
+    repository.contracts("lock", "-A", "billing")
+    said = repository.check("billing", code=1)
+    assert "→ add @upcast('order.placed', 1) to billing. If no event of version 1 is left" in said
+    assert "`celeriac contracts lock --forget order.placed:1`" in said
+
+    repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
+    repository.contracts("lock", "-A", "billing")
+    repository.contracts("lock", "-A", "orders", "--forget", "order.placed:1")
+    assert "Every reader takes every version" in repository.check("orders")
+    merge()
+    repository.write("billing.py", newest_only)
+    repository.contracts("lock", "-A", "billing")
+    assert "Every reader takes every version" in repository.check("billing")
 
 
 def test_programs_get_the_same(repository: Repository) -> None:
@@ -177,3 +209,6 @@ def test_bad_input_gets_one_line_and_changes_nothing(repository: Repository) -> 
     assert before == lock.read_text()
     assert "module not found: nowhere" in repository.contracts("lock", "-A", "nowhere", code=2)
     assert "-A package.module" in repository.contracts("lock", code=2)
+    repository.write("empty.py", "")
+    said = repository.contracts("lock", "-A", "empty", code=2)
+    assert "0 EventBus objects and no `bus`. Name a module that creates one" in said

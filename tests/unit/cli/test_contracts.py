@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
+from celeriac.contract import VERSIONS
 from celeriac.contract.lock import Lock, LockedContract, LockedReader, encode_lock
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
+from tests.declared_contracts import no_contracts
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
 
@@ -87,3 +91,61 @@ def test_broken_lock_files_end_each_command_with_exit_code_2(run: Run, tmp_path:
         assert 2 == said.exit_code
         assert "orders.json is not a valid lock file" in said.err
     assert not (tmp_path / "x.html").exists()
+
+
+CODE = """
+import msgspec
+
+from celeriac import Event, EventBus
+from celeriac.contract import contract
+
+bus = EventBus(service="orders")
+
+
+@contract("order.placed", owner="orders")
+class Placed(msgspec.Struct):
+    {field}: int
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+    """Write the code of a service, and return the name of its module."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(module: str, field: str) -> str:
+        (tmp_path / f"{module}.py").write_text(CODE.format(field=field))
+        VERSIONS.clear()
+        return module
+
+    with no_contracts():
+        yield write
+
+
+def test_a_service_without_a_worker_declares_its_contracts_by_command(
+    run: Run, shop: Shop, write: Callable[[str, str], str]
+) -> None:
+    module = write("declared_orders", "number")
+    for _ in range(2):
+        answer = run("contracts", "declare", "-A", module)
+        assert "1 version of 1 event type declared by orders." in answer.out
+    [stored] = shop.backend.contracts.contracts()
+    assert ("order.placed", "orders", 1) == (stored.type, stored.service, stored.contract.version)
+
+
+def test_a_version_cannot_be_declared_with_another_schema(
+    run: Run, shop: Shop, write: Callable[[str, str], str]
+) -> None:
+    run("contracts", "declare", "-A", write("first_orders", "number"))
+    before = shop.backend.contracts.contracts()
+    answer = run("contracts", "declare", "-A", write("other_orders", "no"))
+    assert 2 == answer.exit_code
+    assert "order.placed version 1 differs from the one that orders declared" in answer.err
+    assert "field number removed; field no added: integer" in answer.err
+    assert before == shop.backend.contracts.contracts()
+
+
+def test_declaring_needs_a_module(run: Run) -> None:
+    answer = run("contracts", "declare")
+    assert 2 == answer.exit_code
+    assert "Pass -A package.module" in answer.err
