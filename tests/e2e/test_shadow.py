@@ -34,7 +34,7 @@ def states(deployment: Deployment, id: str) -> dict[str, str]:
 
 
 def orders(deployment: Deployment, done: str) -> list[int]:
-    return sorted(map(int, deployment.effects.lrange(done, 0, -1)))  # type: ignore[arg-type]
+    return sorted(map(int, deployment.effects.lrange(done, 0, -1)))
 
 
 @pytest.fixture

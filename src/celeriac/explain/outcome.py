@@ -8,7 +8,7 @@ import msgspec
 
 from celeriac.delivery import exception_of
 from celeriac.explain.answer import Check, CheckResult, failed, passed, unknown
-from celeriac.explain.command import redrive, replay
+from celeriac.explain.command import edit_command, redrive, replay
 from celeriac.explain.contract import remedy_of
 from celeriac.explain.fact import Facts
 from celeriac.explain.progress import share_checks
@@ -114,6 +114,8 @@ def _dead(facts: Facts) -> Iterator[Check]:
     if name in ("contract", "data") and facts.fits:
         now, fix = _readable_now(facts)
         text, remedy = text + now, fix + remedy
+    if name == "data":
+        remedy += f"; or correct the data: {edit_command(dead_letter.domain, dead_letter.id)}"
     yield failed(name, text, remedy)
 
 

@@ -19,7 +19,7 @@ app = Celery("billing", broker=REDIS, backend=REDIS.removesuffix("/0") + "/2")
 bus = EventBus(app, service="billing", lease=float(os.environ["LEASE"]))
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def charge(order: int) -> None:
     if is_moved(charge):
         return

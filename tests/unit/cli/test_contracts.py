@@ -14,6 +14,7 @@ from celeriac.contract import VERSIONS
 from celeriac.contract.lock import Lock, LockedContract, LockedReader, encode_lock
 from celeriac.contract.normal_form import digest
 from celeriac.contract.schema import read_schema, written_schema
+from celeriac.event import decode
 from tests.declared_contracts import no_contracts
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
@@ -149,3 +150,17 @@ def test_declaring_needs_a_module(run: Run) -> None:
     answer = run("contracts", "declare")
     assert 2 == answer.exit_code
     assert "Pass -A package.module" in answer.err
+
+
+def test_emitting_data_of_a_type_with_later_versions_needs_its_version(
+    run: Run, shop: Shop
+) -> None:
+    shop.backend.contracts.declare("orders", {"order.placed": [PLACED]}, {})
+    answer = run("emit", "order.placed", '{"number": 1}')
+    assert 2 == answer.exit_code
+    assert "--version is missing: order.placed has version 2." in answer.err
+    assert 0 == shop.backend.event_log.length("order")
+    assert 0 == run("emit", "order.placed", '{"number": 1}', "--version", "2").exit_code
+    [entry] = shop.backend.event_log.read("order")
+    assert "urn:celeriac:order.placed:2" == decode(entry.body or b"").dataschema
+    assert 0 == run("emit", "order.paid", "{}").exit_code

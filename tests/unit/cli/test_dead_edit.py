@@ -196,6 +196,31 @@ def test_an_editor_that_is_left_without_saving_changes_nothing(
     assert 1 == shop.backend.deliveries.dead_count("order")
 
 
+def test_an_invalid_edit_can_be_corrected_in_the_editor(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    declare(shop)
+    cards = iter([4111, "tok_2"])
+    seen = editing(monkeypatch, lambda doc: {**doc, "data": {**doc["data"], "card": next(cards)}})
+    answer = run("dead", "edit", f"order/{letter.id}", "--yes", input="y\n")
+    assert 0 == answer.exit_code, answer.err
+    assert "Error: the edited data does not match version 1" in answer.err
+    assert ["tok_1", 4111] == [json.loads(text)["data"]["card"] for text in seen]
+    assert 0 == shop.backend.deliveries.dead_count("order")
+
+
+def test_after_an_invalid_edit_one_can_give_up(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    editing(monkeypatch, lambda doc: {**doc, "id": "x"})
+    answer = run("dead", "edit", f"order/{letter.id}", "--yes", input="n\n")
+    assert 1 == answer.exit_code
+    assert "an edit cannot change id" in answer.err
+    assert [letter] == shop.backend.deliveries.dead("order")
+
+
 def test_encrypted_events_are_refused(shop: Shop, run: Run) -> None:
     letter, *_ = die(shop, datacontenttype="application/jose+json")
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")

@@ -86,8 +86,7 @@ def edit(
         if dry_run:
             raise click.UsageError("--patch is missing. Pass it with --dry-run.")
         dead_letter = dead_letter_at(session.backend, names[0])
-        change = _in_editor(dead_letter)
-        edits, faults = [_edit(session, dead_letter, change, contracts, handlers)], Counter[str]()
+        edits, faults = [_edit_in_editor(session, dead_letter, contracts, handlers)], Counter[str]()
     else:
         change = patch_change(_read(patch))
         edits, faults = [], Counter[str]()
@@ -127,12 +126,24 @@ def _edit(
     return edit
 
 
-def _in_editor(dead_letter: DeadLetter) -> Callable[[Any], Any]:
-    document = msgspec.json.format(msgspec.json.encode(document_of(dead_letter)), indent=2).decode()
-    text = click.edit(document + "\n", extension=".json", require_save=True)
-    if text is None:
-        raise click.Abort
+def _edit_in_editor(
+    session: Session, dead_letter: DeadLetter, contracts: RegisteredContracts, handlers: Handlers
+) -> DeadLetterEdit:
+    """Open the event in $EDITOR, again after an invalid edit until the user gives up."""
+    text = msgspec.json.format(msgspec.json.encode(document_of(dead_letter)), indent=2).decode()
+    while True:
+        edited = click.edit(text + "\n", extension=".json", require_save=True)
+        if edited is None:
+            raise click.Abort
+        try:
+            return _edit(session, dead_letter, _replaced_by(edited), contracts, handlers)
+        except InvalidEvent as error:
+            echo(f"Error: {error}", err=True)
+            confirm("Edit again?", default=True, abort=True, err=True)
+            text = edited.rstrip("\n")
 
+
+def _replaced_by(text: str) -> Callable[[Any], Any]:
     def change(_: Any) -> Any:
         try:
             return msgspec.json.decode(text)
