@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks import emit, idle, latency, memory, process, startup
+from benchmarks import emit, idle, latency, lookup, memory, process, startup
 from benchmarks.measurement import Candidate as C
 from benchmarks.measurement import Goal, Measurement
 
@@ -186,9 +186,14 @@ TABLE = (
         "contracts", "Cost of contracts: processing", "runs/s", process.drained,
         candidates=(
             C("a model", "celeriac_typed"),
+            C("a model and a dataschema", "celeriac_typed", options={"BENCH_DATASCHEMA": "1"}),
             C("a contract", "celeriac_typed", options=CONTRACT),
         ),
-        goals=(Goal("processed, a contract : a model", "a contract", "a model", minimum=0.98),),
+        goals=(
+            Goal("processed, a contract : a model", "a contract", "a model", minimum=0.98),
+            Goal("processed, a contract : the same events", "a contract",
+                 "a model and a dataschema", minimum=0.98),
+        ),
         rounds=12,
     ),
     Measurement(
@@ -297,6 +302,16 @@ TABLE = (
             C("Celery, late ack", "celery", events=2000, quick=False),
         ),
         rounds=2,
+    ),
+    Measurement(
+        "explain", "Explain an event to three handlers, 1,000,000 events in the log", "ms",
+        lookup.explained,
+        candidates=(C("celeriac", "celeriac", events=1_000_000),),
+        goals=(
+            Goal("explain the oldest event, ms", "celeriac", maximum=50),
+            Goal("explain an unknown id, ms", "celeriac", maximum=50, unit="unknown ms"),
+        ),
+        rounds=5,
     ),
     Measurement(
         "start", "Worker start to its first handled event", "s",

@@ -1,4 +1,7 @@
-"""celeriac with data of a model; with BENCH_CONTRACT the model is version 2 of a contract."""
+"""celeriac with data of a model; with BENCH_CONTRACT the model is version 2 of a contract.
+
+With BENCH_DATASCHEMA its events have the attribute of a contract, but there is none.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,9 @@ if "BENCH_CONTRACT" in os.environ:
         return data | {"currency": "EUR"}
 
 
+_emission: dict[str, Any] = {"type": "order.placed"}
+if "BENCH_DATASCHEMA" in os.environ:
+    _emission["dataschema"] = "urn:celeriac:order.placed:2"
 _order = msgspec.convert(ORDER, Order)
 _counted: dict[str, Any] = {}
 
@@ -43,8 +49,8 @@ def handle(event: Event[Order]) -> None:
 
 def emit(data: Any) -> None:
     """Emit the model's order; `data` is the same order as a dict."""
-    bus.emit("order.placed", _order)
+    bus.emit(**_emission, data=_order)
 
 
 def fill(events: int) -> None:
-    bus.emit_many(("order.placed", _order) for _ in range(events))
+    bus.emit_many({**_emission, "data": _order} for _ in range(events))

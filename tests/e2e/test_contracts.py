@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
+DOCS = Path(__file__).parents[2] / "docs"
 ORDERS = """
 import msgspec
 
@@ -212,3 +214,44 @@ def test_bad_input_gets_one_line_and_changes_nothing(repository: Repository) -> 
     repository.write("empty.py", "")
     said = repository.contracts("lock", "-A", "empty", code=2)
     assert "0 EventBus objects and no `bus`. Name a module that creates one" in said
+
+
+def test_locks_of_another_repository_are_passed_with_a_directory(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """billing lives elsewhere: without its lock file, the check cannot know its handler."""
+    elsewhere = tmp_path / "of-billing"
+    elsewhere.mkdir()
+    (repository.directory / "contracts" / "billing.json").rename(elsewhere / "billing.json")
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.contracts("lock", "-A", "orders")
+    assert "Every reader takes every version" in repository.check("orders")
+    said = repository.check("orders", "--with", str(elsewhere), code=1)
+    assert "breaks billing.charge_card  (lock of billing)" in said
+    said = repository.check("orders", "--with", "nowhere", code=2)
+    assert "nowhere" in said
+
+
+def checks_of_job(host: str) -> list[list[str]]:
+    """Return the checks of the job for a host, from the how-to."""
+    text = (DOCS / "how-to" / "change-a-contract.md").read_text()
+    job = text.partition(f"On {host}:")[2].split("```")[1]
+    return [line.split() for line in re.findall(r"celeriac (contracts check .*)", job)]
+
+
+@pytest.mark.parametrize("host", ["GitHub", "GitLab"])
+def test_the_job_in_the_docs_fails_on_a_break_and_passes_without(
+    repository: Repository, host: str
+) -> None:
+    checks = checks_of_job(host)
+    assert 2 == len(checks)
+    repository.git("update-ref", "refs/remotes/origin/main", "main")
+
+    def run(codes: tuple[int, int]) -> None:
+        for command, code in zip(checks, codes, strict=True):
+            repository.contracts(*command[1:], code=code)
+
+    run((0, 0))
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.contracts("lock", "-A", "orders")
+    run((1, 1))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema import Draft7Validator
 
 from celeriac.contract import VERSIONS
 from celeriac.contract.lock import Lock, LockedContract, LockedReader, encode_lock
@@ -26,6 +27,8 @@ class Placed(msgspec.Struct):
     number: int
 
 
+OFFICIAL = Path(__file__).parents[1] / "contract" / "asyncapi" / "3.0.0.json"
+ASYNCAPI = Draft7Validator(json.loads(OFFICIAL.read_text()))
 SCHEMA = written_schema(Placed)
 PLACED = LockedContract(
     version=2, digest=digest(SCHEMA), owner="orders", deprecated="use sale.made", schema=SCHEMA
@@ -67,6 +70,7 @@ def test_the_list_has_versions_owner_and_readers(run: Run, shop: Shop) -> None:
 def test_asyncapi_describes_the_lock_files(run: Run, tmp_path: Path) -> None:
     said = run("contracts", "asyncapi", "--dir", write_locks(tmp_path), "--title", "Shop")
     document: Any = json.loads(said.out)
+    ASYNCAPI.validate(document)
     assert ("3.0.0", "Shop") == (document["asyncapi"], document["info"]["title"])
     assert "receive.order.placed.billing.charge" in document["operations"]
 
@@ -74,7 +78,27 @@ def test_asyncapi_describes_the_lock_files(run: Run, tmp_path: Path) -> None:
 def test_asyncapi_describes_what_runs(run: Run, shop: Shop) -> None:
     shop.backend.contracts.declare("orders", {"order.placed": [PLACED]}, {})
     document = json.loads(run("contracts", "asyncapi", "--registry").out)
+    ASYNCAPI.validate(document)
     assert ["order.placed.v2"] == list(document["components"]["messages"])
+
+
+def test_asyncapi_describes_the_code_of_a_service(
+    run: Run, tmp_path: Path, write: Callable[[str, str], str]
+) -> None:
+    arguments = ["-A", write("described_orders", "number"), "--dir", write_locks(tmp_path)]
+    document = json.loads(run("contracts", "asyncapi", *arguments).out)
+    ASYNCAPI.validate(document)
+    # The code takes the place of the lock file of orders, which has version 2.
+    assert "order.placed.v1" in document["components"]["messages"]
+    assert "receive.order.placed.billing.charge" in document["operations"]
+
+
+def test_the_documents_of_the_shop_are_valid(run: Run, tmp_path: Path) -> None:
+    locks = str(Path(__file__).parents[3] / "contracts")
+    ASYNCAPI.validate(json.loads(run("contracts", "asyncapi", "--dir", locks).out))
+    page = tmp_path / "events.html"
+    run("contracts", "catalog", "--dir", locks, "--html", str(page))
+    assert "product.repriced" in page.read_text()
 
 
 def test_the_catalog_is_written_as_one_page(run: Run, tmp_path: Path) -> None:
