@@ -61,7 +61,7 @@ class RegisteredContracts:
         contracts: Sequence[StoredContract],
         readers: Mapping[str, Mapping[str, LockedReader]],
     ) -> None:
-        self._contracts = {(one.type, one.contract.version): one for one in contracts}
+        self._contracts = {(item.type, item.contract.version): item for item in contracts}
         self._readers = readers
 
     @classmethod

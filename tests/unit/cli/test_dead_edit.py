@@ -196,6 +196,18 @@ def test_an_editor_that_is_left_without_saving_changes_nothing(
     assert 1 == shop.backend.deliveries.dead_count("order")
 
 
+def test_the_editor_is_a_program_of_the_user(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "sed -i s/tok_1/tok_2/")
+    answer = run("dead", "edit", f"order/{letter.id}", input="y\n")
+    assert 0 == answer.exit_code, answer.err
+    assert '+    "card": "tok_2"' in answer.out
+    assert 0 == shop.backend.deliveries.dead_count("order")
+
+
 def test_an_invalid_edit_can_be_corrected_in_the_editor(
     shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
