@@ -34,7 +34,7 @@ from celeriac.delivery import (
     refused_field,
 )
 from celeriac.delivery.advance import Advance, NewChunk
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import event_key
 from celeriac.event_log import entry_key
@@ -201,8 +201,16 @@ class Life(RuleBasedStateMachine):
         if slots := self.both(fetch_chunk):
             self.chunks.append(Chunk(chunk, worker, slots))
 
-    @rule(data=st.data(), worker=WORKERS, stands=st.booleans(), wants=st.booleans())
-    def advance(self, data: st.DataObject, worker: str, stands: bool, wants: bool) -> None:
+    @rule(
+        data=st.data(),
+        worker=WORKERS,
+        stands=st.booleans(),
+        wants=st.booleans(),
+        sparse=st.booleans(),
+    )
+    def advance(
+        self, data: st.DataObject, worker: str, stands: bool, wants: bool, sparse: bool
+    ) -> None:
         """A dispatcher read some entries for all groups, and believes to know where this one
         stands."""
         self.call = "advance"
@@ -226,13 +234,16 @@ class Life(RuleBasedStateMachine):
             new = None
             if wanted:
                 low, high = wanted[0], wanted[-1]
-                new = NewChunk(chunk, at(low - 1), at(high), high - low + 1)
+                count = len(wanted) if sparse else high - low + 1
+                named = tuple(at(slot) for slot in wanted) if sparse else ()
+                new = NewChunk(chunk, at(low - 1), at(high), count, named)
             move = Advance(PLAIN, at(first - 1), at(last), last - first + 1, ("order.#",), new)
             [answer] = store.chunks.advance(worker, [move])
             return answer.is_moved
 
         if self.both(advance) and wanted:
-            self.chunks.append(Chunk(chunk, worker, list(range(wanted[0], wanted[-1] + 1))))
+            slots = wanted if sparse else list(range(wanted[0], wanted[-1] + 1))
+            self.chunks.append(Chunk(chunk, worker, slots))
 
     def ahead(self, store: Store, which: int) -> list[int]:
         """What the group was not given yet."""
@@ -279,6 +290,33 @@ class Life(RuleBasedStateMachine):
         chunk.slots = chunk.slots[len(done) :]
         if not chunk.slots:
             self.chunks.remove(chunk)
+        for slot, what in outcomes.items():
+            self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
+
+    @precondition(lambda self: any(len(one.slots) > 1 for one in self.chunks))
+    @rule(data=st.data(), again=st.booleans())
+    def progress_chunk(self, data: st.DataObject, again: bool) -> None:
+        """A process says what ran of a chunk that it goes on with, perhaps twice or too late."""
+        self.call = "progress_chunk"
+        chunk = data.draw(st.sampled_from([one for one in self.chunks if len(one.slots) > 1]))
+        done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots) - 1))]
+        # Others are exceptions of a completion.
+        done = list(itertools.takewhile(lambda slot: self.slots[slot].made, done))
+        if not done:
+            return
+        outcomes = {slot: self.outcome_in_chunk(slot, Outcome.PROCESSED) for slot in done}
+
+        def progress_chunk(store: Store, which: int) -> bool:
+            told = self.completion(which, outcomes)
+            progress = ChunkProgress(told.until, told.done, told.record)
+            held = store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            if held and again:
+                store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            return held
+
+        if not self.both(progress_chunk):
+            return
+        chunk.slots = chunk.slots[len(done) :]
         for slot, what in outcomes.items():
             self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
 
@@ -682,7 +720,6 @@ class Life(RuleBasedStateMachine):
 
 
 def _chunk_of(chunks: list[OpenChunk], entry: str) -> OpenChunk | None:
-    key = entry_key(entry)
-    found = [chunk for chunk in chunks if entry_key(chunk.after) < key <= entry_key(chunk.upto)]
+    found = [chunk for chunk in chunks if chunk.has(entry)]
     assert len(found) <= 1, f"{entry} is in several chunks"
     return found[0] if found else None

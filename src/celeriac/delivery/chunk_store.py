@@ -7,7 +7,8 @@ interval of one open chunk, pending by itself, or done. See docs/internals/chunk
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Protocol
@@ -15,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.fetch_size import FEW
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Completion, Group
@@ -49,7 +51,8 @@ class Fetched(msgspec.Struct, frozen=True):
     those in force for the handler (see `DeliveryStore.note_patterns`); `mean_us` is its run time, 0
     if unknown. `is_ambiguous`: an entry of any kind may repeat an event; ask `repetitions` before
     any of them runs, also when the chunk is begun elsewhere. `is_unknown`: the group's node of a
-    cluster is away, and the chunk may have been opened."""
+    cluster is away, and the chunk may have been opened. `waiting` is how many entries are behind
+    these, None if unknown."""
 
     entries: tuple[Entry, ...] = ()
     position: str = ""
@@ -60,6 +63,24 @@ class Fetched(msgspec.Struct, frozen=True):
     mean_us: int = 0
     is_ambiguous: bool = False
     is_unknown: bool = False
+    waiting: int | None = None
+
+    def share(self, asked: int) -> int:
+        """Return how many of the entries behind these, of which `asked` were asked for, the process
+        that runs them may fetch at once, so that others get as many; 0 where there are none."""
+        if self.waiting is None:
+            return FEW if len(self.entries) >= asked else 0
+        return math.ceil(self.waiting / max(1, self.open_chunks)) if self.entries else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkProgress:
+    """What became of the entries of a chunk up to and with `until`, which is not its last one: they
+    were processed or ignored. `record` is that of ChunkCompletion."""
+
+    until: str
+    done: int
+    record: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +89,8 @@ class ChunkCompletion:
 
     `record` packs the run of each (see run_record.py). `exceptions` are the entries that need a
     record of their own: failed, to be retried, skipped, with effects, or not to be decided here.
-    `counts` are the fields that are added to the statistics, `counters` those that are added to the
-    counts by event type.
+    `counts` are the fields that are added to the statistics, `counters` those that are added to
+    the counts by event type; both with what `begin_progress` reported before.
     """
 
     until: str
@@ -112,6 +133,17 @@ class ChunkStore(Protocol):
         """
         ...
 
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        """Send the first half of a move; the function returned waits for the answer, and must be
+        called once.
+
+        What ran is recorded, and the lease of the chunk begins again. Nothing is counted: that is
+        left to `complete`. False where the worker does not hold the chunk any more: nothing is
+        recorded then. Repeated, it changes nothing."""
+        ...
+
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         """Record what became of the first entries of a chunk of the worker, and renew its lease.
 
@@ -137,9 +169,7 @@ class ChunkStore(Protocol):
         """Begin the leases again; return the chunks that the worker does not hold any more."""
         ...
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         """Make what is left of the worker's chunk pending and due at once, with no attempt
         counted; return how many entries.
 
@@ -171,6 +201,10 @@ class ChunkStore(Protocol):
 
     def open_chunks(self, group: Group) -> list[OpenChunk]:
         """The open chunks of a consumer group, in the order of the log."""
+        ...
+
+    def left(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        """Return the entries of an open chunk that are left in it and in the log."""
         ...
 
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:

@@ -123,17 +123,17 @@ def tally_settled(
 
 
 def tally_processed(
-    type: str, entries: Sequence[str], took_us: Sequence[int], now_ms: int
+    type: str, entries: Sequence[str], took_us: Sequence[int], at_ms: Sequence[int]
 ) -> dict[str, int]:
     """Return the fields that are added for entries processed in their first attempt, as
-    `tally_processed` in _tally.lua counts them."""
+    `tally_processed` in _tally.lua counts them. `at_ms` is when each was reported."""
     run, wait, total = Counter[int](), Counter[int](), Counter[int]()
     run_us = wait_us = total_us = 0
     # All at once: an entry id is `<ms>-<sequence>`.
     entered_ms = map(int, "-".join(entries).split("-")[::2])
     # Many entries of a chunk have both in common.
-    for (ms, took), count in Counter(zip(entered_ms, took_us, strict=True)).items():
-        whole = max(0, now_ms - ms) * 1000
+    for (ms, took, at), count in Counter(zip(entered_ms, took_us, at_ms, strict=True)).items():
+        whole = max(0, at - ms) * 1000
         waited = max(0, whole - took)
         run[bucket_of(took)] += count
         wait[bucket_of(waited)] += count

@@ -113,6 +113,10 @@ CHUNK_MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
             }
         ),
     ),
+    **dict.fromkeys(
+        [(DeliveryState.QUEUED, "progress_chunk"), (DeliveryState.RUNNING, "progress_chunk")],
+        frozenset({DeliveryState.PROCESSED, DeliveryState.IGNORED}),
+    ),
     (DeliveryState.QUEUED, "requeue_chunk"): frozenset({DeliveryState.SCHEDULED}),
     (DeliveryState.RUNNING, "requeue_chunk"): frozenset({DeliveryState.SCHEDULED}),
 }

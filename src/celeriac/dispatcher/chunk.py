@@ -49,9 +49,9 @@ class Chunk:
     """What one delivery task names: events of one handler in one domain, in the order of the log.
 
     Pending deliveries, or, with an `id`, an open chunk of the store; `items` are then those that
-    the handler wants, and `entries` all of it where the worker's own pool is to run it. There may
-    be `more` to fetch behind it. If it `stays`, the worker that took them is to run them, as long
-    as its pool can be reached."""
+    the handler wants, and `entries` all of it where the worker's own pool is to run it. Of what is
+    behind it, the process may fetch `more` entries at once, 0 for none. If it `stays`, the worker
+    that took them is to run them, as long as its pool can be reached."""
 
     handler: Handler
     group: Group
@@ -59,7 +59,7 @@ class Chunk:
     stays: bool = False
     id: str = ""
     entries: tuple[Entry, ...] | None = None
-    more: bool = False
+    more: int = 0
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -68,6 +68,8 @@ class Dispatcher:
         queues: Callable[[], Collection[str]] | None = None,
         # Whether the worker's own pool takes a task of a queue at once.
         is_free: Callable[[str], bool] = lambda _: False,
+        # How many more tasks of a queue the pool is given ahead; None where they pass the broker.
+        room: Callable[[str], int | None] = lambda _: None,
         describe: Callable[[], WorkerRecord],
         gate: AbstractContextManager[Any] = OPEN,
         clock: Callable[[], float] = time.monotonic,
@@ -88,11 +90,15 @@ class Dispatcher:
         self._seen: dict[str, str] = {}
         self._rings_for: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
+        self._room = room
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * RECLAIM_INTERVAL))
-        self._fetcher = ChunkFetcher(service, self.processes, is_free)
+        self._fetcher = ChunkFetcher(
+            service, is_free, lambda state: self._share.has_room(state, self.processes)
+        )
         self._reader = DomainReader(service, self._fetcher, self._unrung)
         self._sources = Sources(clock)
         self._promote_at = 0.0
+        self._is_full = False
         self._members = Membership(service, queues, self._groups, self._share, self._reader, clock)
         self._pending = PendingDeliveries(
             service,
@@ -170,7 +176,6 @@ class Dispatcher:
         self._look_at_workers()
         self._tasks.flush()
         self._wake(rung)
-        self._look(now)
         self._read(now)
         ready = self._groups.ready(now)
         fetching = [state for state in ready if self._is_fetched(state)]
@@ -180,6 +185,7 @@ class Dispatcher:
         self._take_pending(now, ready, fetched)
         self._plan_fetched(now, [state for state in fetching if state.group in fetched])
         self._tasks.flush()
+        self._look(now)
         self._pending.skip()
         self._sources.flush(self.service.backend.deliveries)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{WAKEUP} ") for d in rung):
@@ -192,9 +198,9 @@ class Dispatcher:
             newest=self._seen,
         ):
             members.look_for_domains()
-        if self._reader.is_behind:
+        if (again := self._reader.pause()) == 0:
             return 0.0
-        wake_at = min(self._groups.next_look(), self._promote_at)
+        wake_at = min(self._groups.next_look(), self._promote_at, now + again)
         return min(IDLE, max(0.0, wake_at - now))
 
     def _wake(self, rung: Collection[str] | None) -> None:
@@ -226,11 +232,7 @@ class Dispatcher:
 
     def _read(self, now: float) -> None:
         """Read on once for all groups that stand together."""
-
-        def takes_chunk(state: GroupState) -> bool:
-            return self._is_fetched(state) and state.has_room(self.processes)
-
-        read = self._reader.read(self._members.may_share, takes_chunk)
+        read = self._reader.read(self._members.may_share, self._is_fetched, self._room)
         for one in read.chunks:
             self._note_chunk(now, one)
         wake(read.leaving, new=True)
@@ -246,12 +248,16 @@ class Dispatcher:
             and is_plain(handler)
             and self._members.may_share(state)
             and self._doors.most(handler.id) is None
-            and not self._share.leaves_room(state)
+            and not self._share.takes_turns(state)
         )
 
     def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
         """Fetch a chunk for each of these groups that may have something new."""
-        wanted = [state for state in groups if state.fetch_at <= now and not state.is_together]
+        wanted = [
+            state
+            for state in groups
+            if max(state.fetch_at, state.full_until) <= now and not state.is_together
+        ]
         found = self._fetcher.fetch(wanted)
         self._members.join_again([one.state for one in found if one.fetched.removed])
         found = [one for one in found if not (one.fetched.removed or one.fetched.is_unknown)]
@@ -259,13 +265,14 @@ class Dispatcher:
             state = one.state
             state.position = one.fetched.position
             state.fetch_at = now if one.more else math.inf
+            state.has_backlog = one.more > 0
             self._note_chunk(now, one)
         for at_end in (True, False):
             self._reader.note_fetched(
                 [
                     one.state
                     for one in found
-                    if one.more is not at_end and self._members.may_share(one.state)
+                    if (one.more == 0) is at_end and self._members.may_share(one.state)
                 ],
                 at_end=at_end,
             )
@@ -284,9 +291,13 @@ class Dispatcher:
 
     def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:
         """When each of them is looked at again."""
+        self._is_full = False
         for state in groups:
-            if state.fetch_at <= now and not state.has_room(self.processes):
-                state.fetch_at = now + BUSY
+            if state.fetch_at <= now and not self._fetcher.has_room(state):
+                self._is_full = True
+                if state.full_until <= now:
+                    state.full_until = now + state.until_room(self.processes)
+                state.fetch_at = state.full_until
             at = state.take_at if state.is_together else min(state.take_at, state.fetch_at)
             if at < math.inf:
                 look_at(state, at)
@@ -430,9 +441,10 @@ class Dispatcher:
         if not self._seen:
             self._stopped.wait(seconds)
             return None
-        if seconds <= BUSY:
-            self._stopped.wait(seconds)
-            seconds = 0.0
+        if seconds <= BUSY or self._is_full:
+            # Where there is no room for what rings, each new entry would cause a turn.
+            self._stopped.wait(min(seconds, BUSY))
+            seconds = max(0.0, seconds - BUSY)
         began = self._clock()
         before, self._seen = (
             self._seen,

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from celeriac.delivery import Completion, Delivery, Group, Outcome
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched, new_chunk_id
+from celeriac.delivery.fetch_size import FEW
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.dispatcher.chunk import Chunk
@@ -26,13 +27,14 @@ MAX_FIRST = 100
 
 @dataclass(frozen=True, slots=True)
 class FetchedChunk:
-    """What one group was given, and the request that it answers. There may be `more` behind it.
-    `is_direct`: a process of the worker's own pool was free for it."""
+    """What one group was given, and the request that it answers. `more` is how many
+    entries behind it its process may fetch at once, 0 if there are none.
+    `is_direct`: it is handed over to the worker's own pool."""
 
     state: GroupState
     request: ChunkRequest
     fetched: Fetched
-    more: bool
+    more: int
     is_direct: bool
 
     def sift(self, retired: Mapping[str, int]) -> Sifted:
@@ -89,10 +91,16 @@ class FetchedChunk:
 
 class ChunkFetcher:
     """Of one dispatcher. `is_free` says whether the worker's own pool takes a task of a queue at
-    once. Every method blocks for round trips and raises redis.RedisError."""
+    once, `has_room` whether another chunk of a group may be opened. Every method blocks for round
+    trips and raises redis.RedisError."""
 
-    def __init__(self, service: Service, processes: int, is_free: Callable[[str], bool]) -> None:
-        self.service, self.processes = service, processes
+    def __init__(
+        self,
+        service: Service,
+        is_free: Callable[[str], bool],
+        has_room: Callable[[GroupState], bool],
+    ) -> None:
+        self.service, self.has_room = service, has_room
         self._is_free = is_free
         # Without an answer: what they were given would wait for the end of its lease.
         self._unanswered: list[ChunkRequest] = []
@@ -100,13 +108,8 @@ class ChunkFetcher:
     def fetch(self, states: Sequence[GroupState]) -> list[FetchedChunk]:
         """Fetch a chunk for each group that has room, in one round trip for all."""
         self._requeue_unanswered()
-        full = [state for state in states if not state.has_room(self.processes)]
-        counts = self.service.backend.chunks.count_open(
-            self.service.worker, [state.group for state in full]
-        )
-        for state, count in zip(full, counts, strict=True):
-            state.open_chunks = count
-        ready = [state for state in states if state.has_room(self.processes)]
+        self.count_open([state for state in states if not self.has_room(state)])
+        ready = [state for state in states if self.has_room(state)]
         requests = [self._request(state) for state in ready]
         if not requests:
             return []
@@ -117,9 +120,19 @@ class ChunkFetcher:
         found = []
         for state, request, fetched in zip(ready, requests, answers, strict=True):
             state.open_chunks = fetched.open_chunks
-            more = len(fetched.entries) >= request.count or fetched.is_unknown
-            found.append(self.opened(state, request, fetched, more=more))
+            more = FEW if fetched.is_unknown else fetched.share(request.count)
+            is_direct = self._is_free(state.handler.queue)
+            found.append(FetchedChunk(state, request, fetched, more, is_direct))
         return found
+
+    def count_open(self, states: Sequence[GroupState]) -> None:
+        """Count the open chunks of the groups, in one round trip for all."""
+        if not states:
+            return
+        groups = [state.group for state in states]
+        counts = self.service.backend.chunks.count_open(self.service.worker, groups)
+        for state, count in zip(states, counts, strict=True):
+            state.open_chunks = count
 
     def advance(self, moves: Sequence[Advance], requests: Sequence[ChunkRequest]) -> list[Advanced]:
         """Move groups past what was read for all of them; `requests` name the chunks it opens."""
@@ -131,12 +144,6 @@ class ChunkFetcher:
         ]
         self._answered(requests, [one.is_unknown for one in opening])
         return answers
-
-    def opened(
-        self, state: GroupState, request: ChunkRequest, fetched: Fetched, *, more: bool
-    ) -> FetchedChunk:
-        """Return the chunk that was opened for a group."""
-        return FetchedChunk(state, request, fetched, more, self._is_free(state.handler.queue))
 
     def _request(self, state: GroupState) -> ChunkRequest:
         batch = state.handler.batch

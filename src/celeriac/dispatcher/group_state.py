@@ -5,16 +5,27 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from celeriac.delivery import FetchRequest, FetchResult, Group
-from celeriac.delivery.fetch_size import FetchSize
-from celeriac.dispatcher.pause import BUSY
+from celeriac.delivery.fetch_size import DRAIN, FetchSize
+from celeriac.dispatcher.pause import BUSY, until_room
+from celeriac.event_log import Entry
 from celeriac.handler import Handler
 
 # Chunks that one worker holds open of a group, for each of its processes: one runs, one waits.
 OPEN_CHUNKS = 2
 UNKNOWN = "-"  # a position that no group has
 NOW, NEVER = -math.inf, math.inf
+
+
+class ReadEntry(NamedTuple):
+    """The entry with that `number` of all that were read for several groups, and the one `before`
+    it."""
+
+    number: int
+    before: str
+    entry: Entry
 
 
 @dataclass(slots=True)
@@ -49,11 +60,14 @@ class HandlerState:
 class GroupState:
     """Times are those of the dispatcher's clock, in seconds.
 
-    It is looked at `look_at`, or in some turn after `rests_until`.
+    It is looked at `look_at`, or in some turn after `rests_until`. Where one of both is set, it is
+    among the `scheduled` groups of its table; of these, those with the lowest `urgency` come first.
     `position` is the last entry that the group was given, as far as is known. It `is_together` with
-    others of the domain: see domain_reading.py, also for its `count`. `in_force` are the patterns
-    of all versions of the handler, `mean_us` is its run time in the domain, 0 if unknown.
-    `open_chunks` are those that this worker held at the last answer.
+    others of the domain: see domain_reading.py, also for its `count`; `read_ahead` is what was read
+    for it then and is in no chunk yet. `in_force` are the patterns of all versions of the handler,
+    `mean_us` is its run time in the domain, 0 if unknown. `open_chunks` are those that this worker
+    held at the last answer, which also said whether it `has_backlog` that their processes go on
+    with; where it had no room for another one, that is looked at again at `full_until`.
 
     `fetch_at` is when new entries must be looked for, as far as is known, `take_at` when pending
     deliveries must; `queued` of these were queued here at the last answer. `swept_at` is when
@@ -69,12 +83,17 @@ class GroupState:
     size: FetchSize
     look_at: float = NOW
     rests_until: float = NEVER
+    scheduled: dict[int, GroupState] = field(default_factory=dict, repr=False, compare=False)
+    urgency: int = 0
     position: str = UNKNOWN
     count: int = -1
     is_together: bool = False
+    read_ahead: deque[ReadEntry] = field(default_factory=deque)
     in_force: tuple[str, ...] = ()
     mean_us: int = 0
     open_chunks: int = 0
+    has_backlog: bool = False
+    full_until: float = NOW
     fetch_at: float = NOW
     take_at: float = NOW
     queued: int = 0
@@ -86,9 +105,20 @@ class GroupState:
     is_slow: bool = False
     served: int = 0
 
-    def has_room(self, processes: int) -> bool:
-        """Whether another chunk may be opened."""
-        return self.open_chunks < OPEN_CHUNKS * processes
+    def stand_apart(self) -> None:
+        """Fetch for itself from now on, after its position."""
+        self.is_together = False
+        self.read_ahead.clear()
+
+    def until_room(self, processes: int) -> float:
+        """Return the seconds after which to look for room again.
+
+        The task of a chunk goes on with a backlog for DRAIN. Without one it may end at any time.
+        """
+        if not self.has_backlog:
+            return BUSY
+        held_us = self.open_chunks * max(self.mean_us, int(DRAIN * 1e6))
+        return until_room(held_us, processes)
 
 
 def is_plain(handler: Handler) -> bool:

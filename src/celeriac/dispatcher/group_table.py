@@ -3,7 +3,8 @@
 A turn that looked at every group would cost a thousand handlers a thousand scripts for each event.
 So a group is looked at when the doorbell rang for its domain, when its own next time has come
 (something is due, or there is room again), and otherwise now and then, for what no bell rings for:
-an expired lease, a group that is gone.
+an expired lease, a group that is gone. Where groups stand together, the look at the domain finds
+that, and those for which nothing else is to be done cost a turn nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class GroupTable:
         self._groups: dict[Group, GroupState] = {}
         self._by_domain: dict[str, list[GroupState]] = {}  # an index
         self._domains: frozenset[str] | None = None
+        self._scheduled: dict[int, GroupState] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -44,7 +46,9 @@ class GroupTable:
 
     def add(self, state: GroupState) -> None:
         """Serve a group, which is looked at in the next turn."""
+        state.urgency, state.scheduled = len(self._groups), self._scheduled
         self._groups[state.group] = state
+        self._scheduled[id(state)] = state
         self._by_domain.setdefault(state.group.domain, []).append(state)
         self._domains = None
 
@@ -53,6 +57,8 @@ class GroupTable:
         dropped = [state for state in self if state.group not in groups]
         for state in dropped:
             del self._groups[state.group]
+            self._scheduled.pop(id(state), None)
+            state.scheduled = {}
         self._index()
         return dropped
 
@@ -61,6 +67,8 @@ class GroupTable:
         urgency = {handler: n for n, handler in enumerate(handlers)}
         found = sorted(self, key=lambda state: urgency[state.handler.id])
         self._groups = {state.group: state for state in found}
+        for n, state in enumerate(found):
+            state.urgency = n
         self._index()
 
     def in_domain(self, domain: str) -> list[GroupState]:
@@ -75,14 +83,15 @@ class GroupTable:
 
     def ready(self, now: float) -> list[GroupState]:
         """Return every group whose time has come, and some of those that rested."""
-        ready = [state for state in self if state.look_at <= now]
+        groups = sorted(self._scheduled.values(), key=_urgency)
+        ready = [state for state in groups if state.look_at <= now]
         few = max(FEW_RESTED, int(len(self) * SHARE_RESTED))
-        rested = (state for state in self if state.rests_until <= now)
+        rested = (state for state in groups if state.rests_until <= now)
         return [*ready, *islice(rested, few if ready else MANY_RESTED)]
 
     def next_look(self) -> float:
         """Return the earliest time that a turn is held for; infinity where there is none."""
-        return min((state.look_at for state in self), default=NEVER)
+        return min((state.look_at for state in self._scheduled.values()), default=NEVER)
 
     def _index(self) -> None:
         self._by_domain, self._domains = {}, None
@@ -90,9 +99,14 @@ class GroupTable:
             self._by_domain.setdefault(state.group.domain, []).append(state)
 
 
+def _urgency(state: GroupState) -> int:
+    return state.urgency
+
+
 def look_at(state: GroupState, at: float) -> None:
     """Look at the group at that time, and not before unless a bell rings."""
     state.look_at, state.rests_until = at, NEVER
+    state.scheduled[id(state)] = state
 
 
 def look_soon(groups: Iterable[GroupState], at: float) -> None:
@@ -104,6 +118,10 @@ def look_soon(groups: Iterable[GroupState], at: float) -> None:
 def rest(state: GroupState, until: float) -> None:
     """Look at the group in some turn after that time, which none is held for."""
     state.look_at, state.rests_until = NEVER, until
+    if until == NEVER:
+        state.scheduled.pop(id(state), None)
+    else:
+        state.scheduled[id(state)] = state
 
 
 def wake(groups: Iterable[GroupState], *, new: bool = False, pending: bool = False) -> None:

@@ -57,11 +57,17 @@ class Membership:
         self._offered: frozenset[str] = frozenset()
         self._joined = False
         self._looked_for_domains = NOW
+        self._looked_at: tuple[list[Handler], bool] = ([], False)
 
     @property
     def has_wildcard(self) -> bool:
         """Whether some handler wants events of every domain."""
-        return any(handler.matcher.domains is None for handler in self.handlers)
+        handlers, found = self._looked_at
+        if handlers is not self.handlers:
+            handlers = self.handlers
+            found = any(handler.matcher.domains is None for handler in handlers)
+            self._looked_at = handlers, found
+        return found
 
     def look_for_domains(self) -> None:
         """Look in the next turn for domains that appeared or were forgotten."""
@@ -244,7 +250,8 @@ class Membership:
                 self._drop_handler(handler)
                 continue
             self.records[handler.id] = record
-            state.position, state.is_together = UNKNOWN, False
+            state.position = UNKNOWN
+            state.stand_apart()
             wake([state], new=True, pending=True)
             logger.warning("%s: its group on %s was gone; joined again", handler.id, group.domain)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from celeriac.delivery import FetchResult
-from celeriac.dispatcher.group_state import GroupState, HandlerState, Held
+from celeriac.dispatcher.group_state import OPEN_CHUNKS, GroupState, HandlerState, Held
 from celeriac.registry import WorkerRecord
 from celeriac.settings import Settings
 
@@ -77,6 +77,16 @@ class Share:
         not measured yet. Were more of it queued until it is, their tasks would be in the queue
         before those of others, and run what is taken later meanwhile."""
         return (state.of.is_slow or not state.mean_us) and self._others(state.of)
+
+    def has_room(self, state: GroupState, processes: int) -> bool:
+        """Return whether this worker may open another chunk of the group. While the run time of its
+        handler is unknown, others may need the processes before its first chunk is done."""
+        is_unknown = not state.mean_us and self._others(state.of)
+        return state.open_chunks < (1 if is_unknown else OPEN_CHUNKS * processes)
+
+    def takes_turns(self, state: GroupState) -> bool:
+        """Return whether its handler is slow, and takes turns with others that are."""
+        return state.of.is_slow and self._others(state.of)
 
     def holding(self, handler: HandlerState) -> list[GroupState]:
         """Return the groups whose deliveries are in the way of the handler's, as it seems."""

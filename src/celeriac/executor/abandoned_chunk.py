@@ -36,9 +36,7 @@ def abandon_chunk(
     failed = 0
     place = None if pid == os.getpid() else process.at_hand.chunk_of(pid)
     if place is not None and place.first and (one := held.get(place.chunk)) is not None:
-        entries = process.service.backend.event_log.read(
-            domain, start=f"({one.after}", end=one.upto, count=one.count
-        )
+        entries = chunks.left(group, one)
         completion = _completion(process, handler, domain, one, entries, place.of(entries), error)
         if completion is not None:
             failed = len(place.of(entries))

@@ -11,19 +11,21 @@ import redis
 
 from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import ChunkRequest, new_chunk_id
-from celeriac.delivery.fetch_size import FetchSize
+from celeriac.delivery.fetch_size import DRAIN, UNMEASURED, FetchSize
 from celeriac.event_log import Entry
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.running_chunk import RunningChunk
 from celeriac.handler import Handler
 
-# Seconds in which one task fetches further chunks: how long other handlers of the worker wait for
-# its process, and how long a revoked task goes on.
-DRAIN = 0.1
+# Seconds instead of DRAIN where the service has no other handler. A task costs the worker and the
+# server some milliseconds.
+LONE_DRAIN = 0.5
 # A chunk holds about fetch_size.FETCH_TIME_US of work. One that takes so many seconds is of a
 # handler that has become slow: the rest is given back, and runs one by one.
 LONGEST_CHUNK = 1.0
+# The same for a chunk that may be the first one of its handler: see fetch_size.UNMEASURED.
+FIRST_CHUNK = 0.1
 STILL_SLOW = 1.0  # seconds after that in which dispatchers see the new run time
 
 
@@ -42,9 +44,10 @@ class ChunkExecutor:
         chunk: str,
         entries: Sequence[Entry] | None = None,
         *,
-        more: bool = False,
+        more: int = 0,
     ) -> Report:
-        """Run an open chunk of the handler's consumer group, and others while there is `more`.
+        """Run an open chunk of the handler's consumer group, and others while there is `more`:
+        so many entries it may fetch at once.
 
         The chunk must be queued, and is begun; `entries` spare reading what is in it. Blocks until
         all is reported. Raises BusUnavailable where the store cannot be reached for a lease's
@@ -60,7 +63,9 @@ class ChunkExecutor:
             find = self.process.service.backend.deliveries.patterns
             others = _want_more(handler, self.process.persist(lambda: find(group)))
         size = self._sizes.setdefault(group, FetchSize(self.process.settings.max_chunk))
-        ends_at = time.monotonic() + DRAIN
+        ends_at = time.monotonic() + (
+            DRAIN if len(self.process.service.handlers) > 1 else LONE_DRAIN
+        )
         # The dispatcher looked at the first chunk.
         ambiguous = False
         held = [chunk]
@@ -81,8 +86,10 @@ class ChunkExecutor:
                     break
                 size.note(len(entries), running.wanted, sum(len(e.body or b"") for e in entries))
                 request = None
-                if more and time.monotonic() < ends_at:
-                    count = size.count(self.process.run_time_us(handler), handler.batch)
+                if more and (left := ends_at - time.monotonic()) > 0:
+                    mean_us = self.process.run_time_us(handler)
+                    longest_us = int(min(left, DRAIN) * 1e6)
+                    count = size.count(mean_us, handler.batch, longest_us=longest_us, few=more)
                     request = ChunkRequest(group, new_chunk_id(), count, running=True)
                 sure_at = time.monotonic()
                 fetched = running.complete(request)
@@ -90,7 +97,7 @@ class ChunkExecutor:
                     break
                 held[:] = [request.chunk]
                 ambiguous = fetched.is_ambiguous
-                entries, more = fetched.entries, len(fetched.entries) >= request.count
+                entries, more = fetched.entries, fetched.share(request.count)
                 others = _want_more(handler, fetched.patterns)
         with suppress(redis.RedisError):  # noted with the next event of the source
             self.process.sources.flush(self.process.service.backend.deliveries)
@@ -123,14 +130,17 @@ class ChunkExecutor:
         if slow_for < STILL_SLOW and running.wants_several():
             running.give_back()
             return False
+        is_measured, began = self.process.run_time_us(handler) > 0, time.monotonic()
+        is_first = not is_measured and len(running.entries) <= UNMEASURED
         try:
-            ended = running.run(LONGEST_CHUNK)
+            ended = running.run(min(FIRST_CHUNK, LONGEST_CHUNK) if is_first else LONGEST_CHUNK)
         except BaseException:
             # The process is told to end: what is done must not run again, the rest runs elsewhere.
             running.give_back()
             raise
         if not ended and not running.lost:
-            self._slow_at[handler.id] = time.monotonic()
+            if time.monotonic() - began >= LONGEST_CHUNK:
+                self._slow_at[handler.id] = time.monotonic()
             running.give_back()
         return ended
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from celeriac.delivery import Completion, Outcome
-from celeriac.delivery.chunk_store import ChunkCompletion
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
 from celeriac.delivery.counters import tally_processed
 from celeriac.delivery.run_record import RunOutcome, pack_runs, processed_codes, run_code
 from celeriac.event_log import Entry
@@ -27,6 +26,41 @@ class ProcessedEntries:
     def add(self, entry: str, took_us: int) -> None:
         self.entries.append(entry)
         self.took_us.append(took_us)
+
+
+class Uncounted:
+    """What was reported of a chunk, and is added to the statistics when the chunk is completed."""
+
+    def __init__(self) -> None:
+        self._processed: dict[str, ProcessedEntries] = {}
+        self._at_ms: dict[str, list[int]] = {}
+        self._exceptions = 0
+
+    def add(self, reported: Unreported, now_ms: int) -> None:
+        """Note what is reported now."""
+        self._exceptions += len(reported.exceptions)
+        for type, some in reported.processed.items():
+            entries = self._processed.setdefault(type, ProcessedEntries())
+            entries.entries += some.entries
+            entries.took_us += some.took_us
+            self._at_ms.setdefault(type, []).extend([now_ms] * len(some.entries))
+
+    def counts(self) -> dict[str, int]:
+        """Return what is added to the fields of the statistics."""
+        took_us = [took for some in self._processed.values() for took in some.took_us]
+        counts: dict[str, int] = {}
+        if took_us:
+            counts |= {"processed": len(took_us), "busy_us": sum(took_us)}
+        if ran := len(took_us) + self._exceptions:
+            counts |= {f"chunk {(ran - 1).bit_length()}": 1, "claimed": ran}
+        return counts
+
+    def counters(self) -> dict[str, int]:
+        """Return what is added to the counts by event type."""
+        counters: dict[str, int] = {}
+        for type, some in self._processed.items():
+            counters |= tally_processed(type, some.entries, some.took_us, self._at_ms[type])
+        return counters
 
 
 @dataclass(slots=True)
@@ -62,35 +96,31 @@ class Unreported:
         effective = [one for one in self.exceptions if one.outcome is Outcome.PROCESSED]
         return plain + [one.took_us for one in effective]
 
+    def progress(self, until: str, done: int, worker: str, now_ms: int) -> ChunkProgress:
+        """Return what to report where there is no exception: of so many entries, up to `until`."""
+        return ChunkProgress(until, done, self._record(until, worker, now_ms))
+
     def completion(
-        self, until: str, done: int, worker: str, now_ms: int, mean_us: int
+        self, until: str, done: int, worker: str, now_ms: int, mean_us: int, uncounted: Uncounted
     ) -> ChunkCompletion:
-        """Return what to report: of so many entries, up to and with `until`."""
-        entries = [entry for some in self.processed.values() for entry in some.entries]
-        took_us = [took for some in self.processed.values() for took in some.took_us]
-        counts = dict(self._counts(sum(took_us), len(entries)))
-        counters: dict[str, int] = {}
-        for type, some in self.processed.items():
-            counters |= tally_processed(type, some.entries, some.took_us, now_ms)
-        codes = processed_codes(took_us) + [run_code(RunOutcome.IGNORED, 0)] * len(self.ignored)
-        recorded = entries + self.ignored
+        """Return what to report: of so many entries, up to and with `until`. `uncounted` has these,
+        and what was reported before."""
         return ChunkCompletion(
             until=until,
             done=done,
-            record=pack_runs(worker, now_ms, recorded, codes, until) if recorded else b"",
+            record=self._record(until, worker, now_ms),
             exceptions=self.exceptions,
-            counts=counts,
-            counters=counters,
+            counts=uncounted.counts(),
+            counters=uncounted.counters(),
             mean_us=mean_us,
         )
 
-    def _counts(self, busy_us: int, processed: int) -> Iterator[tuple[str, int]]:
-        if processed:
-            yield "processed", processed
-            yield "busy_us", busy_us
-        if ran := processed + len(self.exceptions):
-            yield f"chunk {(ran - 1).bit_length()}", 1
-            yield "claimed", ran
+    def _record(self, until: str, worker: str, now_ms: int) -> bytes:
+        entries = [entry for some in self.processed.values() for entry in some.entries]
+        took_us = [took for some in self.processed.values() for took in some.took_us]
+        codes = processed_codes(took_us) + [run_code(RunOutcome.IGNORED, 0)] * len(self.ignored)
+        recorded = entries + self.ignored
+        return pack_runs(worker, now_ms, recorded, codes, until) if recorded else b""
 
 
 def with_key(settled: Completion, entry: Entry) -> Completion:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
 
 from celeriac.delivery import Claimed, Completion, Group, Verdict
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, EventHeader, decode_unchecked
 from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
-from celeriac.executor.completion import Unreported
+from celeriac.executor.completion import Uncounted, Unreported
 from celeriac.executor.copies import find_copies
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
@@ -28,6 +29,10 @@ from celeriac.executor.work import TELL_AFTER
 from celeriac.handler import Handler
 
 logger = logging.getLogger(__name__)
+
+# Seconds until what was reported is counted too, which costs the server as much as two reports. A
+# process that dies leaves no more than that uncounted.
+COUNT_AFTER = 0.1
 
 # An event that runs; else what becomes of the entry, None for nothing that is recorded.
 Read = Event[Any] | Completion | None
@@ -56,11 +61,15 @@ class RunningChunk:
         self.process, self.handler, self.group, self.id = process, handler, group, chunk
         self.lost = False
         self.wanted = 0
-        self._entries, self._sure_at, self._report = entries, sure_at, report
+        self.entries, self._sure_at, self._report = entries, sure_at, report
         # Places of the first entry that was not decided upon, and of the first not reported.
         self._next = self._reported = 0
-        self._unreported = Unreported()
+        self._unreported, self._uncounted = Unreported(), Uncounted()
+        self._mean_us = 0
         self._report_at = time.monotonic() + TELL_AFTER
+        self._count_at = time.monotonic() + COUNT_AFTER
+        # Waits for the answer to the last report.
+        self._answer: Callable[[], None] | None = None
         self._sources: dict[str, str] = {}
         self._filter = ChunkFilter(handler, group.domain, others=others)
         self._work = process.work(handler, group.domain, {}, lambda settled: list)
@@ -82,7 +91,7 @@ class RunningChunk:
 
     def wants_several(self) -> bool:
         """Whether more than one entry is to be run."""
-        return sum(isinstance(self._filter.look(one), EventHeader) for one in self._entries) > 1
+        return sum(isinstance(self._filter.look(one), EventHeader) for one in self.entries) > 1
 
     def run(self, longest: float) -> bool:
         """Run the entries in their order. False where the chunk was lost, and where it took so many
@@ -97,7 +106,7 @@ class RunningChunk:
             self.process.sources.add(self.group.domain, self._sources)
 
     def _run_events(self, ends_at: float) -> bool:
-        entries, count = self._entries, len(self._entries)
+        entries, count = self.entries, len(self.entries)
         call, enter, look_at = self._work.call, self.process.at_hand.enter, -math.inf
         while self._next < count:
             entry = entries[self._next]
@@ -107,7 +116,7 @@ class RunningChunk:
                 if started >= look_at:
                     if not self._goes_on(started, ends_at):
                         return False
-                    look_at = min(self._report_at, self._sure_until, ends_at)
+                    look_at = min(self._look_at, self._sure_until, ends_at)
                     # A report may wait for Redis, which is not this event's run time.
                     started = time.monotonic()
                 enter(count - self._next, count - self._next - 1)
@@ -125,14 +134,14 @@ class RunningChunk:
         return not self.lost
 
     def _run_batches(self, size: int, ends_at: float) -> bool:
-        count = len(self._entries)
+        count = len(self.entries)
         while self._next < count:
             read: list[tuple[Entry, Read]] = []
             events: list[Event[Any]] = []
             first = last = self._next
             for place in range(self._next, count):
-                found = self._read(self._entries[place])
-                read.append((self._entries[place], found))
+                found = self._read(self.entries[place])
+                read.append((self.entries[place], found))
                 if type(found) is Event:
                     first = first if events else place
                     last = place
@@ -195,11 +204,25 @@ class RunningChunk:
     def _goes_on(self, now: float, ends_at: float) -> bool:
         """Report what is due, and make sure that the lease lasts: a process that was frozen past it
         runs nothing more."""
+        if self._answer is not None:
+            self._await_answer()
+            now = time.monotonic()
         if now >= self._report_at:
-            self._report_progress()
+            if now >= self._count_at or self._unreported.exceptions:
+                self._report_all()
+            else:
+                self._report_progress()
+            self._report_at = time.monotonic() + TELL_AFTER
+        if now >= self._sure_until:
+            self._await_answer()
         if now >= self._sure_until and not self.lost:
             self._renew(now)
         return not self.lost and now < ends_at
+
+    @property
+    def _look_at(self) -> float:
+        """When there is something to do before the next event runs."""
+        return self._report_at if self._answer is None else -math.inf
 
     @property
     def _sure_until(self) -> float:
@@ -208,7 +231,7 @@ class RunningChunk:
     def _renew(self, now: float) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         if self.process.persist(lambda: chunks.renew(worker, self.group, [self.id])):
-            self._lose(len(self._entries) - self._reported)
+            self._lose(len(self.entries) - self._reported)
         self._sure_at = now
 
     def complete(self, request: ChunkRequest | None) -> Fetched | None:
@@ -223,29 +246,71 @@ class RunningChunk:
 
     def give_back(self) -> None:
         """Report what was decided upon; the rest becomes pending and due at once."""
-        self._report_progress()
-        left = len(self._entries) - self._next
+        self._report_all()
+        left = len(self.entries) - self._next
         self._report.pairs += left
         if left and not self.lost:
             self._requeue(self.id)
 
-    def _report_progress(self) -> None:
+    def _report_all(self) -> None:
         completion = self._completion()
         if completion is not None:
             self._complete(completion)
-        self._report_at = time.monotonic() + TELL_AFTER
+
+    def _report_progress(self) -> None:
+        """Report what ran, without an exception among it. One event runs while the answer is under
+        way."""
+        done, worker = self._next - self._reported, self.process.worker
+        if done and not self.lost:
+            unreported, now_ms = self._take_unreported()
+            until = self.entries[self._next - 1].id
+            self._begin_progress(unreported.progress(until, done, worker, now_ms))
+
+    def _begin_progress(self, progress: ChunkProgress) -> None:
+        chunks, worker = self.process.service.backend.chunks, self.process.worker
+        sure_at, sent = time.monotonic(), list[Callable[[], bool]]()
+
+        def begin() -> Callable[[], bool]:
+            return chunks.begin_progress(worker, self.group, self.id, progress)
+
+        with suppress(redis.RedisError):
+            sent.append(begin())
+
+        def answer() -> None:
+            # What could not be sent, or had no answer, is sent again.
+            held = self.process.persist_result(lambda: (sent.pop() if sent else begin())())
+            self._note_held(held, sure_at, progress.done)
+
+        self._answer = answer
+
+    def _await_answer(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer()
 
     def _completion(self) -> ChunkCompletion | None:
         """What to report, which is reported no more; None where there is nothing."""
-        done = self._next - self._reported
+        self._await_answer()
+        done, worker = self._next - self._reported, self.process.worker
         if done == 0 or self.lost:
             return None
+        unreported, now_ms = self._take_unreported()
+        uncounted, self._uncounted = self._uncounted, Uncounted()
+        self._count_at = time.monotonic() + COUNT_AFTER
+        until = self.entries[self._next - 1].id
+        mean_us, self._mean_us = self._mean_us, 0
+        return unreported.completion(until, done, worker, now_ms, mean_us, uncounted)
+
+    def _take_unreported(self) -> tuple[Unreported, int]:
+        """What was not reported, and the server's time."""
         now_ms = self.process.persist_result(self.process.service.backend.chunks.now_ms)
         self._reported = self._next
         unreported, self._unreported = self._unreported, Unreported()
-        mean_us = self.process.note_run_times(self.handler, unreported.took_us)
-        until = self._entries[self._next - 1].id
-        return unreported.completion(until, done, self.process.worker, now_ms, mean_us)
+        self._uncounted.add(unreported, now_ms)
+        self._mean_us = (
+            self.process.note_run_times(self.handler, unreported.took_us) or self._mean_us
+        )
+        return unreported, now_ms
 
     def _complete(self, completion: ChunkCompletion) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
@@ -253,7 +318,7 @@ class RunningChunk:
         held = self.process.persist_result(
             lambda: chunks.complete(worker, self.group, self.id, completion)
         )
-        self._note_held(held, sure_at, completion)
+        self._note_held(held, sure_at, completion.done)
 
     def _complete_and_fetch(
         self, completion: ChunkCompletion, request: ChunkRequest
@@ -270,22 +335,22 @@ class RunningChunk:
             # What it was given, if it was, would wait for the end of its lease.
             self._requeue(request.chunk)
             return None
-        self._note_held(held, sure_at, completion)
+        self._note_held(held, sure_at, completion.done)
         return fetched
 
     def _requeue(self, chunk: str) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         self.process.persist(lambda: chunks.requeue(worker, self.group, chunk))
 
-    def _note_held(self, held: bool, sure_at: float, completion: ChunkCompletion) -> None:
+    def _note_held(self, held: bool, sure_at: float, reported: int) -> None:
         if held:
             self._sure_at = sure_at
         else:
-            self._lose(completion.done)
+            self._lose(reported)
 
     def _lose(self, entries: int) -> None:
         self.lost = True
-        last = self._entries[max(self._reported - 1, 0)].id
+        last = self.entries[max(self._reported - 1, 0)].id
         self._report.lost.append(last)
         logger.warning(
             "%s: chunk %s was no longer held when %d of its entries up to %s were reported; "

@@ -62,10 +62,20 @@ class MemoryWorker:
             return []
         self._dispatcher.processes = 1 if random is None else PREFETCH
         self._dispatcher.turn()
+        if random is not None and self._requeue_chunks():
+            self._dispatcher.turn()
         sent, self._sent[:] = list(self._sent), []
         if random is not None:
             random.shuffle(sent)
         return sent
+
+    def _requeue_chunks(self) -> bool:
+        """Make each delivery of a chunk one of its own: within a chunk they run in order."""
+        opened = [chunk for chunk in self._sent if chunk.id]
+        for chunk in opened:
+            self._sent.remove(chunk)
+            self.service.backend.chunks.requeue(self.service.worker, chunk.group, chunk.id)
+        return bool(opened)
 
     def run(self, chunk: Chunk, random: Random | None) -> Report:
         """Execute the chunk in this process; return its report."""

@@ -131,6 +131,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             processes=_processes(parent),
             queues=lambda: app.amqp.queues.consume_from,
             is_free=lambda queue: self.local.is_free(app, queue),
+            room=lambda queue: self.local.room(app, queue),
             describe=lambda: describe(self.service, parent, self._contracts),
             gate=fork_gate(),
         )

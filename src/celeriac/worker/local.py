@@ -13,6 +13,8 @@ Public parts only, checked with Celery 5.7 and kombu 5.7: a bootstep of the cons
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -26,6 +28,8 @@ from kombu.serialization import dumps
 
 logger = logging.getLogger(__name__)
 
+AHEAD = 16  # tasks for each process that wait in the worker for it
+SERVED = 0.5  # seconds after a process was free, or began a task, in which others may wait
 WAKING_KOMBU = (5, 7)
 """The first kombu whose `Hub.call_soon` wakes the loop from another thread."""
 
@@ -44,6 +48,7 @@ class LocalWay:
         self._handed: deque[LocalMessage] = deque()
         # Given to Celery, and not started by a process yet: in the order in which they were given.
         self._unstarted: dict[int, LocalMessage] = {}
+        self._served_at = -math.inf
         self._reported = False
 
     def open(self, consumer: Any) -> None:
@@ -107,11 +112,29 @@ class LocalWay:
             return False
         return bool(consumer.task_consumer.consuming_from(queue)) and self._is_free(consumer)
 
+    def room(self, app: Celery, queue: str) -> int | None:
+        """How many more tasks of the queue may go this way to wait for a process; None where none
+        can go this way, or other tasks have held the processes for a while: another worker may be
+        free."""
+        consumer = self._consumer
+        if consumer is None or _is_listened_to(app):
+            return None
+        if not consumer.task_consumer.consuming_from(queue):
+            return None
+        now = time.monotonic()
+        if self._is_free(consumer):
+            self._served_at = now
+        elif now - self._served_at > SERVED:
+            return None
+        own = len(self._handed) + len(self._unstarted)
+        return max(0, AHEAD * _processes(consumer) - own)
+
     def _is_free(self, consumer: Any) -> bool:
         # Busy, the processes get hints from the queue, which other workers share.
-        waiting = len(state.reserved_requests) + len(self._handed)
-        processes = getattr(consumer.pool, "num_processes", None) or 1
-        return waiting < processes
+        return self._waiting() < _processes(consumer)
+
+    def _waiting(self) -> int:
+        return len(state.reserved_requests) + len(self._handed)
 
     def _drain(self) -> None:
         while self._handed and self._handle is not None:
@@ -122,6 +145,11 @@ class LocalWay:
 
     def _note_started(self, message: LocalMessage) -> None:
         self._unstarted.pop(id(message), None)
+        self._served_at = time.monotonic()
+
+
+def _processes(consumer: Any) -> int:
+    return getattr(consumer.pool, "num_processes", None) or 1
 
 
 def _is_listened_to(app: Celery) -> bool:

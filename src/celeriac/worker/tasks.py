@@ -88,7 +88,7 @@ def _run_chunk(
     handler: Handler,
     domain: str,
     chunk: str,
-    more: bool = False,
+    more: int = 0,
     entries: Sequence[Sequence[Any]] | None = None,
 ) -> Report:
     given = None if entries is None else read_entries(entries)

@@ -402,7 +402,7 @@ def test_only_lanes_for_which_somebody_rang_are_asked_for(
     emit(charging, "b", type="item.sold")
     turning.turn({"item"})
     assert [["b"]] == sent.ids
-    turning.turn({"wakeup order"})
+    turning.turn({"order"})
     assert [["b"], ["a"]] == sent.ids
 
 

@@ -14,7 +14,7 @@ from kombu.asynchronous import Hub
 
 from celeriac import Event, EventBus
 from celeriac.worker import request
-from celeriac.worker.local import LocalWay, local_message, wakes_loop
+from celeriac.worker.local import AHEAD, SERVED, LocalWay, local_message, wakes_loop
 
 needs_direct_delivery = pytest.mark.skipif(
     not wakes_loop(), reason="direct delivery needs kombu 5.7 or later"
@@ -87,6 +87,42 @@ def test_what_is_to_stay_is_taken_by_a_busy_worker_that_serves_its_queue(worker:
     assert not worker.offer()
     assert worker.offer(busy=True)
     assert not worker.offer("other", busy=True)
+
+
+@needs_direct_delivery
+def test_so_many_tasks_wait_for_each_process_while_tasks_begin(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("celeriac.worker.local.time.monotonic", lambda: now[0])
+    assert worker.way.room(worker.app, "billing") is None
+    worker.way.open(worker.consumer)
+    assert worker.way.room(worker.app, "other") is None
+    assert 2 * AHEAD == worker.way.room(worker.app, "billing")
+    for _ in range(3):
+        assert worker.offer(busy=True)
+    assert 2 * AHEAD - 3 == worker.way.room(worker.app, "billing")
+    worker.loop_once()
+    worker.received.pop().ack()
+    now[0] += SERVED
+    assert 2 * AHEAD - 2 == worker.way.room(worker.app, "billing")
+
+
+@needs_direct_delivery
+def test_nothing_waits_for_processes_that_other_tasks_hold(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("celeriac.worker.local.time.monotonic", lambda: now[0])
+    held = [Request(), Request()]
+    monkeypatch.setattr(state, "reserved_requests", held)
+    worker.way.open(worker.consumer)
+    assert worker.way.room(worker.app, "billing") is None
+    del held[:]
+    assert 2 * AHEAD == worker.way.room(worker.app, "billing")
+    held += [Request(), Request()]
+    now[0] += 2 * SERVED
+    assert worker.way.room(worker.app, "billing") is None
 
 
 def test_a_worker_without_an_event_loop_gets_its_hints_from_the_broker(worker: Worker) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery.chunk_store import (
+    ChunkCompletion,
+    ChunkProgress,
+    ChunkRequest,
+    Fetched,
+)
 from celeriac.delivery.counters import HandlerStats, add_tally
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
@@ -51,6 +57,7 @@ class MemoryChunks:
             patterns=moves.handler_store.patterns,
             mean_us=moves.handler_store.stats["mean_us"],
             is_ambiguous=is_ambiguous,
+            waiting=moves.store.events.count_after(consumers.last),
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
@@ -70,10 +77,11 @@ class MemoryChunks:
                 or handler_store.patterns == tuple(sorted(set(move.patterns)))
             )
         )
-        has_open = bool(consumers.pending or consumers.chunks)
+        has_open = chunk is None and self._has_open(moves)
         if is_moved and chunk is not None:
             after, upto = entry_key(chunk.after), entry_key(chunk.upto)
-            consumers.chunks[chunk.id] = HeldChunk(after, upto, f"queued:{worker}", moves.now)
+            owner = f"queued:{worker}"
+            consumers.chunks[chunk.id] = HeldChunk(after, upto, owner, moves.now, chunk.entries)
             is_ambiguous = moves.store.ids.is_ambiguous(after[0], upto[0])
         if is_moved:
             consumers.last = entry_key(move.upto)
@@ -88,6 +96,12 @@ class MemoryChunks:
             mean_us=handler_store.stats["mean_us"] if is_opened else 0,
         )
 
+    def _has_open(self, moves: Transitions) -> bool:
+        times = [held.since_ms for held in moves.consumers.chunks.values()]
+        now, lease_ms = moves.now, self.deliveries.lease_ms
+        is_over = any(since > now or now - since >= lease_ms for since in times)
+        return is_over or bool(moves.consumers.pending)
+
     def begin(
         self, worker: str, group: Group, chunk: str, *, read: bool = True
     ) -> list[Entry] | None:
@@ -99,7 +113,21 @@ class MemoryChunks:
             held.owner, held.since_ms = f"running:{worker}", moves.now
             if not read:
                 return []
-            return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
+            return [moves.store.entry(entry, body) for entry, body in held.left(moves.store.events)]
+
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        with self._lock:
+            moves = self.deliveries.moves(group)
+            held = _held_by(moves, worker, chunk)
+            if moves is None or held is None:
+                return lambda: False
+            until = entry_key(progress.until)
+            if until > held.after:
+                held.after, held.since_ms = until, moves.now
+                _record(moves, worker, progress.until, progress.record)
+            return lambda: True
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:
@@ -116,8 +144,7 @@ class MemoryChunks:
             for one in completion.exceptions:
                 moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
             handler_store = moves.handler_store
-            runs = RunRecord("0-0", completion.until, (worker,), completion.record)
-            handler_store.runs |= {run.entry: run for run in parse_runs(runs)}
+            _record(moves, worker, completion.until, completion.record)
             for name, number in completion.counts.items():
                 handler_store.stats[name] += number
             if completion.mean_us:
@@ -157,9 +184,7 @@ class MemoryChunks:
                     held.since_ms = moves.now
             return lost
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         with self._lock:
             moves = self.deliveries.moves(group)
             held = _held_by(moves, worker, chunk)
@@ -206,10 +231,21 @@ class MemoryChunks:
             moves = self.deliveries.moves(group)
             return moves.store.open_chunks(moves.consumers) if moves else []
 
+    def left(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        found = self.deliveries.event_log.read(
+            group.domain, start=f"({chunk.after}", end=chunk.upto, count=sys.maxsize
+        )
+        return [entry for entry in found if chunk.has(entry.id)]
+
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         with self._lock:
             moves = self.deliveries.moves(group)
             return [_run_of(moves, entry) if moves else None for entry in entries]
+
+
+def _record(moves: Transitions, worker: str, until: str, frames: bytes) -> None:
+    record = RunRecord("0-0", until, (worker,), frames)
+    moves.handler_store.runs |= {run.entry: run for run in parse_runs(record)}
 
 
 def _run_of(moves: Transitions, entry: str) -> Run | None:
@@ -217,10 +253,6 @@ def _run_of(moves: Transitions, entry: str) -> Run | None:
     return (
         moves.handler_store.runs.get(entry) if moves.store.events.get(entry) is not None else None
     )
-
-
-def _left(moves: Transitions, held: HeldChunk) -> list[tuple[str, bytes]]:
-    return moves.store.events.range(f"({entry_id(held.after)}", entry_id(held.upto))
 
 
 def _held_by(moves: Transitions | None, worker: str, chunk: str) -> HeldChunk | None:
@@ -232,7 +264,8 @@ def _held_by(moves: Transitions | None, worker: str, chunk: str) -> HeldChunk | 
 def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
     """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
     a run."""
-    place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
+    place = held.owner.partition(":")[0]
+    entries = [entry for entry, _ in held.left(moves.store.events)]
     runs = 1 if place == DeliveryState.RUNNING else 0
     if runs:
         moves.handler_store.lost_runs |= dict.fromkeys(entries, runs)
@@ -243,7 +276,7 @@ def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
 
 def _make_pending(moves: Transitions, chunk: str, held: HeldChunk, runs: int = 0) -> int:
     """Each entry that is left becomes a delivery of its own, due at once, which began `runs`."""
-    left = _left(moves, held)
+    left = held.left(moves.store.events)
     del moves.consumers.chunks[chunk]
     for entry, _ in left:
         moves.consumers.pending[entry] = Held(

@@ -27,7 +27,7 @@ from celeriac.delivery.store import (
 )
 from celeriac.errors import NotFound
 from celeriac.event import EmittedEvent, EmittedEvents
-from celeriac.event_log import Entry, EntryKind, entry_key
+from celeriac.event_log import Entry, EntryKind
 from celeriac.settings import Settings
 from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.fetch import fetch
@@ -205,9 +205,7 @@ class MemoryDeliveryStore:
             return Verdict.DUPLICATE
         chunks = moves.consumers.chunks.values()
         running = {
-            other
-            for other in found.possible.values()
-            if any(chunk.after < entry_key(other) <= chunk.upto for chunk in chunks)
+            other for other in found.possible.values() if any(chunk.has(other) for chunk in chunks)
         }
         verdicts = verdicts_on(found.possible, moves.handler_store.runs, running)
         return verdicts.get(entry.id, Verdict.RUN)
@@ -236,8 +234,10 @@ class MemoryDeliveryStore:
                     lost.append(one.entry)
                     continue
                 outcome = one.outcome
-                # settled in passing: unlike a claimed one, not compared with what came before
-                if not running and handler_store.came_before(
+                # Settled in passing: unlike a claimed one, not compared with what came before. What
+                # is requeued is compared when it is claimed.
+                is_compared = not running and outcome is not Outcome.REQUEUED
+                if is_compared and handler_store.came_before(
                     one.event_key, one.entry, moves.consumers.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED

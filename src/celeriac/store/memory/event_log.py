@@ -102,8 +102,7 @@ class MemoryDomain:
         """Entry → owner of all that the group was given and has not finished, in order."""
         held = {entry: one.owner for entry, one in consumers.pending.items()}
         for chunk in consumers.chunks.values():
-            entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
-            held |= {entry: chunk.owner for entry, _ in entries}
+            held |= {entry: chunk.owner for entry, _ in chunk.left(self.events)}
         return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
 
     def open_chunks(self, consumers: MemoryGroup) -> list[OpenChunk]:
@@ -113,9 +112,10 @@ class MemoryDomain:
                 id=id,
                 after=entry_id(held.after),
                 upto=entry_id(held.upto),
-                count=len(self.events.range(f"({entry_id(held.after)}", entry_id(held.upto))),
+                count=len(held.left(self.events)),
                 owner=held.owner,
                 renewed_ms=held.since_ms,
+                entries=held.entries,
             )
             for id, held in consumers.chunks.items()
         )
@@ -288,6 +288,11 @@ class MemoryEventLog:
             found = store.events.range(start, end)
             chosen = found[::-1][:count] if newest_first else found[:count]
             return [store.entry(entry, body) for entry, body in chosen]
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        return [
+            self.read(domain, start=f"({entry}", count=count) for domain, entry, count in requests
+        ]
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         with self.lock:

@@ -101,12 +101,23 @@ class Held:
 
 @dataclass(slots=True)
 class HeldChunk:
-    """An open chunk: the entries after `after`, up to and with `upto`."""
+    """An open chunk: the entries after `after`, up to and with `upto`; a sparse one has only those
+    among `entries`."""
 
     after: Key
     upto: Key
     owner: str
     since_ms: int
+    entries: tuple[str, ...] = ()
+
+    def has(self, entry: str) -> bool:
+        is_within = self.after < entry_key(entry) <= self.upto
+        return is_within and (not self.entries or entry in self.entries)
+
+    def left(self, events: Stream[T]) -> list[tuple[str, T]]:
+        """Return what is left of it in the log."""
+        found = events.range(f"({entry_id(self.after)}", entry_id(self.upto))
+        return [(entry, event) for entry, event in found if self.has(entry)]
 
 
 @dataclass(slots=True)
@@ -130,4 +141,4 @@ class MemoryGroup:
     def waits_for(self, entry: str) -> bool:
         """Whether the entry is ahead of the group, or in an open chunk."""
         key = entry_key(entry)
-        return key > self.last or any(c.after < key <= c.upto for c in self.chunks.values())
+        return key > self.last or any(c.has(entry) for c in self.chunks.values())

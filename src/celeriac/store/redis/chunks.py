@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery.advance import Advance, Advanced, NewChunk
+from celeriac.delivery.chunk_store import (
+    ChunkCompletion,
+    ChunkProgress,
+    ChunkRequest,
+    Fetched,
+)
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Group
-from celeriac.event_log import Entry, read_entry
+from celeriac.event_log import Entry, entry_key, read_entry
 from celeriac.event_log.open_chunk import (
     OpenChunk,
     chunks_by_id,
@@ -29,8 +34,9 @@ from celeriac.store.redis.run_records import find_runs, inspect_runs
 from celeriac.store.redis.script import Script
 from celeriac.store.redis.server_clock import is_wrong_clock
 
-_fetch_begin, _fetch_end, _begin, _complete = (
-    Script(f"{name}.lua") for name in ("fetch_begin", "fetch_end", "begin_chunk", "complete_chunk")
+_fetch_begin, _fetch_end, _begin, _progress, _complete = (
+    Script(f"{name}.lua")
+    for name in ("fetch_begin", "fetch_end", "begin_chunk", "progress_chunk", "complete_chunk")
 )
 _renew, _requeue, _reclaim, _advance = (
     Script(f"{name}.lua") for name in ("renew_chunks", "requeue_chunk", "reclaim_chunks", "advance")
@@ -80,7 +86,9 @@ class RedisChunks:
                 return Fetched(is_unknown=True)
             raise failed
         assert isinstance(answer, list)
-        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous, position) = answer
+        _, streams, (now_ms, open_chunks, patterns, mean_us, is_ambiguous, position, waiting) = (
+            answer
+        )
         self.clock.note(int(now_ms))
         # A map in RESP3, a list of pairs in RESP2.
         pairs = streams.items() if isinstance(streams, dict) else streams or ()
@@ -93,15 +101,14 @@ class RedisChunks:
             patterns=parse_patterns(patterns),
             mean_us=int(mean_us),
             is_ambiguous=bool(is_ambiguous),
+            waiting=int(waiting) if waiting >= 0 else None,
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
-        domains = dict.fromkeys(move.group.domain for move in moves)
-        calls = [
-            chosen
-            for domain in domains
-            for chosen in batched([n for n, m in enumerate(moves) if m.group.domain == domain])
-        ]
+        of_domain: dict[str, list[int]] = {}
+        for n, move in enumerate(moves):
+            of_domain.setdefault(move.group.domain, []).append(n)
+        calls = [call for numbers in of_domain.values() for call in batched(numbers)]
         answers = _advance.on_keys_many(
             self.client, [self._advancing(worker, [moves[n] for n in call]) for call in calls]
         )
@@ -131,8 +138,8 @@ class RedisChunks:
                 keys.stats(domain, handler),
             )
             args += (handler, move.after, move.upto, move.entries, patterns_text(move.patterns))
-            args += (chunk.id, chunk.after, chunk.upto, chunk.count) if chunk else ("", "", "", "")
-        return named, (*args, f"queued:{worker}")
+            args += (*_chunk_arguments(chunk), move.following, move.read)
+        return named, (*args, self.deliveries.lease_ms, f"queued:{worker}")
 
     def _advanced(self, answer: list[Any]) -> list[Advanced]:
         now_ms, is_ambiguous, *groups = answer
@@ -146,8 +153,9 @@ class RedisChunks:
                 has_open=bool(has_open),
                 open_chunks=int(open_chunks),
                 mean_us=int(mean_us),
+                entries_read=int(entries_read),
             )
-            for is_moved, position, has_open, open_chunks, mean_us in groups
+            for is_moved, position, has_open, open_chunks, mean_us, entries_read in groups
         ]
 
     def begin(
@@ -158,11 +166,32 @@ class RedisChunks:
             return None
         if not read:
             return []
-        after, upto = (entry.decode() for entry in interval)
-        [found] = self.client.execute_many(
-            [("XRANGE", self.keys.events(group.domain), f"({after}", upto)]
+        after, upto, sparse = (part.decode() for part in interval)
+        return self._read(group, after, upto, sparse.split())
+
+    def _read(self, group: Group, after: str, upto: str, entries: Collection[str]) -> list[Entry]:
+        """What is left in the log of a chunk, which has only those `entries` if any."""
+        stream, ranges = self.keys.events(group.domain), [(f"({after}", upto)]
+        if entries:
+            begins = entry_key(after)
+            ranges = [(entry, entry) for entry in entries if entry_key(entry) > begins]
+        found = self.client.execute_many([("XRANGE", stream, *one) for one in ranges])
+        return [entry for some in found for entry in _entries(some)]
+
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        answer = _progress.begin(
+            self.client,
+            self._keys(_progress, group),
+            group.handler,
+            chunk,
+            worker,
+            progress.until,
+            progress.done,
+            progress.record,
         )
-        return list(_entries(found))
+        return lambda: bool(unless_no_group(answer))
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         if not completion.exceptions:
@@ -263,9 +292,7 @@ class RedisChunks:
         lost = self._on(_renew, group, group.handler, worker, *chunks) if chunks else []
         return [chunk.decode() for chunk in lost or ()]
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         args = (group.handler, chunk, worker, int(only_queued))
         try:
             return int(self._on(_requeue, group, *args) or 0)
@@ -303,6 +330,9 @@ class RedisChunks:
         found = chunks_by_id(stored)
         return in_log_order(invalid.decode_all(key, found, parse_chunk).values())
 
+    def left(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        return self._read(group, chunk.after, chunk.upto, chunk.entries)
+
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         key = self.keys.runs(group.domain, group.handler)
         found = find_runs(self.client, key, self.deliveries.invalid, entries)
@@ -328,6 +358,13 @@ class RedisChunks:
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
+
+
+def _chunk_arguments(chunk: NewChunk | None) -> tuple[Any, ...]:
+    if chunk is None:
+        return ("",) * 5
+    entries = "".join(f" {entry}" for entry in chunk.entries)
+    return (chunk.id, chunk.after, chunk.upto, chunk.count, entries)
 
 
 def _entries(found: Any) -> tuple[Entry, ...]:

@@ -33,7 +33,13 @@ from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, i
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import RedisSettingsStore
-from celeriac.store.redis.connection import Client, address, server_time_ms, service_client
+from celeriac.store.redis.connection import (
+    Client,
+    address,
+    is_transient,
+    server_time_ms,
+    service_client,
+)
 from celeriac.store.redis.emitted import EmittedTally
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
@@ -238,6 +244,23 @@ class RedisEventLog:
 
         found = self.invalid.unless_wrong_type(key, read, ())
         return [read_entry(entry, fields) for entry, fields in found]
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        keys = [self.keys.events(domain) for domain, _, _ in requests]
+        answers = self.client.execute_many(
+            [
+                ("XRANGE", key, f"({entry}", "+", "COUNT", count)
+                for key, (_, entry, count) in zip(keys, requests, strict=True)
+            ]
+        )
+        found: list[list[Entry] | None] = []
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, Exception) and is_transient(answer):
+                found.append(None)
+                continue
+            entries = self.invalid.answer(key, answer, ())
+            found.append([read_entry(entry, fields) for entry, fields in entries])
+        return found
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         if not event_keys:

@@ -4,11 +4,11 @@
 -- Promise: of many that begin the same chunk, one runs it.
 --
 -- ARGV  handler, chunk id, worker
--- Returns {after, upto}; false where it is not queued any more.
+-- Returns {after, upto, the ids of a sparse chunk or ''}; false where it is not queued any more.
 --! include _chunks.lua
 local stored = redis.call('HGET', chunks, ARGV[2])
 if not stored then return false end
-local after, upto, count, owner = parse_chunk(stored)
+local after, upto, count, owner, _, entries = parse_chunk(stored)
 if not owner or string.sub(owner, 1, 7) ~= 'queued:' then return false end
-write_chunk(ARGV[2], after, upto, count, 'running:' .. ARGV[3])
-return {after, upto}
+write_chunk(ARGV[2], after, upto, count, 'running:' .. ARGV[3], entries)
+return {after, upto, entries}

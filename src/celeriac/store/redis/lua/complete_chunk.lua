@@ -11,26 +11,12 @@
 --       of numbers each, as MessagePack)
 -- Returns 1, or 0 where the worker does not hold the chunk.
 --! include _chunks.lua
---! keys runs stats tallies
+--! keys stats tallies
+--! include _run_records.lua
 local MOST_FIELDS, SLICE = 4000, 500
--- A frame of fewer bytes is joined to a run record of fewer bytes: both are written to the AOF again.
-local JOIN_BELOW, RECORD_BELOW = 256, 1024
--- The ms between the first and the last entry of a record, less than SPAN_MS in small_frame.py; how many
--- of the newest are looked at; and what a byte says.
-local WITHIN_MS, NEWEST, MOST_WORKERS = 8388608, 3, 256
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
-local after, upto, count, owner = chunk_of(id, worker)
+local after, upto, count, owner, sparse = chunk_of(id, worker)
 if not after then return 0 end
-
-local function parse(entry)
-  local ms, sequence = string.match(entry, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(sequence)
-end
-local function is_less(a, b)
-  local ms, sequence = parse(a)
-  local other_ms, other_sequence = parse(b)
-  return ms < other_ms or (ms == other_ms and sequence < other_sequence)
-end
 -- Said before: the answer was lost.
 if not is_less(after, done_until) then return 1 end
 --! include _minute.lua
@@ -55,46 +41,10 @@ if done_until == upto then
   redis.call('HDEL', chunks, id)
 else
   local left = math.max(0, count - tonumber(ARGV[5]))
-  write_chunk(id, done_until, upto, left, owner)
+  write_chunk(id, done_until, upto, left, owner, sparse)
 end
 
--- A record is a member of the sorted set: `after upto worker…`, a line feed, the frames. The second byte
--- of a small frame is the place of its worker in the header (see small_frame.py). Small neighbours become
--- one, or each would cost a hundred bytes beside its own. Processes report in any order, so the
--- neighbour may be one of the newest, and on either side.
-local function place_of(names)
-  local place = 0
-  for name in string.gmatch(names, '%S+') do
-    if name == worker then return place, names end
-    place = place + 1
-  end
-  return place, names .. ' ' .. worker
-end
-
-local function merge(from, to, made)
-  local names, newest = ' ' .. worker, redis.call('ZRANGE', runs, -NEWEST, -1)
-  for i = #newest, 1, -1 do
-    local other_from, other_to, other_names, frames = string.match(newest[i], '^(%S+) (%S+)([^\n]*)\n(.*)$')
-    if other_from and #newest[i] < RECORD_BELOW and (other_to == from or other_from == to) then
-      local is_before = other_to == from
-      local first, last = is_before and other_from or from, is_before and to or other_to
-      local place, all_names = place_of(other_names)
-      if place < MOST_WORKERS and parse(last) - parse(first) < WITHIN_MS then
-        local rank = i - #newest - 1
-        redis.call('ZREMRANGEBYRANK', runs, rank, rank)
-        if string.byte(made) > 0 then made = string.sub(made, 1, 1) .. string.char(place) .. string.sub(made, 3) end
-        return first, last, all_names, is_before and frames .. made or made .. frames
-      end
-    end
-  end
-  return from, to, names, made
-end
-
-if record ~= '' then
-  local from, to, names, frames = after, done_until, ' ' .. worker, record
-  if #record < JOIN_BELOW then from, to, names, frames = merge(from, to, frames) end
-  redis.call('ZADD', runs, string.match(to, '^%d+'), from .. ' ' .. to .. names .. '\n' .. frames)
-end
+if record ~= '' then add_run_record(worker, after, done_until, record) end
 
 -- The fields of a hash that is full, where those that it has not yet are counted together.
 local function within_bound(key, names, numbers)

@@ -6,14 +6,15 @@
 --
 -- ARGV  handler, chunk id, owner, most entries
 -- Returns {the time ms, open chunks of the owner's worker, patterns in force or '', mean run time µs
--- or 0, 1 if an entry may repeat an event (see log/lua/append_once.lua) or 0, the last delivered entry}.
+-- or 0, 1 if an entry may repeat an event (see append_once.lua) or 0, the last delivered entry, how many
+-- entries are behind it or -1 if unknown}.
 --! include _chunks.lua
 --! keys patterns stats ambiguous
 local before = redis.call('HGET', chunks, '')
 if not before then return redis.error_reply('NOGROUP ' .. handler) end
 redis.call('HDEL', chunks, '')
 local after, read_before = string.match(before, '^(%S+) (%S+)$')
-local upto, read = position()
+local upto, read, waiting = position()
 if upto ~= after then
   local count = read - tonumber(read_before)
   if read < 0 or tonumber(read_before) < 0 or count <= 0 then
@@ -39,4 +40,4 @@ end
 -- Not `call`: a key of another type must not fail what was carried out above.
 local in_force, mean = redis.pcall('GET', patterns), redis.pcall('HGET', stats, 'mean_us')
 return {now, own, type(in_force) == 'string' and in_force or '',
-  type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous, upto}
+  type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous, upto, waiting}

@@ -8,15 +8,15 @@
 --! include _requeue.lua
 local made, all = 0, redis.call('HGETALL', chunks)
 for i = 1, #all, 2 do
-  local after, upto, count, owner, renewed = parse_chunk(all[i + 1])
+  local after, upto, count, owner, renewed, entries = parse_chunk(all[i + 1])
   if not after then
     -- No chunk: another program wrote it.
     redis.call('HDEL', chunks, all[i])
   elseif tonumber(renewed) > now then
     -- The server's clock stepped back: the lease lasts no longer than its length from here on.
-    write_chunk(all[i], after, upto, count, owner)
+    write_chunk(all[i], after, upto, count, owner, entries)
   elseif now - tonumber(renewed) >= tonumber(ARGV[2]) then
-    made = made + make_pending(all[i], after, upto, string.match(owner, '^[^:]*'))
+    made = made + make_pending(all[i], after, upto, entries, string.match(owner, '^[^:]*'))
   end
 end
 return made

@@ -9,7 +9,7 @@
 -- Returns how many entries.
 --! include _chunks.lua
 --! include _requeue.lua
-local after, upto, _, owner = chunk_of(ARGV[2], ARGV[3])
+local after, upto, _, owner, entries = chunk_of(ARGV[2], ARGV[3])
 if not after then return 0 end
 if ARGV[4] == '1' and string.sub(owner, 1, 7) ~= 'queued:' then return 0 end
-return make_pending(ARGV[2], after, upto)
+return make_pending(ARGV[2], after, upto, entries)
