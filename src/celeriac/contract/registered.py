@@ -66,8 +66,8 @@ class RegisteredContracts:
 
     @classmethod
     def read(cls, store: ContractStore) -> RegisteredContracts:
-        """Read the registry. Blocks for two round trips."""
-        return cls(store.contracts(), store.readers())
+        """Read the registry. Blocks for one round trip."""
+        return cls(*store.contracts_and_readers())
 
     def newest(self, type_: str) -> int:
         """Return the newest registered version of the type; 1 if there is none."""

@@ -39,16 +39,24 @@ class RedisContracts:
         self.invalid = InvalidRecords() if invalid is None else invalid
 
     def contracts(self) -> list[StoredContract]:
-        found = [one for one in self._read().values() if isinstance(one, StoredContract)]
-        return sorted(found, key=lambda one: (one.type, one.contract.version))
+        return self.contracts_and_readers()[0]
 
     def readers(self) -> Mapping[str, Mapping[str, LockedReader]]:
-        found: dict[str, dict[str, LockedReader]] = defaultdict(dict)
-        for name, reads in self._read().items():
-            if isinstance(reads, LockedReader):
+        return self.contracts_and_readers()[1]
+
+    def contracts_and_readers(
+        self,
+    ) -> tuple[list[StoredContract], Mapping[str, Mapping[str, LockedReader]]]:
+        contracts: list[StoredContract] = []
+        readers: dict[str, dict[str, LockedReader]] = defaultdict(dict)
+        for name, stored in self._read().items():
+            if isinstance(stored, StoredContract):
+                contracts.append(stored)
+            else:
                 _, handler, made = name.split(":")
-                found[handler][made] = reads
-        return dict(sorted(found.items()))
+                readers[handler][made] = stored
+        contracts.sort(key=lambda stored: (stored.type, stored.contract.version))
+        return contracts, dict(sorted(readers.items()))
 
     def declare(
         self,
