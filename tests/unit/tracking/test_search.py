@@ -183,9 +183,9 @@ def test_a_lookup_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     for _ in range(100):
         shop.emit("order.placed")
     read = count_reads(shop.backend.event_log, monkeypatch)
-    with pytest.raises(NotFound, match=r"and 25 events were searched. .*status old --deep"):
+    with pytest.raises(NotFound, match=r"and 20 events were searched. .*status old --deep"):
         matrix.find("old")
-    assert 2 * SAMPLE + 25 == sum(read)
+    assert 2 * SAMPLE + 20 == sum(read)
     told: list[int] = []
     assert "old" == matrix.find_all("old", deep=True, progress=told.append)[0].event.id
     assert 101 == told[-1]
