@@ -309,9 +309,9 @@ class Life(RuleBasedStateMachine):
         def progress_chunk(store: Store, which: int) -> bool:
             told = self.completion(which, outcomes)
             progress = ChunkProgress(told.until, told.done, told.record)
-            held = store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            held = store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress).result()
             if held and again:
-                store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+                store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress).result()
             return held
 
         if not self.both(progress_chunk):

@@ -110,7 +110,7 @@ def test_a_sparse_chunk_has_only_the_entries_that_it_names(
     [chunk] = store.chunks.open_chunks(group)
     assert named[1:] == [entry.id for entry in store.chunks.remaining(group, chunk)]
     ran = ChunkProgress(until=entries[2], done=1, record=b"")
-    assert store.chunks.begin_progress("w2", group, chunk.id, ran)()
+    assert store.chunks.begin_progress("w2", group, chunk.id, ran).result()
     [chunk] = store.chunks.open_chunks(group)
     assert (1, named[2:]) == (chunk.count, [one for one in entries if chunk.has(one)])
     assert 1 == store.chunks.requeue("w2", group, chunk.id)

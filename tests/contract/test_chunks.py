@@ -138,7 +138,7 @@ def test_progress_says_how_entries_ran_and_counts_nothing(store: Store, group: G
         told = progress(fetched.entries[count - 1 : count])
         # The second time, its answer was lost.
         for _ in range(2):
-            assert store.chunks.begin_progress("w1", group, chunk, told)()
+            assert store.chunks.begin_progress("w1", group, chunk, told).result()
     assert None is store.deliveries.stats(group).get("processed")
     runs = store.chunks.runs(group, entries)
     assert [*entries[:2], None] == [run and run.entry for run in runs]
@@ -153,9 +153,9 @@ def test_progress_of_a_chunk_that_was_lost_changes_nothing(store: Store, group: 
     entries = [store.emit(name) for name in "ab"]
     chunk, fetched = fetch(store, group)
     told = progress(fetched.entries[:1])
-    assert not store.chunks.begin_progress("w2", group, chunk, told)()
+    assert not store.chunks.begin_progress("w2", group, chunk, told).result()
     assert 2 == store.chunks.requeue("w1", group, chunk)
-    assert not store.chunks.begin_progress("w1", group, chunk, told)()
+    assert not store.chunks.begin_progress("w1", group, chunk, told).result()
     assert [None, None] == store.chunks.runs(group, entries)
     assert 2 == held(store, group)
 
@@ -166,7 +166,7 @@ def test_progress_begins_the_lease_again(store: Store, group: Group) -> None:
     chunk, fetched = fetch(store, group)
     [before] = store.chunks.open_chunks(group)
     store.pass_ms(5)
-    assert store.chunks.begin_progress("w1", group, chunk, progress(fetched.entries[:1]))()
+    assert store.chunks.begin_progress("w1", group, chunk, progress(fetched.entries[:1])).result()
     [after] = store.chunks.open_chunks(group)
     assert before.renewed_ms < after.renewed_ms
 
@@ -176,7 +176,9 @@ def test_a_report_moves_the_beginning_of_a_chunk(store: Store, group: Group, how
     entries = [store.emit(name) for name in "abc"]
     chunk, fetched = fetch(store, group)
     if how == "progress":
-        assert store.chunks.begin_progress("w1", group, chunk, progress(fetched.entries[:2]))()
+        assert store.chunks.begin_progress(
+            "w1", group, chunk, progress(fetched.entries[:2])
+        ).result()
     else:
         assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[:2]))
     [open_chunk] = store.chunks.open_chunks(group)

@@ -57,11 +57,11 @@ def test_what_was_begun_to_be_said_is_known_when_it_is_answered(store: Store, gr
         store.emit(name)
     one, other = (settled(claimed, Outcome.PROCESSED) for claimed in store.run(group))
     answers = [store.deliveries.begin_complete("w1", group, [said]) for said in (one, other)]
-    assert [[], []] == [answer() for answer in answers]
-    assert [one.entry] == store.deliveries.begin_complete("w1", group, [one])()
+    assert [[], []] == [answer.result() for answer in answers]
+    assert [one.entry] == store.deliveries.begin_complete("w1", group, [one]).result()
     assert [other.entry] == store.deliveries.complete("w1", group, [other])
     assert {DeliveryState.PROCESSED} == {state(store, group, name) for name in "ab"}
-    assert [] == store.deliveries.begin_complete("w1", group, [])()
+    assert [] == store.deliveries.begin_complete("w1", group, []).result()
 
 
 def test_of_a_handler_that_was_removed_nothing_is_held(store: Store, group: Group) -> None:
@@ -69,7 +69,7 @@ def test_of_a_handler_that_was_removed_nothing_is_held(store: Store, group: Grou
     [claimed] = store.run(group)
     store.event_log.leave(DOMAIN, group.handler)
     said = [settled(claimed, Outcome.PROCESSED)]
-    assert [entry] == store.deliveries.begin_complete("w1", group, said)()
+    assert [entry] == store.deliveries.begin_complete("w1", group, said).result()
 
 
 def test_saying_it_twice_changes_nothing(store: Store, group: Group) -> None:

@@ -93,7 +93,7 @@ def test_a_report_that_meets_a_key_of_another_type_changes_nothing(
     if kind == "runs":
         progress = ChunkProgress(fetched.entries[0].id, 1, done.record)
         with pytest.raises(ResponseError):
-            store.chunks.begin_progress("w1", group, chunk, progress)()
+            store.chunks.begin_progress("w1", group, chunk, progress).result()
     assert before == store.chunks.open_chunks(group)
     assert (2, 0) == (held(store, group), store.deliveries.dead_count(DOMAIN))
     assert None is store.deliveries.pending(group, fetched.entries[1].id)

@@ -54,7 +54,7 @@ def test_it_is_when_the_answer_is_waited_for_later(
     [claimed] = store.run(group)
     shift(store, by_ms)
     said = [settled(claimed, Outcome.PROCESSED, type=TYPE)]
-    assert [] == store.deliveries.begin_complete("w1", group, said)()
+    assert [] == store.deliveries.begin_complete("w1", group, said).result()
     assert [1] == processed(store, group)
 
 

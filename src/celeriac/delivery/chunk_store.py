@@ -8,7 +8,7 @@ pending separately, or completed. See docs/internals/chunks.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Protocol
@@ -17,6 +17,7 @@ import msgspec
 
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.fetch_size import FEW
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Completion, Group
@@ -141,12 +142,11 @@ class ChunkStore(Protocol):
 
     def begin_progress(
         self, worker: str, group: Group, chunk: str, progress: ChunkProgress
-    ) -> Callable[[], bool]:
-        """Report the first entries of a running chunk; the returned function waits for the reply,
-        and must be called once.
+    ) -> PendingReply[bool]:
+        """Report the first entries of a running chunk, without waiting for the reply.
 
         Records the runs and renews the lease of the chunk. Counts nothing: `complete` does. The
-        function returns False if the worker no longer owns the chunk: then nothing is recorded.
+        result is False if the worker no longer owns the chunk: then nothing is recorded.
         Idempotent.
         """
         ...

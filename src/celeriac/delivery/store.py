@@ -9,7 +9,7 @@ was removed, every method returns nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import msgspec
 
 from celeriac.delivery.counters import Counters
 from celeriac.delivery.dead_group import Audited, DeadGroup
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.record import Failure, History, Row
 from celeriac.delivery.state import ClaimResult, Outcome
 from celeriac.event import EmittedEvents, key_id
@@ -287,10 +288,11 @@ class DeliveryStore(Protocol):
 
     def begin_complete(
         self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
-    ) -> Callable[[], list[str]]:
-        """Send `complete`; the returned function waits for its reply, and must be called once.
+    ) -> PendingReply[list[str]]:
+        """Send `complete`, without waiting for its reply.
 
-        Both raise what `complete` raises. After a lost reply, `complete` may be repeated.
+        Both this and `result` raise what `complete` raises. After a lost reply, `complete` may be
+        repeated.
         """
         ...
 

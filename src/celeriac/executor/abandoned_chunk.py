@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from celeriac.delivery import Claimed, ClaimResult, Completion, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.executor.completion import with_key
@@ -66,9 +67,9 @@ def _completion(
         return None
     failed: list[Completion] = []
 
-    def keep(completions: Sequence[Completion]) -> type[list[str]]:
+    def keep(completions: Sequence[Completion]) -> PendingReply[list[str]]:
         failed.extend(completions)
-        return list
+        return ReceivedReply([])
 
     work = process.work(handler, domain, {}, keep)
     for entry in entries[suspects.start : suspects.stop]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
-import redis
 from msgspec.structs import replace
 
 from celeriac.circuit_breaker import Circuit
 from celeriac.delivery import Claimed, ClaimResult, Completion, Group, Outcome
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.event_log import entry_key
 from celeriac.executor.chunk_executor import ChunkExecutor
 from celeriac.executor.circuit_reporter import CircuitReporter
 from celeriac.executor.error_text import describe
+from celeriac.executor.persistent_report import PersistentReport
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.signed_duplicates import claim_results, find_signed_duplicates
@@ -197,26 +197,21 @@ class Executor:
         return [claim for claim in claimed if claim.entry in work.leases]
 
     def _work(self, handler: Handler, group: Group, pairs: int, leases: dict[str, int]) -> Work:
-        def complete(completions: Sequence[Completion]) -> Callable[[], list[str]]:
+        def complete(completions: Sequence[Completion]) -> PendingReply[list[str]]:
             ran = [c.took_us for c in completions if c.outcome is Outcome.PROCESSED]
-            mean = self.process.note_run_times(handler, ran)
-            return self._begin_complete((self.service.worker, group, completions, mean))
+            mean_us = self.process.note_run_times(handler, ran)
+            return self._begin_complete(group, completions, mean_us)
 
         work = self.process.work(handler, group.domain, leases, complete)
         work.report.pairs = pairs
         return work
 
     def _begin_complete(
-        self, arguments: tuple[str, Group, Sequence[Completion], int]
-    ) -> Callable[[], list[str]]:
-        """Send completions; the returned function waits for the reply, and sends them again if they
-        could not be sent or got no reply."""
-        deliveries = self.service.backend.deliveries
-        tries: list[Callable[[], list[str]]] = []
-        with suppress(redis.RedisError):
-            tries.append(deliveries.begin_complete(*arguments))
-        return lambda: self.process.persist_result(
-            lambda: tries.pop()() if tries else deliveries.complete(*arguments)
+        self, group: Group, completions: Sequence[Completion], mean_us: int
+    ) -> PendingReply[list[str]]:
+        deliveries, worker = self.service.backend.deliveries, self.service.worker
+        return PersistentReport(
+            self.process, lambda: deliveries.begin_complete(worker, group, completions, mean_us)
         )
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import redis
 
 from celeriac.delivery import Claimed, ClaimResult, Completion, Group
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, EventHeader, decode_unchecked
 from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
 from celeriac.executor.completion import Uncounted, Unreported
+from celeriac.executor.persistent_report import PersistentReport
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.signed_duplicates import find_signed_duplicates
@@ -36,6 +37,14 @@ COUNT_AFTER = 0.1
 
 # An event that runs; otherwise the completion of the entry, None if nothing is recorded.
 EntryResult = Event[Any] | Completion | None
+
+
+class SentProgress(NamedTuple):
+    """A progress report of so many entries, sent after `sure_at`, whose reply is not read yet."""
+
+    reply: PendingReply[bool]
+    sure_at: float
+    done: int
 
 
 class RunningChunk:
@@ -70,10 +79,10 @@ class RunningChunk:
         self._report_at = time.monotonic() + REPORT_INTERVAL
         self._count_at = time.monotonic() + COUNT_AFTER
         # Waits for the reply to the last report.
-        self._answer: Callable[[], None] | None = None
+        self._progress: SentProgress | None = None
         self._sources: dict[str, str] = {}
         self._filter = ChunkFilter(handler, group.domain, others=others)
-        self._work = process.work(handler, group.domain, {}, lambda completions: list)
+        self._work = process.work(handler, group.domain, {}, lambda completions: ReceivedReply([]))
         self._work.report = report
         if handler.signed:
             self._filter.find_repetitions(entries, self._find_copies)
@@ -210,8 +219,8 @@ class RunningChunk:
     def _continues(self, now: float, ends_at: float) -> bool:
         """Report if due, and ensure that the lease is valid: a process that was frozen past it runs
         nothing more. Returns False if the chunk must not continue."""
-        if self._answer is not None:
-            self._await_answer()
+        if self._progress is not None:
+            self._await_progress()
             now = time.monotonic()
         if now >= self._report_at:
             if now >= self._count_at or self._unreported.exceptions:
@@ -220,7 +229,7 @@ class RunningChunk:
                 self._report_progress()
             self._report_at = time.monotonic() + REPORT_INTERVAL
         if now >= self._sure_until:
-            self._await_answer()
+            self._await_progress()
         if now >= self._sure_until and not self.lost:
             self._renew(now)
         return not self.lost and now < ends_at
@@ -228,7 +237,7 @@ class RunningChunk:
     @property
     def _check_at(self) -> float:
         """The time at which something must be done before the next event runs."""
-        return self._report_at if self._answer is None else -math.inf
+        return self._report_at if self._progress is None else -math.inf
 
     @property
     def _sure_until(self) -> float:
@@ -274,29 +283,20 @@ class RunningChunk:
 
     def _begin_progress(self, progress: ChunkProgress) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
-        sure_at, sent = time.monotonic(), list[Callable[[], bool]]()
+        sure_at = time.monotonic()
+        reply = PersistentReport(
+            self.process, lambda: chunks.begin_progress(worker, self.group, self.id, progress)
+        )
+        self._progress = SentProgress(reply, sure_at, progress.done)
 
-        def begin() -> Callable[[], bool]:
-            return chunks.begin_progress(worker, self.group, self.id, progress)
-
-        with suppress(redis.RedisError):
-            sent.append(begin())
-
-        def answer() -> None:
-            # A report that could not be sent, or got no reply, is sent again.
-            is_owner = self.process.persist_result(lambda: (sent.pop() if sent else begin())())
-            self._note_ownership(is_owner, sure_at, progress.done)
-
-        self._answer = answer
-
-    def _await_answer(self) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer()
+    def _await_progress(self) -> None:
+        sent, self._progress = self._progress, None
+        if sent is not None:
+            self._note_ownership(sent.reply.result(), sent.sure_at, sent.done)
 
     def _completion(self) -> ChunkCompletion | None:
         """Return what to report, which then counts as reported; None if there is nothing."""
-        self._await_answer()
+        self._await_progress()
         done, worker = self._next - self._reported, self.process.worker
         if done == 0 or self.lost:
             return None

@@ -18,6 +18,7 @@ from celeriac.delivery import (
     Failure,
     Outcome,
 )
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.errors import Exhausted, InvalidEvent, Retry
 from celeriac.event import (
     NONE_EMITTED,
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 # Reports completions to the delivery store; the returned function waits for the reply, the entries
 # that were no longer owned.
-ReportCompletions = Callable[[Sequence[Completion]], Callable[[], list[str]]]
+ReportCompletions = Callable[[Sequence[Completion]], PendingReply[list[str]]]
 
 REPORT_INTERVAL = 0.010  # seconds between reports
 
@@ -78,7 +79,7 @@ class Work:
         self.completions: list[Completion] = []
         self.reported_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
-        self._answer: Callable[[], list[str]] | None = None
+        self._reply: PendingReply[list[str]] | None = None
 
     def run(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Decode and run one event, or one batch of them.
@@ -412,14 +413,14 @@ class Work:
         # No lease to keep from here on: the delivery is completed now, or it was lost before.
         for completion in completions:
             self.leases.pop(completion.entry, None)
-        self._answer = self.complete(completions)
+        self._reply = self.complete(completions)
         self.reported_at = time.monotonic()
 
     def _await_reply(self) -> None:
-        if self._answer is None:
+        if self._reply is None:
             return
-        answer, self._answer = self._answer, None
-        if lost := answer():
+        reply, self._reply = self._reply, None
+        if lost := reply.result():
             # A retry after a lost reply also finds nothing to complete, which is not a loss.
             self.report.lost += lost
             logger.warning("%s: %d deliveries were no longer owned", self.handler.id, len(lost))

@@ -9,6 +9,7 @@ from typing import Any
 
 from celeriac.delivery import Completion, Group
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.event import Event, decode, decode_data
 from celeriac.event_log import EntryKind, SyncLogAdapter
 from celeriac.service import Service
@@ -112,7 +113,7 @@ class CrashingChunkStore(MemoryChunks):
 
     def begin_progress(
         self, worker: str, group: Group, chunk: str, progress: ChunkProgress
-    ) -> Callable[[], bool]:
+    ) -> PendingReply[bool]:
         self._crash(group, chunk)
         return super().begin_progress(worker, group, chunk, progress)
 

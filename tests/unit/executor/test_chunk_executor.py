@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from celeriac import Event, EventBus, Retry
 from celeriac.delivery import DeliveryState, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched, new_chunk_id
 from celeriac.delivery.fetch_size import DRAIN, FEW
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.errors import BusUnavailable
 from celeriac.event import encode
@@ -72,6 +74,18 @@ def bench(bus: EventBus, store: Store) -> Bench:
     return Bench(bus, store)
 
 
+@dataclass
+class Reply:
+    """A reply before which something happens."""
+
+    reply: PendingReply[bool]
+    before: Callable[[], None]
+
+    def result(self) -> bool:
+        self.before()
+        return self.reply.result()
+
+
 def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench: Bench) -> None:
     bench.subscribe()
     events = bench.emit(3)
@@ -106,15 +120,9 @@ def test_a_report_that_waits_for_redis_is_no_run_time_of_the_next_event(
     monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     begin_progress = bench.chunks.begin_progress
 
-    def wait(*args: Any) -> Callable[[], bool]:
+    def wait(*args: Any) -> Reply:
         time.sleep(0.05)
-        answer = begin_progress(*args)
-
-        def wait_for_answer() -> bool:
-            time.sleep(0.05)
-            return answer()
-
-        return wait_for_answer
+        return Reply(begin_progress(*args), lambda: time.sleep(0.05))
 
     monkeypatch.setattr(bench.chunks, "begin_progress", wait)
     bench.subscribe()
@@ -306,14 +314,9 @@ def test_one_event_runs_while_the_answer_to_a_report_is_under_way(
     awaited: list[int] = []
     begin_progress = bench.chunks.begin_progress
 
-    def note(*args: Any) -> Callable[[], bool]:
-        answer, before = begin_progress(*args), len(bench.ran)
-
-        def wait_for_answer() -> bool:
-            awaited.append(len(bench.ran) - before)
-            return answer()
-
-        return wait_for_answer
+    def note(*args: Any) -> Reply:
+        before = len(bench.ran)
+        return Reply(begin_progress(*args), lambda: awaited.append(len(bench.ran) - before))
 
     monkeypatch.setattr(bench.chunks, "begin_progress", note)
     bench.subscribe()
@@ -332,18 +335,18 @@ def test_a_report_whose_answer_was_lost_is_sent_again(
     monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     begin_progress, failures = bench.chunks.begin_progress, [1]
 
-    def fail() -> bool:
+    def fail() -> None:
         raise redis.ConnectionError("away")
 
-    def fail_once(*args: Any) -> Callable[[], bool]:
+    def fail_once(*args: Any) -> PendingReply[bool]:
         if failures and lost == "sending":
             failures.clear()
             raise redis.ConnectionError("away")
-        answer = begin_progress(*args)
+        reply = begin_progress(*args)
         if failures:
             failures.clear()
-            return fail
-        return answer
+            return Reply(reply, fail)
+        return reply
 
     monkeypatch.setattr(bench.chunks, "begin_progress", fail_once)
     bench.subscribe()

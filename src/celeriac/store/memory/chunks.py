@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import (
@@ -13,6 +13,7 @@ from celeriac.delivery.chunk_store import (
     Fetched,
 )
 from celeriac.delivery.counters import HandlerStats, add_counter
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
 from celeriac.delivery.state import DeliveryState
@@ -118,17 +119,17 @@ class MemoryChunks:
 
     def begin_progress(
         self, worker: str, group: Group, chunk: str, progress: ChunkProgress
-    ) -> Callable[[], bool]:
+    ) -> PendingReply[bool]:
         with self._lock:
             moves = self.deliveries.moves(group)
             owned = _owned_by(moves, worker, chunk)
             if moves is None or owned is None:
-                return lambda: False
+                return ReceivedReply(False)
             until = entry_key(progress.until)
             if until > owned.after:
                 owned.after, owned.since_ms = until, moves.now
                 _record(moves, worker, progress.until, progress.record)
-            return lambda: True
+            return ReceivedReply(True)
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from celeriac.delivery.counters import Counters, sum_counters
 from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row
 from celeriac.delivery.repetition import claim_results
@@ -216,9 +217,9 @@ class MemoryDeliveryStore:
 
     def begin_complete(
         self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
-    ) -> Callable[[], list[str]]:
+    ) -> PendingReply[list[str]]:
         lost = self.complete(worker, group, completions, mean_us)
-        return lambda: lost
+        return ReceivedReply(lost)
 
     def _complete(
         self, owner: str, group: Group, completions: Sequence[Completion], mean_us: int

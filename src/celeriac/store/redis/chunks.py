@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -14,6 +15,7 @@ from celeriac.delivery.chunk_store import (
     ChunkRequest,
     Fetched,
 )
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Group
@@ -183,8 +185,8 @@ class RedisChunks:
 
     def begin_progress(
         self, worker: str, group: Group, chunk: str, progress: ChunkProgress
-    ) -> Callable[[], bool]:
-        answer = _progress.begin(
+    ) -> PendingReply[bool]:
+        reply = _progress.begin(
             self.client,
             self._keys(_progress, group),
             group.handler,
@@ -194,7 +196,7 @@ class RedisChunks:
             progress.done,
             progress.record,
         )
-        return lambda: bool(unless_no_group(answer))
+        return ProgressReply(reply)
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         if not completion.exceptions:
@@ -361,6 +363,16 @@ class RedisChunks:
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressReply:
+    """The reply of progress_chunk.lua."""
+
+    reply: PendingReply[Any]
+
+    def result(self) -> bool:
+        return bool(unless_no_group(self.reply.result))
 
 
 def _chunk_arguments(chunk: NewChunk | None) -> tuple[Any, ...]:

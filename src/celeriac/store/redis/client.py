@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import redis
 from redis.exceptions import ResponseError
 
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.store.redis.redis_py import connection_of
 from celeriac.store.redis.refusal import is_demotion
 from celeriac.transfer import slices, transfer_time
@@ -63,7 +64,7 @@ class DirectClient(redis.Redis):
 
     def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Return the raw replies, in one round trip; a refused command's is its ResponseError."""
-        return self.begin_many(list(commands))()
+        return self.begin_many(list(commands)).result()
 
     def transact_many(
         self, transactions: Sequence[Sequence[Sequence[Any]]]
@@ -86,8 +87,8 @@ class DirectClient(redis.Redis):
             results.append(next(refused, executed))
         return results
 
-    def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
-        """Send commands; the returned function waits for their replies, as that of `send` does."""
+    def begin_many(self, commands: Sequence[Sequence[Any]]) -> PendingReply[list[Any]]:
+        """Send commands, without waiting for their replies. See `send`."""
         connection = self._borrow()
         try:
             packed = b"".join(connection.pack_commands(commands))
@@ -96,11 +97,11 @@ class DirectClient(redis.Redis):
             raise
         return self._sent(connection, packed, len(commands))
 
-    def send(self, packed: bytes, answers: int) -> Callable[[], list[Any]]:
-        """Send packed commands; the returned function waits for their replies.
+    def send(self, packed: bytes, answers: int) -> PendingReply[list[Any]]:
+        """Send packed commands, without waiting for their replies.
 
-        It must be called once, or the connection is lost. Raises as `execute_many` does; the error
-        then has the replies that arrived before it as `answers`.
+        Their result must be read once, or the connection is lost. It raises as `execute_many` does;
+        the error then has the replies that arrived before it as `answers`.
         """
         return self._sent(self._borrow(), packed, answers)
 
@@ -110,32 +111,31 @@ class DirectClient(redis.Redis):
             self.connection_pool.release(self._idle.pop()[0])
         return super().pipeline(*args, **options)
 
-    def _sent(self, connection: Connection, packed: bytes, answers: int) -> Callable[[], list[Any]]:
+    def _sent(self, connection: Connection, packed: bytes, answers: int) -> SentCommands:
         try:
             beyond = _send(connection, packed)
         except BaseException:
             self._drop(connection)
             raise
+        return SentCommands(self, connection, answers, beyond)
 
-        def read() -> list[Any]:
-            replies: list[Any] = []
-            try:
-                for _ in range(answers):
-                    if beyond:
-                        _await_answer(connection, beyond)
-                    try:
-                        replies.append(connection.read_response())
-                    except ResponseError as error:
-                        replies.append(error)
-            except BaseException as error:
-                error.answers = replies  # type: ignore[attr-defined]
-                self._drop(connection)
-                raise
-            demoted = any(isinstance(r, ResponseError) and is_demotion(r) for r in replies)
-            self._return(connection, demoted=demoted)
-            return replies
-
-        return read
+    def _read(self, connection: Connection, answers: int, beyond: float) -> list[Any]:
+        replies: list[Any] = []
+        try:
+            for _ in range(answers):
+                if beyond:
+                    _await_answer(connection, beyond)
+                try:
+                    replies.append(connection.read_response())
+                except ResponseError as error:
+                    replies.append(error)
+        except BaseException as error:
+            error.answers = replies  # type: ignore[attr-defined]
+            self._drop(connection)
+            raise
+        demoted = any(isinstance(r, ResponseError) and is_demotion(r) for r in replies)
+        self._return(connection, demoted=demoted)
+        return replies
 
     def _borrow(self) -> Connection:
         if self._process != os.getpid():
@@ -177,6 +177,21 @@ class DirectClient(redis.Redis):
         # It connects again when it is used.
         connection.disconnect()
         self._release(connection)
+
+
+class SentCommands:
+    """Commands on a connection of their own, until their replies are read."""
+
+    __slots__ = ("_answers", "_beyond", "_client", "_connection")
+
+    def __init__(
+        self, client: DirectClient, connection: Connection, answers: int, beyond: float
+    ) -> None:
+        self._client, self._connection = client, connection
+        self._answers, self._beyond = answers, beyond
+
+    def result(self) -> list[Any]:
+        return self._client._read(self._connection, self._answers, self._beyond)
 
 
 def _send(connection: Connection, packed: bytes) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.delivery.repetition import claim_results
 from celeriac.delivery.state import ClaimResult
 from celeriac.delivery.store import (
@@ -248,24 +250,12 @@ class RedisDeliveryStore(RedisDeliveryReader):
 
     def begin_complete(
         self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
-    ) -> Callable[[], list[str]]:
+    ) -> PendingReply[list[str]]:
         if not completions:
-            return list
-        owner = f"running:{worker}"
-        keys, arguments = self._call_of(owner, group, completions, mean_us)
-        answer = _complete.begin(self.client, keys, *arguments)
-
-        def no_longer_owned() -> list[str]:
-            try:
-                lost = unless_no_group(answer)
-            except ResponseError as error:
-                if not is_wrong_clock(error):
-                    raise
-                self.clock.forget()
-                return self._complete_owned(owner, group, completions, mean_us)
-            return _no_longer_owned(completions, lost)
-
-        return no_longer_owned
+            return ReceivedReply([])
+        keys, arguments = self._call_of(f"running:{worker}", group, completions, mean_us)
+        reply = _complete.begin(self.client, keys, *arguments)
+        return CompletionReply(self, worker, group, completions, mean_us, reply)
 
     def _complete_owned(
         self, owner: str, group: Group, completions: Sequence[Completion], mean_us: int
@@ -433,6 +423,28 @@ class RedisDeliveryStore(RedisDeliveryReader):
                 "Check the name with `celeriac handlers`"
             )
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionReply:
+    """The reply of complete.lua."""
+
+    store: RedisDeliveryStore
+    worker: str
+    group: Group
+    completions: Sequence[Completion]
+    mean_us: int
+    reply: PendingReply[Any]
+
+    def result(self) -> list[str]:
+        try:
+            lost = unless_no_group(self.reply.result)
+        except ResponseError as error:
+            if not is_wrong_clock(error):
+                raise
+            self.store.clock.forget()
+            return self.store.complete(self.worker, self.group, self.completions, self.mean_us)
+        return _no_longer_owned(self.completions, lost)
 
 
 def unless_no_group(answer: Callable[[], Any]) -> Any:

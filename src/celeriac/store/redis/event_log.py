@@ -164,7 +164,7 @@ class RedisEventLog:
     def append(self, domain: str, body: bytes, kind: EntryKind = FOREIGN, since_ms: int = 0) -> str:
         if is_registered(kind, since_ms):
             return self._append_once(domain, body, kind, since_ms)
-        (answer,) = self.client.send(self._packing.plain(domain, body, kind), 1)()
+        (answer,) = self.client.send(self._packing.plain(domain, body, kind), 1).result()
         if isinstance(answer, Exception):
             raise answer
         entry: bytes = answer
@@ -190,7 +190,7 @@ class RedisEventLog:
     def _append_portion(self, items: Sequence[Item]) -> None:
         packed, counts = self._packing.portion(items, self._dedup_window)
         try:
-            answers = self.client.send(packed, len(counts))()
+            answers = self.client.send(packed, len(counts)).result()
         except redis.RedisError as error:
             # Commands with a reply were executed, whatever happened afterwards.
             answered = getattr(error, "answers", ())

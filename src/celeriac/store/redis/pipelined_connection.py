@@ -26,7 +26,7 @@ from celeriac.transfer import transfer_time
 Answer = bytes | int | None | redis.ResponseError
 
 
-class PendingReply:
+class AwaitedReplies:
     """The commands of one caller, and the replies to them so far."""
 
     __slots__ = ("answers", "expected", "future", "size")
@@ -47,7 +47,7 @@ class PipelinedConnection(asyncio.Protocol):
         self.usable = True
         self._loop, self._within = loop, within
         self._transport: Any = None
-        self._waiting: deque[PendingReply] = deque()
+        self._waiting: deque[AwaitedReplies] = deque()
         self._outbox: list[bytes] = []
         self._received = bytearray()
         self._outstanding = 0  # bytes
@@ -74,7 +74,7 @@ class PipelinedConnection(asyncio.Protocol):
             if not self._outbox:
                 self._loop.call_soon(self._flush)
             self._outbox.append(packed)
-        self._waiting.append(PendingReply(future, answers, len(packed)))
+        self._waiting.append(AwaitedReplies(future, answers, len(packed)))
         self._outstanding += len(packed)
         if self._timer is None:
             self._timer = self._loop.call_at(self._due(), self._check)

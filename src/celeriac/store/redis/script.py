@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from celeriac.delivery.pending_reply import PendingReply
 from celeriac.store.redis.connection import Client
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.script_keys import OF_MINUTE, minute_keys, script_keys
@@ -85,19 +87,28 @@ class Script:
     ) -> list[Any]:
         return list(client.execute_many(self.of_keys(keys, *args) for keys, args in calls))
 
-    def begin(self, client: Client, keys: Sequence[Key], *args: Any) -> Callable[[], Any]:
-        """Send a call; the returned function waits for the reply, and must be called once."""
-        read = client.begin_many([self.of_keys(keys, *args)])
+    def begin(self, client: Client, keys: Sequence[Key], *args: Any) -> ScriptReply:
+        """Send a call, without waiting for its reply."""
+        return ScriptReply(self, client, keys, args, client.begin_many([self.of_keys(keys, *args)]))
 
-        def answer() -> Any:
-            [reply] = read()
-            if isinstance(reply, NoScriptError):
-                return self.on_keys(client, keys, *args)
-            if isinstance(reply, Exception):
-                raise reply
-            return reply
 
-        return answer
+@dataclass(frozen=True, slots=True)
+class ScriptReply:
+    """The reply to a call of a script, which is sent again if the server did not know it."""
+
+    script: Script
+    client: Client
+    keys: Sequence[Key]
+    args: Sequence[Any]
+    sent: PendingReply[list[Any]]
+
+    def result(self) -> Any:
+        [reply] = self.sent.result()
+        if isinstance(reply, NoScriptError):
+            return self.script.on_keys(self.client, self.keys, *self.args)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def _with_includes(folder: Traversable, name: str, included: set[str]) -> Iterator[str]:

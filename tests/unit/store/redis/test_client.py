@@ -71,7 +71,7 @@ def test_transactions_are_answered_each_for_itself(client: Any, namespace: str) 
 def test_while_answers_are_awaited_others_use_another_connection(client: Any) -> None:
     answers = client.send(PING * 2, 2)
     assert client.ping() is True
-    assert [b"PONG", b"PONG"] == answers()
+    assert [b"PONG", b"PONG"] == answers.result()
 
 
 def test_a_command_interrupted_half_way_spoils_no_later_one(redis_url: str, namespace: str) -> None:
@@ -169,8 +169,8 @@ def test_a_demoted_master_keeps_no_connection_of_this_client(
     """Its address may name another master by now, which only a new connection reaches."""
     other: Any = open_client(redis_url, answer_within=5)
     one, two = client.send(PING, 1), client.send(PING, 1)
-    one()
-    two()
+    one.result()
+    two.result()
     before = {one["id"] for one in other.client_list()}
     with pytest.raises(ResponseError):
         # As a replica says it.

@@ -95,7 +95,7 @@ def test_what_is_begun_is_finished_by_a_server_that_forgot_the_scripts(
     [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
     deliveries.client.script_flush()
     said = [Completion(entry, "a", claimed.attempt, Outcome.PROCESSED)]
-    assert [] == deliveries.begin_complete("w1", LANE, said)()
+    assert [] == deliveries.begin_complete("w1", LANE, said).result()
     assert None is deliveries.pending(LANE, entry)
 
 

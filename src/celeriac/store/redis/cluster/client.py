@@ -13,6 +13,7 @@ import redis
 from redis.commands import CoreCommands
 from redis.exceptions import AskError, ClusterDownError
 
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.redis_url import ClusterURL, Node
 from celeriac.store.redis.client import DirectClient
 from celeriac.store.redis.cluster.command import ANYWHERE, EVERYWHERE, is_script, key_of, name_of
@@ -50,10 +51,9 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             self.topology.doubt(error)
             raise
 
-    def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
+    def begin_many(self, commands: Sequence[Sequence[Any]]) -> PendingReply[list[Any]]:
         """Same as in DirectClient, but blocks for the replies: a slot may have moved."""
-        answers = self.execute_many(commands)
-        return lambda: answers
+        return ReceivedReply(self.execute_many(commands))
 
     def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
         """Return the raw replies, in one round trip: all nodes are sent commands before any reply.
@@ -72,8 +72,8 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             for node, chosen in of_node.items()
         ]
         away = 0
-        for chosen, read in reads:
-            result = self._tried(read) if callable(read) else read
+        for chosen, sent in reads:
+            result = sent if isinstance(sent, Exception) else self._tried(sent.result)
             away += isinstance(result, Exception)
             for at, answer in zip(chosen, _each(result, len(chosen)), strict=True):
                 answers[at] = answer
