@@ -21,7 +21,7 @@ from celeriac.errors import (
     UntrustedEvent,
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
-from celeriac.handler import Debounce, PerKey, RetryPolicy, in_share
+from celeriac.handler import Debounce, Emit, PerKey, RetryPolicy, in_share
 from celeriac.middleware import Attempt, Middleware
 from celeriac.settings import VERSION, Settings
 
@@ -42,6 +42,7 @@ __all__ = [
     # handling
     "Breaker",
     "Debounce",
+    "Emit",
     "PerKey",
     "Reject",
     "Retry",

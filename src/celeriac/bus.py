@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
-from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients
+from celeriac.emitter import AsyncEmitter, Emission, Emitter, ReturnedEvents, check_recipients
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
@@ -184,9 +184,7 @@ class EventBus:
             encrypt_for=encrypt_for,
             extensions=extensions,
         )
-        emitter = self.emitter
-        if session is not None or using is not None or transaction.find is not None:
-            emitter = self._emitter_in(session, using)
+        emitter = self._emitter_in(session, using)
         return emitter.emit(event, delay=delay, at=at, made=id is None)
 
     def emit_many(
@@ -204,10 +202,7 @@ class EventBus:
         `emitted` is the number of events that were confirmed. Repeating with the same ids publishes
         nothing twice.
         """
-        emitter = self.emitter
-        if session is not None or using is not None or transaction.find is not None:
-            emitter = self._emitter_in(session, using)
-        return emitter.emit_many(events)
+        return self._emitter_in(session, using).emit_many(events)
 
     async def aemit(
         self,
@@ -256,6 +251,8 @@ class EventBus:
         return self.emitter.build(type, data, **given)
 
     def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
+        if session is None and using is None and transaction.find is None:
+            return self.emitter
         from celeriac.outbox.event_log import outbox_event_log
 
         event_log = outbox_event_log(session, using)
@@ -406,6 +403,7 @@ class EventBus:
                 options,
                 service=self._require_service(),
                 inbox_keep_ms=self._inbox_keep_ms,
+                returned=ReturnedEvents(self._emitter_in, self._async_emitter_in),
             )
             self.service.add(handler)
             if self._app is not None:

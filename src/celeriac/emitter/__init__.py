@@ -1,4 +1,5 @@
 from celeriac.emitter.async_emitter import AsyncEmitter
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
+from celeriac.emitter.returned import ReturnedEvents
 
-__all__ = ["AsyncEmitter", "Emission", "Emitter", "check_recipients"]
+__all__ = ["AsyncEmitter", "Emission", "Emitter", "ReturnedEvents", "check_recipients"]

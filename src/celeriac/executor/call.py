@@ -13,49 +13,48 @@ from typing import Any
 
 from celeriac.fork import leave_to_parent
 from celeriac.handler import Handler
+from celeriac.handler.returned import yielded
 
 _local = threading.local()
 
 
 def call(handler: Handler, argument: Any) -> None:
-    """Runs the function to its end in this thread; blocks. Raises what it raises."""
+    """Run the function to its end in this thread, and emit the events that it returns. Blocks.
+
+    Raises what the function raises, and what `emit` raises.
+    """
     answer = (handler.receiver or handler.function)(argument)
     if answer is None:
         return
     # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
     # count as processed without having run.
-    if not inspect.isawaitable(answer):
-        if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
-            raise TypeError(
-                f"{handler.id} returned a generator, and nothing ran it; remove `yield` from the "
-                "function that its decorator calls"
-            )
-        return
-    run_awaitable(answer)
+    if inspect.isasyncgen(answer):
+        answer = run_awaitable(yielded(answer, handler.id))
+    elif inspect.isawaitable(answer):
+        answer = run_awaitable(answer)
+    if answer is not None and handler.returned is not None:
+        handler.returned.emit(answer)
 
 
-def run_awaitable(answer: Awaitable[Any] | None) -> None:
-    """Wait for the result in this thread's event loop; None is nothing to wait for. Blocks."""
+def run_awaitable(answer: Awaitable[Any] | None) -> Any:
+    """Return the result, from this thread's event loop; None is nothing to wait for. Blocks."""
     if answer is None:
-        return
+        return None
     if isinstance(answer, asyncio.Future):
         # A future ends in its own loop alone.
         loop = answer.get_loop()
         if loop.is_running():
-            asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
-        else:
-            loop.run_until_complete(answer)
-        return
+            return asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
+        return loop.run_until_complete(answer)
     if not inspect.iscoroutine(answer):
         answer = _as_coroutine(answer)
     if _in_gevent():
-        _run_beside_greenlets(answer)
-    else:
-        _runner().run(answer, context=copy_context())
+        return _run_beside_greenlets(answer)
+    return _runner().run(answer, context=copy_context())
 
 
-async def _as_coroutine(answer: Awaitable[Any]) -> None:
-    await answer
+async def _as_coroutine(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 def _runner() -> asyncio.Runner:
@@ -86,7 +85,7 @@ def _in_gevent() -> bool:
     return bool(monkey.is_module_patched("threading"))
 
 
-def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
+def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Runs the coroutine in the one event loop of this process; only this greenlet waits.
 
     Not in a native thread: what handlers share is patched for greenlets, and a patched lock or
@@ -102,13 +101,13 @@ def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
         elif (error := task.exception()) is not None:
             result.set_exception(error)
         else:
-            result.set(None)
+            result.set(task.result())
 
     def begin() -> None:
         loop.create_task(coroutine, context=context).add_done_callback(complete)
 
     loop.call_soon_threadsafe(begin)
-    result.get()
+    return result.get()
 
 
 _greenlet_loops: dict[int, asyncio.AbstractEventLoop] = {}

@@ -76,6 +76,8 @@ class MemoryBus:
         random = None if shuffle is None else Random(shuffle)
         result = RunResult()
         for _ in range(max_steps):
+            # Also of domains that no handler reads, which no dispatcher looks at.
+            self.store.event_log.enqueue_due_many(sorted(self.store.event_log.domains()))
             appended = self.store.event_log.appended
             sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
             for worker, chunk in sent:

@@ -300,3 +300,10 @@ def test_two_sources_may_use_one_id(billing: EventBus, ran: list[Any]) -> None:
         assert 3 == memory.redeliver_all()
         memory.run_until_idle()
     assert 6 == len(ran)
+
+
+def test_a_delayed_event_of_a_domain_without_handlers_is_published(billing: EventBus) -> None:
+    with in_memory(billing) as memory:
+        billing.emit("order.placed", delay=60)
+        memory.run_until_idle()
+        assert memory.store.event_log.length("order") == 1
