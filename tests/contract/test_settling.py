@@ -375,6 +375,21 @@ def test_a_chunk_of_thousands_is_claimed_and_finished_at_once(store: Store, grou
     assert {row.state for row in rows if row} == {DeliveryState.PROCESSED} and None not in rows
 
 
+def test_a_queued_entry_that_is_requeued_while_a_copy_of_it_runs_is_not_ignored(
+    store: Store, group: Group
+) -> None:
+    """The copy may wait for it: each would be ignored because of the other."""
+    first, copy = store.emit("a"), store.emit("a")
+    taken = {delivery.entry: delivery for delivery in store.fetch(group).deliveries}
+    [running] = store.claim(group, [taken[copy]])
+    put_off = Completion(first, "a", taken[first].attempts, Outcome.REQUEUED)
+    assert [] == store.deliveries.skip("w1", group, [put_off])
+    pending = store.deliveries.pending(group, first)
+    assert pending is not None and DeliveryState.SCHEDULED == pending.owner
+    store.complete(group, running, Outcome.IGNORED)
+    assert [(first, Verdict.RUN)] == [(one.entry, one.verdict) for one in store.run(group)]
+
+
 def test_of_two_entries_of_an_event_skipped_together_the_second_is_ignored(
     store: Store, group: Group
 ) -> None:

@@ -137,9 +137,7 @@ class ChunkStore(Protocol):
         """Begin the leases again; return the chunks that the worker does not hold any more."""
         ...
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         """Make what is left of the worker's chunk pending and due at once, with no attempt
         counted; return how many entries.
 

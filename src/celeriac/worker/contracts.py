@@ -30,10 +30,10 @@ class ContractDeclaration:
     @property
     def reads(self) -> Mapping[str, str]:
         """Handler → digest of what it reads."""
-        return {handler: reads.digest for handler, reads in self._own.readers.items()}
+        return {handler: reads.digest for handler, reads in self._code_lock.readers.items()}
 
     @property
-    def _own(self) -> Lock:
+    def _code_lock(self) -> Lock:
         if self._lock is None:
             name, handlers = self._service.settings.service, self._service.handlers.values()
             self._lock = lock_of(name, handlers)
@@ -45,7 +45,7 @@ class ContractDeclaration:
         Raises ContractChanged for a version that is there with another schema. Where Redis does
         not answer, that is logged, and `repeat` tries again.
         """
-        own, backend = self._own, self._service.backend
+        own, backend = self._code_lock, self._service.backend
         self._again_at = self._clock() + AGAIN
         try:
             backend.contracts.declare(own.service, own.contracts, own.readers)

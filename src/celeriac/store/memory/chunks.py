@@ -157,9 +157,7 @@ class MemoryChunks:
                     held.since_ms = moves.now
             return lost
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         with self._lock:
             moves = self.deliveries.moves(group)
             held = _held_by(moves, worker, chunk)

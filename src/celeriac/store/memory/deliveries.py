@@ -236,8 +236,10 @@ class MemoryDeliveryStore:
                     lost.append(one.entry)
                     continue
                 outcome = one.outcome
-                # settled in passing: unlike a claimed one, not compared with what came before
-                if not running and handler_store.came_before(
+                # Settled in passing: unlike a claimed one, not compared with what came before. What
+                # is requeued is compared when it is claimed.
+                is_compared = not running and outcome is not Outcome.REQUEUED
+                if is_compared and handler_store.came_before(
                     one.event_key, one.entry, moves.consumers.pending, moves.now
                 ):
                     outcome = Outcome.IGNORED

@@ -263,9 +263,7 @@ class RedisChunks:
         lost = self._on(_renew, group, group.handler, worker, *chunks) if chunks else []
         return [chunk.decode() for chunk in lost or ()]
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         args = (group.handler, chunk, worker, int(only_queued))
         try:
             return int(self._on(_requeue, group, *args) or 0)

@@ -112,8 +112,9 @@ for i = OTHERS, #ARGV, WORDS do
   if held_by ~= owner or count ~= attempt + 1 then
     lost[#lost + 1] = entry
   else
-    -- Settled in passing, unlike a claimed one, it was not compared with what came before.
-    if not running and outcome ~= 'ignored' and came_before(written[event_key] or row_of(event_key), entry) then outcome = 'ignored' end
+    -- Settled in passing, unlike a claimed one, it was not compared with what came before. What is
+    -- requeued is compared when it is claimed: an entry that runs now may be a copy that waits for it.
+    if not running and outcome ~= 'ignored' and outcome ~= 'requeued' and came_before(written[event_key] or row_of(event_key), entry) then outcome = 'ignored' end
     local refused = outcome == 'refused'
     if refused then outcome = 'dead' end
     busy = busy + took
