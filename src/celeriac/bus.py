@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
-from celeriac.emitter import AsyncEmitter, Emission, Emitter, ReturnedEvents, check_recipients
+from celeriac.emitter import (
+    AsyncEmitter,
+    Emission,
+    Emitter,
+    ReturnedEvents,
+    cancel_event,
+    check_recipients,
+)
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
@@ -232,6 +240,28 @@ class EventBus:
         """Do what `emit_many` does without blocking the event loop. Takes async iterables, too."""
         emitter = self._async if session is None else self._async_emitter_in(session)
         return await emitter.emit_many(events)
+
+    def cancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
+        """Cancel an event that was emitted with `delay` or `at`; return whether it was cancelled.
+
+        A cancelled event never reaches a handler. Returns False if the event was published, because
+        its time has come, or is not in Redis: it was never emitted, was cancelled before, or is
+        still in an outbox or a spool. Blocks like `emit`.
+
+        Args:
+            id: What `emit` returned.
+            type: The type of the event. Without it, every domain is searched.
+            source: The source of the event. Default: the setting `source`.
+
+        Raises:
+            BusUnavailable: Redis did not answer. The event may be cancelled.
+        """
+        event_log = self.service.backend.event_log
+        return cancel_event(event_log, self.settings, id, type, source)
+
+    async def acancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
+        """Do what `cancel` does without blocking the event loop: in a thread."""
+        return await asyncio.to_thread(self.cancel, id, type=type, source=source)
 
     async def aclose(self) -> None:
         """Close the connections that `aemit` opened in the running event loop. Idempotent."""

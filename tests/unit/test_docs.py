@@ -142,7 +142,15 @@ def test_every_key_is_there() -> None:
     }
     known |= {
         getattr(keys, n)("order")
-        for n in ("dead_groups", "dead_newest", "audit", "clock", "sources", "ambiguous")
+        for n in (
+            "delayed_events",
+            "dead_groups",
+            "dead_newest",
+            "audit",
+            "clock",
+            "sources",
+            "ambiguous",
+        )
     }
     known.add(keys.ids("order")[0])
     known |= {

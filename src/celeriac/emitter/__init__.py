@@ -1,5 +1,13 @@
 from celeriac.emitter.async_emitter import AsyncEmitter
+from celeriac.emitter.cancel import cancel_event
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
 from celeriac.emitter.returned import ReturnedEvents
 
-__all__ = ["AsyncEmitter", "Emission", "Emitter", "ReturnedEvents", "check_recipients"]
+__all__ = [
+    "AsyncEmitter",
+    "Emission",
+    "Emitter",
+    "ReturnedEvents",
+    "cancel_event",
+    "check_recipients",
+]

@@ -131,6 +131,13 @@ class SpooledEventLog:
         self.spool([(domain, body, kind, 0)], due_ms)
         return due_ms
 
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        """Remove a delayed event that is in Redis. An event in the spool is not found."""
+        return self.inner.cancel_delayed(event_key, domains)
+
+    def domains(self) -> frozenset[str]:
+        return self.inner.domains()
+
     def note_emitted(self, types: Iterable[str]) -> None:
         self.inner.note_emitted(types)
 

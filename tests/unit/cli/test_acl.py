@@ -380,6 +380,9 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
     bus.emit("cart.filled", {"n": 1})
     bus.emit_many([("cart.filled", {"n": 2})])
     bus.emit("cart.filled", {"n": 3}, delay=5)
+    cancelled = bus.emit("cart.filled", {"n": 3}, delay=5)
+    assert bus.cancel(cancelled, type="cart.filled")
+    assert not bus.cancel(cancelled, type="cart.filled")
     event_log: Any = bus.service.backend.event_log
     events, (ids, older) = KEYS.events("cart"), KEYS.ids("cart")
     for _ in range(2):
@@ -393,8 +396,10 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
     assert 5 == admin.xlen(events)
     assert (2, 3) == (admin.hlen(ids), admin.hlen(older))
     assert 1 == admin.zcard(KEYS.delayed("cart"))
-    assert b"6" == admin.hget(KEYS.emitted("cart"), "cart.filled")
+    assert b"7" == admin.hget(KEYS.emitted("cart"), "cart.filled")
     assert [] == admin.execute_command("ACL", "LOG")
+    with pytest.raises(ConfigurationError, match="Give the type of the event"):
+        bus.cancel(cancelled)
     admin.xgroup_create(events, "billing.charge", "0")
     for command in [
         ("XRANGE", events, "-", "+"), ("XREAD", "STREAMS", events, "0"),
@@ -403,12 +408,14 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
         ("XSETID", events, "9999999999999-0"), ("XACK", events, "billing.charge", "1-0"),
         ("XREADGROUP", "GROUP", "billing.charge", "x", "STREAMS", events, ">"),
         ("XGROUP", "CREATE", events, "g", "0"), ("ZRANGE", KEYS.delayed("cart"), 0, -1),
-        ("ZREM", KEYS.delayed("cart"), "x"), ("SMEMBERS", KEYS.domains), ("DEL", KEYS.domains),
+        ("ZREMRANGEBYRANK", KEYS.delayed("cart"), 0, -1), ("SMEMBERS", KEYS.domains),
+        ("DEL", KEYS.domains),
         ("HSET", KEYS.config, "retention", "1"), ("HSETNX", KEYS.config, "retention", "1"),
         ("HGETALL", KEYS.handlers), ("HSET", KEYS.workers, "x", "y"), ("LPUSH", "web", "{}"),
         ("HSET", KEYS.circuits, "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
         ("HGETALL", ids), ("HKEYS", ids), ("DEL", ids), ("HDEL", ids, "x"), ("UNLINK", events),
-        ("RENAME", ids, events),
+        ("RENAME", ids, events), ("HGETALL", KEYS.delayed_events("cart")),
+        ("HGET", KEYS.delayed_events("cart"), "x"), ("DEL", KEYS.delayed_events("cart")),
     ]:  # fmt: skip
         assert is_refused(server, "web", *command), command
     for call in ("'XRANGE', KEYS[1], '-', '+'", "'UNLINK', KEYS[1]", "'RENAME', KEYS[2], KEYS[1]"):

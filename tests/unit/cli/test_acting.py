@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from celeriac import transfer
+from celeriac.dead_letter import audit_log
 from celeriac.delivery import Group
 from celeriac.security.generate import generate
 from tests.unit.cli.conftest import Run, refuse
@@ -59,6 +60,27 @@ def test_emit_takes_id_delay_and_handlers(run: Run) -> None:
     assert "a\n" == answer.out
     found = run("status", "a", "--json").json[0]
     assert ("postponed", ["b.c", "d.e"]) == (found["location"], found["handlers"])
+
+
+def test_cancel_removes_a_delayed_event_and_is_audited(run: Run, shop: Shop) -> None:
+    run("emit", "order.placed", "1", "--id", "a", "--delay", "60")
+    answer = run("cancel", "a", "--reason", "sold out")
+    assert (0, "cancelled order.placed a of test\n") == (answer.exit_code, answer.out)
+    assert 0 == shop.backend.event_log.postponed("order")
+    [entry] = audit_log(shop.backend)
+    assert ("cancel", "order.placed a", "sold out") == (
+        entry.note.did,
+        entry.note.what,
+        entry.note.reason,
+    )
+    again = run("cancel", "a")
+    assert again.exit_code == 1 and "event not found: a" in again.err
+
+
+def test_cancel_refuses_what_is_in_the_event_log(run: Run) -> None:
+    run("emit", "order.placed", "1", "--id", "a")
+    refused = run("cancel", "a")
+    assert refused.exit_code == 1 and "event a is not delayed" in refused.err
 
 
 def test_emit_encrypts_for_services_and_status_names_them(run: Run, shop: Shop) -> None:

@@ -6,6 +6,7 @@ so, which lets a test jump to the moment when something falls due.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ from celeriac.errors import LogFull
 from celeriac.event import read_header
 from celeriac.event_log.backpressure import Backlog, full_message, too_many_domains, waiting
 from celeriac.event_log.clock_step import ClockStep, ClockSteps
+from celeriac.event_log.delayed import is_registering, tokens_of, tokens_to_take
 from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
@@ -28,14 +30,7 @@ from celeriac.event_log.event_log import (
     entry_key,
 )
 from celeriac.event_log.open_chunk import OpenChunk, in_log_order
-from celeriac.event_log.registered import (
-    MARGIN_MS,
-    Registered,
-    event_of,
-    is_keyed,
-    is_registered,
-    postponed,
-)
+from celeriac.event_log.registered import MARGIN_MS, Registered, is_registered
 from celeriac.settings import Settings
 from celeriac.store.memory.bus_settings import MemorySettingsStore
 from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
@@ -70,9 +65,11 @@ class MemoryDomain:
         # Of operators: a note and how many deliveries, as `_audit.lua` writes them.
         self.actions: Stream[tuple[bytes, int]] = Stream()
         self.ids = MemoryIds()
-        self.delayed: dict[bytes, int] = {}
+        # Token or event → its time in ms; token → event: see event_log/delayed.py.
+        self.delayed: dict[str | bytes, int] = {}
+        self.delayed_events: dict[str | bytes, bytes] = {}
         # Of these, those that were postponed until a time, and not by a delay.
-        self.at_time_of_day: set[bytes] = set()
+        self.at_time_of_day: set[str | bytes] = set()
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
         self.wakeup: Key = (0, 0)
@@ -88,6 +85,23 @@ class MemoryDomain:
             kinds = self.kinds.items()
             self.kinds = {id: kind for id, kind in kinds if self.events.get(id) is not None}
         return removed
+
+    def upcoming(self, until_ms: float = math.inf) -> list[tuple[int, str | bytes]]:
+        """Delayed events by time: (time in ms, token or event)."""
+        found = [(ms, token) for token, ms in self.delayed.items() if ms <= until_ms]
+        return sorted(found, key=lambda pair: (pair[0], self.delayed_body(pair[1])))
+
+    def delayed_body(self, token: str | bytes) -> bytes:
+        return token if isinstance(token, bytes) else self.delayed_events[token]
+
+    def remove_delayed(self, token: str | bytes) -> bytes | None:
+        """The event that was removed; None where it was not there."""
+        if self.delayed.pop(token, None) is None:
+            return None
+        body = self.delayed_body(token)
+        self.delayed_events.pop(token, None)
+        self.at_time_of_day.discard(token)
+        return body
 
     def unfinished(self) -> Key | None:
         """The smallest id that some group was not given or has not finished."""
@@ -247,27 +261,48 @@ class MemoryEventLog:
             if time_ms is None:
                 raise ValueError("postpone needs delay_ms or at_ms")
             self._wait_for_room(domain)
-            member = postponed(body, kind)
-            self.store[domain].delayed[member] = time_ms
-            if at_ms is not None:
-                self.store[domain].at_time_of_day.add(member)
+            self._store_delayed(domain, body, kind, time_ms, is_time_of_day=at_ms is not None)
             self.ring(domain)
             return time_ms
+
+    def _store_delayed(
+        self, domain: str, body: bytes, kind: EntryKind, time_ms: int, *, is_time_of_day: bool
+    ) -> None:
+        """See lua/postpone.lua."""
+        store, tokens = self.store[domain], tokens_to_take(body, kind)
+        token = next((token for token in tokens if token not in store.delayed), None)
+        if token is not None:
+            store.delayed_events[token] = body
+        elif len(tokens) == 1:
+            return
+        stored = body if token is None else token
+        store.delayed[stored] = time_ms
+        store.at_time_of_day.discard(stored)
+        if is_time_of_day:
+            store.at_time_of_day.add(stored)
+
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        with self.lock:
+            removed = [
+                self.store[domain].remove_delayed(token)
+                for domain in domains
+                for token in tokens_of(event_key)
+            ]
+            return any(body is not None for body in removed)
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         with self.lock:
             store, now = self.store[domain], self.clock.now_ms()
             delayed = store.delayed
             step = store.clock_steps.observe("", now) if delayed else 0
-            for member in delayed.keys() - store.at_time_of_day if step else ():
-                delayed[member] -= step
-            ready = sorted((ms, member) for member, ms in delayed.items() if ms <= now)
-            for _, member in ready[:count]:
-                del delayed[member]
-                store.at_time_of_day.discard(member)
-                body = event_of(member)
-                self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
-            return len(ready[:count]), min(delayed.values(), default=None)
+            for token in delayed.keys() - store.at_time_of_day if step else ():
+                delayed[token] -= step
+            ready = store.upcoming(until_ms=now)[:count]
+            for _, token in ready:
+                body = store.remove_delayed(token)
+                is_given = isinstance(token, str) and is_registering(token)
+                self.append(domain, body or b"", EntryKind.GIVEN if is_given else FOREIGN)
+            return len(ready), min(delayed.values(), default=None)
 
     def enqueue_due_many(
         self, domains: Sequence[str], count: int = 1000
@@ -315,8 +350,9 @@ class MemoryEventLog:
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
         with self.lock:
-            found = sorted((ms, member) for member, ms in self.store[domain].delayed.items())
-            return [(ms, event_of(member)) for ms, member in found[start : start + count]]
+            store = self.store[domain]
+            found = store.upcoming()[start : start + count]
+            return [(ms, store.delayed_body(token)) for ms, token in found]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         # always exact: there are no nodes of a tree to remove whole

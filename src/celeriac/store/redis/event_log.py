@@ -15,6 +15,7 @@ from celeriac.errors import LogFull
 from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.event_log.backpressure import too_many_domains
 from celeriac.event_log.clock_step import ClockStep, latest_step
+from celeriac.event_log.delayed import tokens_of, tokens_to_take
 from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
@@ -28,12 +29,18 @@ from celeriac.event_log.event_log import (
     read_entry,
 )
 from celeriac.event_log.open_chunk import OpenChunk, chunks_by_id, in_log_order, parse_chunk
-from celeriac.event_log.registered import event_of, is_registered, parse_registered, postponed
+from celeriac.event_log.registered import is_registered, parse_registered
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import RedisSettingsStore
-from celeriac.store.redis.connection import Client, address, server_time_ms, service_client
+from celeriac.store.redis.connection import (
+    Client,
+    address,
+    is_refused,
+    server_time_ms,
+    service_client,
+)
 from celeriac.store.redis.emitted import EmittedTally
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
@@ -42,9 +49,9 @@ from celeriac.store.redis.script import Script
 from celeriac.store.redis.wakeup import Doorbell, open_doorbell
 from celeriac.transfer import portion_end
 
-POSTPONE, ANNOUNCE, _promote, _trim, _tidy, _emitted, _forget = (
+POSTPONE, ANNOUNCE, _cancel, _promote, _trim, _tidy, _emitted, _forget = (
     Script(f"{name}.lua")
-    for name in ("postpone", "announce", "promote", "trim", "tidy", "emitted", "forget")
+    for name in ("postpone", "announce", "cancel", "promote", "trim", "tidy", "emitted", "forget")
 )
 FORGET_CONSUMER_AFTER_MS = 3_600_000
 # Of trim.lua, 10,000 entries each: what is over the retention after so many is left for the next
@@ -195,10 +202,20 @@ class RedisEventLog:
     ) -> int:
         delay = "" if delay_ms is None else delay_ms
         at = "" if at_ms is None else at_ms
-        member = postponed(body, kind)
-        return int(
-            POSTPONE.on_keys(self.client, POSTPONE.keys(self.keys, domain), member, delay, at)
-        )
+        keys, tokens = POSTPONE.keys(self.keys, domain), tokens_to_take(body, kind)
+        return int(POSTPONE.on_keys(self.client, keys, body, delay, at, *tokens))
+
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        tokens = tokens_of(event_key)
+        calls = [(_cancel.keys(self.keys, domain), tokens) for domain in domains]
+        removed = 0
+        for answer in _cancel.on_keys_many(self.client, calls) if calls else ():
+            if isinstance(answer, redis.ResponseError) and is_refused(answer):
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            removed += int(answer)
+        return removed > 0
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         return self.enqueue_due_many([domain], count)[0]
@@ -292,10 +309,19 @@ class RedisEventLog:
         found = self.invalid.unless_wrong_type(
             key, lambda: self.client.zrange(key, start, start + count - 1, withscores=True), []
         )
-        absurd = [(body, ms) for body, ms in found if not 0 <= ms <= MAX_TIME_MS]
+        absurd = [(token, ms) for token, ms in found if not 0 <= ms <= MAX_TIME_MS]
         if absurd or start == 0:
-            self.invalid.report(key, [(body, f"its time is {ms:g} ms") for body, ms in absurd])
-        return [(clamped_time(ms), event_of(member)) for member, ms in found]
+            self.invalid.report(key, [(token, f"its time is {ms:g} ms") for token, ms in absurd])
+        if not found:
+            return []
+        events, none = self.keys.delayed_events(domain), [None] * len(found)
+        bodies = self.invalid.unless_wrong_type(
+            events, lambda: self.client.hmget(events, [token for token, _ in found]), none
+        )
+        return [
+            (clamped_time(ms), token if body is None else body)
+            for (token, ms), body in zip(found, bodies, strict=True)
+        ]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         [trimmed] = self.trim_many([domain], exact=exact)

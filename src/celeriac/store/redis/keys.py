@@ -92,8 +92,12 @@ class Keys:
         return f"{self.namespace}:{{{domain}}}:ambiguous"
 
     def delayed(self, domain: str) -> str:
-        """Sorted set: postponed events by their time in ms."""
+        """Sorted set: tokens of delayed events by their time in ms: see event_log/delayed.py."""
         return f"{self.namespace}:{{{domain}}}:delayed"
+
+    def delayed_events(self, domain: str) -> str:
+        """Hash: token of a delayed event → the event."""
+        return f"{self.namespace}:{{{domain}}}:delayed_events"
 
     def clock(self, domain: str) -> str:
         """Hash: handler, or '' for postponed events → the server's time in ms when they were looked
@@ -207,6 +211,7 @@ class Keys:
             **dict.fromkeys(self.ids(domain), "hash"),
             self.ambiguous(domain): "string",
             self.delayed(domain): "zset",
+            self.delayed_events(domain): "hash",
             self.clock(domain): "hash",
             self.emitted(domain): "hash",
             self.dead(domain): "stream",

@@ -10,7 +10,7 @@
 -- KEYS  those that are named below, then all of the handlers
 -- ARGV  ms for which nothing was emitted, ms for which actions are kept; then the handlers
 -- Returns 1 if it was removed; see also _groups.lua.
---! keys stream wakeup delayed clocks emitted dead dead_groups dead_newest audit_log sources
+--! keys stream wakeup delayed delayed_events clocks emitted dead dead_groups dead_newest audit_log sources
 local ARGUMENTS = 2
 --! include _groups.lua
 local clock = redis.call('TIME')
