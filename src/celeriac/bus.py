@@ -18,6 +18,7 @@ from celeriac.emitter import (
     ReturnedEvents,
     cancel_event,
     check_recipients,
+    declare_schedule,
 )
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
@@ -33,6 +34,7 @@ from celeriac.handler import (
 )
 from celeriac.handler.policy import ErrorPolicies
 from celeriac.middleware import EmitHooks, Middleware
+from celeriac.schedule import Missed, make_schedule
 from celeriac.service import Service
 from celeriac.settings import Settings
 
@@ -321,6 +323,48 @@ class EventBus:
         if services:
             self.emitter.recipients[type] = services
 
+    def schedule(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        cron: str | None = None,
+        tz: str = "UTC",
+        every: float | timedelta | None = None,
+        missed: Missed = "last",
+        name: str | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Emit an event at recurring times, each exactly once.
+
+        Every running worker of the service can emit it; no worker is a leader, and no further
+        process is needed. The id of the event is derived from the service, `name` and the time of
+        the tick, which is also its `time`. Times that passed while no worker ran are missed.
+
+        Args:
+            cron: Minute, hour, day of the month, month, day of the week: `'0 6 * * MON-FRI'`. Needs
+                `celeriac[cron]`.
+            tz: The time zone of `cron`.
+            every: Seconds or a timedelta, instead of `cron`: all multiples of it since 1970.
+            missed: Of missed ticks, emit the `'last'` one, `'none'` or `'all'`.
+            name: Identifies the schedule within the service. Default: `type`.
+            **attributes: Further attributes of `emit`, such as `subject`.
+
+        Raises:
+            ConfigurationError: An argument is wrong, or the name is taken. Raised at import.
+            InvalidEvent: The event is invalid.
+        """
+        schedule = make_schedule(
+            type,
+            service=self._require_service(),
+            name=name,
+            cron=cron,
+            tz=tz,
+            every=every,
+            missed=missed,
+        )
+        self.service.add_schedule(declare_schedule(self.emitter, schedule, data, attributes))
+
     # -- subscribing
 
     def on(
@@ -455,7 +499,7 @@ class EventBus:
     def _require_service(self) -> str:
         if not self.settings.service:
             raise SubscriptionError(
-                "the bus has no service and cannot subscribe handlers. Write "
+                "the bus has no service, and can have neither handlers nor schedules. Write "
                 "EventBus(service='billing'), or set CELERIAC_SERVICE"
             )
         return self.settings.service

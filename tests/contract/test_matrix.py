@@ -34,6 +34,7 @@ def backend_of(store: Store) -> Backend:
         registry=store.registry,
         async_event_log=SyncLogAdapter(store.event_log),
         circuits=MemoryCircuits(MemoryClock()),
+        schedules=store.schedules,
     )
 
 

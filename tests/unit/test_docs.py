@@ -144,6 +144,7 @@ def test_every_key_is_there() -> None:
         getattr(keys, n)("order")
         for n in (
             "delayed_events",
+            "schedules",
             "dead_groups",
             "dead_newest",
             "audit",

@@ -33,6 +33,7 @@ from celeriac.dispatcher.outage import tell_outage
 from celeriac.dispatcher.pause import BUSY, IDLE, until, until_asked
 from celeriac.dispatcher.pending import RECLAIM_INTERVAL, PendingDeliveries
 from celeriac.dispatcher.promotion import Promotion
+from celeriac.dispatcher.schedules import Schedules
 from celeriac.dispatcher.share import Share, processes_for_slow
 from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
 from celeriac.handler import Handler
@@ -88,6 +89,7 @@ class Dispatcher:
         self._seen: dict[str, str] = {}
         self._rings_for: frozenset[str] = frozenset()
         self._promotion = Promotion(service)
+        self._schedules = Schedules(service)
         self._unrung = max(IDLE, min(UNRUNG, self.settings.lease * RECLAIM_INTERVAL))
         self._fetcher = ChunkFetcher(service, self.processes, is_free)
         self._reader = DomainReader(service, self._fetcher, self._unrung)
@@ -184,6 +186,7 @@ class Dispatcher:
         self._sources.flush(self.service.backend.deliveries)
         if rung is None or now >= self._promote_at or any(d.startswith(f"{WAKEUP} ") for d in rung):
             self._promote_at = now + self._promote(rung)
+        until_tick = self._schedules.turn()
         members = self._members
         if self._janitor.turn(
             members.domains,
@@ -195,7 +198,7 @@ class Dispatcher:
         if self._reader.is_behind:
             return 0.0
         wake_at = min(self._groups.next_look(), self._promote_at)
-        return min(IDLE, max(0.0, wake_at - now))
+        return min(IDLE, until_tick, max(0.0, wake_at - now))
 
     def _wake(self, rung: Collection[str] | None) -> None:
         """Note where there may be something new, or due: of whichever group a bell does not say."""

@@ -2,6 +2,7 @@ from celeriac.emitter.async_emitter import AsyncEmitter
 from celeriac.emitter.cancel import cancel_event
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
 from celeriac.emitter.returned import ReturnedEvents
+from celeriac.emitter.tick import declare_schedule
 
 __all__ = [
     "AsyncEmitter",
@@ -10,4 +11,5 @@ __all__ = [
     "ReturnedEvents",
     "cancel_event",
     "check_recipients",
+    "declare_schedule",
 ]

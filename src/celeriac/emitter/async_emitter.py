@@ -53,7 +53,7 @@ class AsyncEmitter:
         at: datetime | None = None,
         made: bool = False,
     ) -> str:
-        """Append the event, or schedule it; return its id. See Emitter.emit."""
+        """Append the event, or store it with its delay; return its id. See Emitter.emit."""
         hooks = self.emitter.hooks
         if hooks is None:
             return await self._emit(event, delay, at, made)
@@ -83,9 +83,9 @@ class AsyncEmitter:
                         since = made_ms(event.id)
                     raise
             else:
-                scheduled_kind = self.emitter.kind_postponed(kind)
+                delayed_kind = self.emitter.kind_postponed(kind)
                 await event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=scheduled_kind
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
                 )
 
         await self._persist(append, len(body))

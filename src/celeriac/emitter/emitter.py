@@ -135,7 +135,7 @@ class Emitter:
         at: datetime | None = None,
         made: bool = False,
     ) -> str:
-        """Append the event, or schedule it; return its id. See EventBus.emit.
+        """Append the event, or store it with its delay; return its id. See EventBus.emit.
 
         `made` means that its id was made for this call.
         """
@@ -167,9 +167,9 @@ class Emitter:
                         since = made_ms(event.id)
                     raise
             else:
-                scheduled_kind = self.kind_postponed(kind)
+                delayed_kind = self.kind_postponed(kind)
                 event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=scheduled_kind
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
                 )
 
         self._persist(append, len(body))

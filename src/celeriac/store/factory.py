@@ -12,6 +12,7 @@ from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.invalid_record import InvalidRecords
 from celeriac.registry import Registry
+from celeriac.schedule import ScheduleStore
 from celeriac.settings import Settings
 from celeriac.store.memory.contracts import MemoryContracts
 from celeriac.store.redis.async_event_log import async_redis_event_log
@@ -21,11 +22,13 @@ from celeriac.store.redis.contracts import RedisContracts
 from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
+from celeriac.store.redis.schedules import RedisSchedules
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Log, ledger, chunks, registry, circuits and contracts, which must lie in the same store.
+    """Log, ledger, chunks, registry, circuits, schedules and contracts, which must lie in the same
+    store.
     `invalid` lists the stored records that they skipped."""
 
     event_log: EventLog
@@ -34,6 +37,7 @@ class Backend:
     registry: Registry
     async_event_log: AsyncEventLog
     circuits: Circuits
+    schedules: ScheduleStore
     invalid: InvalidRecords = field(default_factory=InvalidRecords)
     contracts: ContractStore = field(default_factory=MemoryContracts)
 
@@ -54,6 +58,7 @@ def redis_backend(settings: Settings) -> Backend:
         registry=RedisRegistry(settings, event_log.client, event_log.invalid),
         async_event_log=async_redis_event_log(settings, event_log.bus),
         circuits=RedisCircuits(settings, event_log.client, event_log.invalid),
+        schedules=RedisSchedules(settings, event_log.client, event_log.invalid, event_log.bus),
         invalid=event_log.invalid,
         contracts=RedisContracts(settings, event_log.client, event_log.invalid),
     )

@@ -20,6 +20,7 @@ from celeriac.store.memory.contracts import MemoryContracts
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
+from celeriac.store.memory.schedules import MemorySchedules
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Store:
             registry=self.registry,
             async_event_log=SyncLogAdapter(self.event_log),
             circuits=MemoryCircuits(self.clock),
+            schedules=MemorySchedules(self.event_log),
             contracts=MemoryContracts(self.clock),
         )
 

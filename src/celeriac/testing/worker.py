@@ -40,7 +40,9 @@ class MemoryWorker:
     def join(self) -> None:
         """Create the groups of new handlers and domains, so that handlers get later events."""
         domains = self.service.backend.event_log.domains()
-        subscribed = self._served != self.service.handlers.keys()
+        subscribed = self._served != self.service.handlers.keys() or (
+            self._dispatcher is None and bool(self.service.schedules)
+        )
         if subscribed or domains != self._domains:
             self._served, self._domains = frozenset(self.service.handlers), domains
             self._join_groups(domains)
@@ -58,7 +60,7 @@ class MemoryWorker:
     def dispatch(self, random: Random | None) -> list[Chunk]:
         """Run the dispatcher once; return the chunks it sent, shuffled by `random` if given."""
         self.join()
-        if self._dispatcher is None:  # no handler yet
+        if self._dispatcher is None:  # neither a handler nor a schedule yet
             return []
         self._dispatcher.processes = 1 if random is None else PREFETCH
         self._dispatcher.turn()

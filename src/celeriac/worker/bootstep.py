@@ -108,7 +108,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         for handler in self.service.handlers.values():
             check_task(parent.app, handler)
         hint_serializer(parent.app)
-        return bool(self.service.handlers)
+        return bool(self.service.handlers or self.service.schedules)
 
     def start(self, parent: Any) -> None:
         app = parent.app

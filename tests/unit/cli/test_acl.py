@@ -91,7 +91,8 @@ def void(_: object) -> None: ...
 OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua"}
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
-    "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua",
+    "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua", "cancel.lua",
+    "declare_schedule.lua", "tick.lua",
 }  # fmt: skip
 OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
@@ -112,7 +113,8 @@ MOVES = (
         *(("billing", name, "order") for name in ("trim.lua", "tidy.lua", "backlog.lua")),
         *(("billing", name, "order") for name in ("note_foreign.lua",)),
         *(("billing", name, "payment") for name in ("append_once.lua", "emitted.lua")),
-        *(("orders", name, "order") for name in ("postpone.lua", "promote.lua")),
+        *(("orders", name, "order") for name in ("postpone.lua", "promote.lua", "cancel.lua")),
+        *(("orders", name, "order") for name in ("declare_schedule.lua", "tick.lua")),
     ],
 )
 def test_a_service_may_name_the_keys_that_its_scripts_declare(
@@ -162,6 +164,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     def ship(event: Event) -> None:
         shipped.add(event.id)
 
+    orders.schedule("order.counted", every=1)
     turning = [dispatcher(billing), dispatcher(orders)]
     for one in turning:
         one.turn()
@@ -178,6 +181,10 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     ids += ["foreign", "tried"]
     deadline = time.monotonic() + 30
     # What failed, and both that are not signed.
+    schedules, counted = orders.service.backend.schedules, orders.service.schedules["order.counted"]
+    while not ((stored := schedules.read(counted.schedule).stored) and stored.fired):
+        assert time.monotonic() < deadline, client.execute_command("ACL", "LOG")
+        turning[1].turn()
     while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audit_log) < 7:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:

@@ -90,6 +90,7 @@ def _by_bus(module: str) -> tuple[Settings, ServiceAccess, str]:
     bus = find_bus(module)
     handlers = bus.service.handlers.values()
     declared = {type.partition(".")[0] for type in bus.emitter.schemas}
+    declared |= {one.schedule.domain for one in bus.service.schedules.values()}
     emits = {*declared, *_domains(bus.settings.emitted_domains)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}

@@ -132,6 +132,7 @@ def _emitting(
         given += [keys.delayed(domain), keys.delayed_events(domain)]
         given += [keys.emitted(domain)] if domain in emits else []
         given += [keys.clock(domain)] if domain in moves else []
+        given += [keys.schedules(domain)] if reads and domain in emits else []
         given += [keys.chunks(domain, "*")] if domain in emits and part.bounded else []
         yield _selector(given, SCRIPT)
     if emits and not reads:
@@ -144,6 +145,8 @@ def _emitting(
         yield _selector([keys.delayed(domain) for domain in moves], MOVE)
         events = [keys.delayed_events(domain) for domain in moves]
         yield _selector(events, (*POSTPONED, "hset", "hdel"))
+    if emits and reads:
+        yield _selector([keys.schedules(domain) for domain in emits], ("hget", "hset"))
     if others := sorted(set(moves) - set(reads)):
         yield _selector([keys.clock(domain) for domain in others], ("hget", "hset"))
     if emits and part.bounded:

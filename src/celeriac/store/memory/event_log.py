@@ -31,6 +31,7 @@ from celeriac.event_log.event_log import (
 )
 from celeriac.event_log.open_chunk import OpenChunk, in_log_order
 from celeriac.event_log.registered import MARGIN_MS, Registered, is_registered
+from celeriac.schedule import StoredSchedule
 from celeriac.settings import Settings
 from celeriac.store.memory.bus_settings import MemorySettingsStore
 from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
@@ -70,6 +71,8 @@ class MemoryDomain:
         self.delayed_events: dict[str | bytes, bytes] = {}
         # Of these, those that were postponed until a time, and not by a delay.
         self.at_time_of_day: set[str | bytes] = set()
+        # Field → definition and state of a schedule.
+        self.schedules: dict[str, tuple[bytes, StoredSchedule]] = {}
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
         self.wakeup: Key = (0, 0)
@@ -180,7 +183,7 @@ class MemoryEventLog:
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
         with self.lock:
             store, oldest = self.store[domain], self.clock.now_ms() - silent_ms
-            holds = len(store.events) or len(store.dead) or store.delayed
+            holds = len(store.events) or len(store.dead) or store.delayed or store.schedules
             if holds or store.events.last[0] > oldest:
                 return False
             kept_ms = int(self.bus.current.dead_retention * 1000)

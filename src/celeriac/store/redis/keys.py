@@ -99,6 +99,10 @@ class Keys:
         """Hash: token of a delayed event → the event."""
         return f"{self.namespace}:{{{domain}}}:delayed_events"
 
+    def schedules(self, domain: str) -> str:
+        """Hash: `service:name` of a schedule → its next and its last tick, and its definition."""
+        return f"{self.namespace}:{{{domain}}}:schedules"
+
     def clock(self, domain: str) -> str:
         """Hash: handler, or '' for postponed events → the server's time in ms when they were looked
         at last, the last step back of its clock in ms, and when that was seen."""
@@ -212,6 +216,7 @@ class Keys:
             self.ambiguous(domain): "string",
             self.delayed(domain): "zset",
             self.delayed_events(domain): "hash",
+            self.schedules(domain): "hash",
             self.clock(domain): "hash",
             self.emitted(domain): "hash",
             self.dead(domain): "stream",
