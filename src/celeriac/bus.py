@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
@@ -16,10 +16,15 @@ from celeriac.emitter import (
     Emission,
     Emitter,
     ReturnedEvents,
+    Until,
+    arequest,
     cancel_event,
     check_recipients,
     declare_schedule,
+    make_request,
+    request,
 )
+from celeriac.emitter.request import Gathering
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
@@ -243,6 +248,115 @@ class EventBus:
         emitter = self._async if session is None else self._async_emitter_in(session)
         return await emitter.emit_many(events)
 
+    @overload
+    def request(  # pyright: ignore[reportOverlappingOverload]
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int,
+        until: Until = "replies",
+        **attributes: Any,
+    ) -> list[Event[Any]]: ...
+    @overload
+    def request(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, until: Until, **attributes: Any
+    ) -> list[Event[Any]]: ...
+    @overload
+    def request(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, **attributes: Any
+    ) -> Event[Any]: ...
+    def request(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int | None = None,
+        until: Until | None = None,
+        **attributes: Any,
+    ) -> Event[Any] | list[Event[Any]]:
+        """Emit an event and wait for the reply that a handler returns: its first `Reply`.
+
+        With `replies` or `until`, return a list of replies, in the order in which they came. The
+        request and its replies are ordinary events: durable, and visible in Flower. A reply that
+        comes later is in the event log, with the extension attribute `late`.
+
+        Blocks for at most `timeout` and the time of the emit. Does not join a database transaction,
+        because nobody would get the request before its commit.
+
+        Args:
+            timeout: Seconds to wait for replies.
+            replies: How many replies to wait for, from several handlers.
+            until: `'replies'` raises NoReply if there are fewer. `'timeout'` returns those that
+                came by then, at most `replies` of them.
+            **attributes: Further attributes of `emit`, such as `subject`.
+
+        Raises:
+            NoReply: There were too few replies in time. Its `replies` are those that came.
+            InvalidEvent: The request is invalid.
+            LogFull: There is no room. Nothing was written.
+            BusUnavailable: Redis did not answer.
+        """
+        gathering = self._request(type, data, timeout, replies, until or "replies", attributes)
+        found = request(self.emitter, self.service.backend.replies, gathering)
+        return found[0] if replies is None and until is None else found
+
+    @overload
+    async def arequest(  # pyright: ignore[reportOverlappingOverload]
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int,
+        until: Until = "replies",
+        **attributes: Any,
+    ) -> list[Event[Any]]: ...
+    @overload
+    async def arequest(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, until: Until, **attributes: Any
+    ) -> list[Event[Any]]: ...
+    @overload
+    async def arequest(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, **attributes: Any
+    ) -> Event[Any]: ...
+    async def arequest(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int | None = None,
+        until: Until | None = None,
+        **attributes: Any,
+    ) -> Event[Any] | list[Event[Any]]:
+        """Do what `request` does without blocking the event loop."""
+        gathering = self._request(type, data, timeout, replies, until or "replies", attributes)
+        found = await arequest(self._async, self.service.backend.replies, gathering)
+        return found[0] if replies is None and until is None else found
+
+    def _request(
+        self,
+        type: str,
+        data: Any,
+        timeout: float,
+        replies: int | None,
+        until: Until,
+        attributes: Mapping[str, Any],
+    ) -> Gathering:
+        return make_request(
+            self.emitter,
+            self.service.guard,
+            type,
+            data,
+            timeout=timeout,
+            count=replies,
+            until=until,
+            attributes=attributes,
+        )
+
     def cancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
         """Cancel an event that was emitted with `delay` or `at`; return whether it was cancelled.
 
@@ -266,8 +380,12 @@ class EventBus:
         return await asyncio.to_thread(self.cancel, id, type=type, source=source)
 
     async def aclose(self) -> None:
-        """Close the connections that `aemit` opened in the running event loop. Idempotent."""
+        """Close the connections that `aemit` and `arequest` opened in the running event loop.
+
+        Idempotent.
+        """
         await self._async.close()
+        await self.service.backend.replies.disconnect()
 
     def event(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
         """Return a valid event of this service without publishing it, for `emit_many`.
@@ -477,7 +595,12 @@ class EventBus:
                 options,
                 service=self._require_service(),
                 inbox_keep_ms=self._inbox_keep_ms,
-                returned=ReturnedEvents(self._emitter_in, self._async_emitter_in),
+                returned=ReturnedEvents(
+                    self.settings,
+                    self._emitter_in,
+                    self._async_emitter_in,
+                    lambda: self.service.backend.replies,
+                ),
             )
             self.service.add(handler)
             if self._app is not None:

@@ -135,6 +135,7 @@ def test_every_key_is_there() -> None:
         keys.contracts,
         keys.forgotten,
         keys.rate(handler),
+        keys.replies("01a20743"),
     }
     known |= {keys.circuits, keys.calls(handler)}
     known |= {

@@ -1,6 +1,7 @@
 from celeriac.emitter.async_emitter import AsyncEmitter
 from celeriac.emitter.cancel import cancel_event
 from celeriac.emitter.emitter import Emission, Emitter, check_recipients
+from celeriac.emitter.request import Until, arequest, make_request, request
 from celeriac.emitter.returned import ReturnedEvents
 from celeriac.emitter.tick import declare_schedule
 
@@ -9,7 +10,11 @@ __all__ = [
     "Emission",
     "Emitter",
     "ReturnedEvents",
+    "Until",
+    "arequest",
     "cancel_event",
     "check_recipients",
     "declare_schedule",
+    "make_request",
+    "request",
 ]

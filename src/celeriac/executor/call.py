@@ -24,7 +24,7 @@ def call(handler: Handler, argument: Any) -> None:
     Raises what the function raises, and what `emit` raises.
     """
     answer = (handler.receiver or handler.function)(argument)
-    if answer is None:
+    if answer is None and handler.receiver is None:
         return
     # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
     # count as processed without having run.
@@ -32,8 +32,10 @@ def call(handler: Handler, argument: Any) -> None:
         answer = run_awaitable(yielded(answer, handler.id))
     elif inspect.isawaitable(answer):
         answer = run_awaitable(answer)
-    if answer is not None and handler.returned is not None:
-        handler.returned.emit(answer)
+    if handler.returned is not None:
+        if answer is not None:
+            handler.returned.emit(answer)
+        handler.returned.send_replies(is_committed=handler.receiver is not None)
 
 
 def run_awaitable(answer: Awaitable[Any] | None) -> Any:

@@ -4,7 +4,7 @@ from celeriac.handler.handler import Handler, make_handler
 from celeriac.handler.options import HandlerOptions, Start
 from celeriac.handler.per_key import Debounce, PerKey
 from celeriac.handler.policy import Decision, FailurePolicy, RetryPolicy, decide
-from celeriac.handler.returned import Emit
+from celeriac.handler.returned import Emit, Reply
 from celeriac.handler.share import Predicate, ShareFilter, in_share
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "HandlerOptions",
     "PerKey",
     "Predicate",
+    "Reply",
     "RetryPolicy",
     "ShareFilter",
     "Start",

@@ -22,6 +22,8 @@ class EmitsReturned(Protocol):
 
     async def aemit(self, answer: Any, session: Any) -> None: ...
 
+    def send_replies(self, *, is_committed: bool) -> None: ...
+
 
 class Inbox(Protocol):
     """A store of processed events.

@@ -53,6 +53,7 @@ class MemoryBus:
         self._workers = [MemoryWorker(bus) for bus in buses]
         self._errors: dict[tuple[str, str], BaseException] = {}
         store.event_log.before_emit = self.join
+        store.replies.run = self._run_while
 
     def join(self) -> None:
         """Add handlers that were subscribed since. Every emit does it."""
@@ -177,6 +178,22 @@ class MemoryBus:
         for failure in report.failures:
             if failure.outcome is Outcome.DEAD:
                 self._errors[chunk.handler.id, failure.event_key] = failure.error
+
+    def _run_while(self, seconds: float, waits: Callable[[], bool]) -> None:
+        """Run handlers until `waits` is false, or the clock was advanced by so many seconds."""
+        end_ms = self.store.clock.now_ms() + int(seconds * 1000)
+        while waits():
+            self.run_until_idle(jump=False)
+            if not waits():
+                return
+            next_ms = next_time_ms(
+                self.store.backend, self._groups(), self.store.deliveries.lease_ms
+            )
+            now = self.store.clock.now_ms()
+            until_ms = end_ms if next_ms is None else min(end_ms, next_ms)
+            self.store.clock.advance(max(0, until_ms - now))
+            if now >= end_ms:
+                return
 
     def _advance_to_next(self, jump: bool) -> bool:
         """Advance the clock to the next runnable delivery; return False if there is none."""

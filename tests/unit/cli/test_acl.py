@@ -5,9 +5,11 @@ Dispatchers and executors run in this process, on the connections of those users
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -23,7 +25,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from celeriac import BusUnavailable, ConfigurationError, Event, EventBus
+from celeriac import BusUnavailable, ConfigurationError, Event, EventBus, Reply
 from celeriac.cli.acl.rules import ServiceAccess, operator_rules, rules
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
@@ -92,7 +94,7 @@ OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua"}
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
     "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua", "cancel.lua",
-    "declare_schedule.lua", "tick.lua",
+    "declare_schedule.lua", "tick.lua", "open_replies.lua", "reply.lua", "close_replies.lua",
 }  # fmt: skip
 OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
@@ -196,6 +198,37 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     refused = {(e["username"], e["object"]) for e in client.acl_log()}
     assert refused <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
     client.close()
+
+
+def test_services_ask_each_other(server: EmbeddedServer) -> None:
+    orders = EventBus(service="orders", redis_url=url_of(server, "orders"))
+    billing = EventBus(
+        service="billing", redis_url=url_of(server, "billing"), emitted_domains="payment"
+    )
+
+    @billing.on("order.checked")
+    def check(event: Event) -> Reply:
+        return Reply("paid", type="payment.checked")
+
+    turning = dispatcher(billing)
+    turning.turn()
+
+    def ask() -> None:
+        answers.append(orders.request("order.checked", timeout=20).data)
+
+    async def aask() -> None:
+        answers.append((await orders.arequest("order.checked", timeout=20)).data)
+        await orders.aclose()
+
+    answers: list[Any] = []
+    for asking in (ask, lambda: asyncio.run(aask())):
+        thread, there = threading.Thread(target=asking), len(answers)
+        thread.start()
+        while thread.is_alive():
+            turning.turn()
+            thread.join(0.01)
+        assert answers[there:] == ["paid"]
+    turning.requeue()
 
 
 def test_celery_has_its_queue_and_its_remote_control(server: EmbeddedServer) -> None:

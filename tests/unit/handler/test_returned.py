@@ -45,9 +45,9 @@ def test_anything_else_is_no_event(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ([ONE, 3], "b.h returned a list with int: must be Emit"),
-        ((None, ONE), "b.h returned a list with NoneType: must be Emit"),
-        (generator(ONE, "x"), "b.h yielded str: must be Emit"),
+        ([ONE, 3], "b.h returned a list with int: must be Emit or Reply"),
+        ((None, ONE), "b.h returned a list with NoneType: must be Emit or Reply"),
+        (generator(ONE, "x"), "b.h yielded str: must be Emit or Reply"),
     ],
 )
 def test_a_mixture_is_an_error_that_names_the_handler(answer: Any, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,9 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 
-from celeriac import Emit, Event, EventBus, InvalidEvent
+from celeriac import Emit, Event, EventBus, InvalidEvent, Reply
 from celeriac.event import HandlingContext, build_event
+from celeriac.executor.call import call
 from celeriac.outbox import create_outbox
+from celeriac.reply.store import START
+from celeriac.store.memory.replies import MemoryReplies
 from tests.unit.inbox.conftest import effects, noted
 
 EFFECT = text("INSERT INTO effect VALUES (:id)")
@@ -86,3 +90,37 @@ def test_those_of_a_coroutine_function_too(
         asyncio.run(receive(bus))
     assert effects(engine) == {"a": 1}
     assert written(engine) == ["order.paid", "order.reminded"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_reply_is_sent_after_the_commit_and_not_without_it(
+    bus: EventBus, engine: Engine, async_database_url: str, is_async: bool
+) -> None:
+    create_outbox(engine)
+    replies = MemoryReplies()
+    bus.service.backend = dataclasses.replace(bus.service.backend, replies=replies)
+    replies.open("m1", 60_000)
+    request = build_event("price.asked", None, source="t", id="a", extensions={"replyto": "m1"})
+    fails = [True, False]
+    sessions: Any = sessionmaker(engine)
+    if is_async:
+        sessions = async_sessionmaker(create_async_engine(async_database_url, poolclass=NullPool))
+
+    def quote(event: Event) -> list[Any]:
+        return [Reply("100"), Emit("" if fails.pop(0) else "price.quoted")]
+
+    async def aquote(event: Event) -> list[Any]:
+        return quote(event)
+
+    bus.on("price.asked", name="charge", inbox=sessions)(aquote if is_async else quote)
+    handler = bus.service.handlers[HANDLER]
+    with pytest.raises(InvalidEvent), HandlingContext(request, 1, HANDLER):
+        call(handler, request)
+    assert replies.close("m1", START) == []
+    replies.open("m1", 60_000)
+    for attempt in (2, 3):
+        with HandlingContext(request, attempt, HANDLER):
+            call(handler, request)
+    [body] = replies.close("m1", START)
+    assert msgspec.json.decode(body)["data"] == "100"
+    assert written(engine) == ["price.asked.replied", "price.quoted"]

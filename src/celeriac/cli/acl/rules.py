@@ -50,6 +50,7 @@ IN_CHUNKS = ("hgetall", "hvals", "type")
 AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
 POSTPONED = ("hmget", "type")
+REQUEST = ("xadd", "xread", "xrange", "exists", "pexpire", "unlink")  # store/redis/replies.py
 COUNT = ("hlen", "hexists", "hincrby")
 SCRIPT = ("eval", "evalsha")
 REGISTER = ("hmget", "hset", "rename", "unlink", "pexpireat")  # store/redis/lua/_ids.lua
@@ -107,6 +108,8 @@ def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[st
         granted.append(_selector(ids, (*REGISTER, "hget", "type")))
         granted.append(_selector([keys.ambiguous(domain) for domain in reads], ("get",), "%R~"))
     granted += _emitting(part, keys, reads, emits)
+    # A mailbox has a name that only those know who may read the request.
+    granted.append(_selector([keys.replies("*")], (*REQUEST, *SCRIPT)))
     return granted
 
 

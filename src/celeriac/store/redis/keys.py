@@ -69,6 +69,10 @@ class Keys:
         """Sorted set: domains that were removed because they were empty, by the time in ms."""
         return f"{self.namespace}:forgotten"
 
+    def replies(self, mailbox: str) -> str:
+        """Stream: the replies to a request that a process waits for."""
+        return f"{self.namespace}:{{reply:{mailbox}}}:replies"
+
     @property
     def relayed(self) -> str:
         """String: written by a relay that waits for the server's disk, to have what to wait for."""

@@ -27,7 +27,9 @@ def name_of(args: Sequence[Any]) -> str:
 
 def key_of(args: Sequence[Any]) -> str | bytes:
     """The key that decides the slot; the server sees to it that all keys lie in one."""
-    at = 3 if name_of(args) in SCRIPTS else 1
+    name = name_of(args)
+    # A read of streams names its options first.
+    at = 3 if name in SCRIPTS else args.index("STREAMS") + 1 if name == "XREAD" else 1
     if len(args) <= at:
         raise ValueError(f"{name_of(args)} names no key, and this client knows no node for it")
     key: str | bytes = args[at]
