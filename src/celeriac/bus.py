@@ -37,6 +37,7 @@ from celeriac.handler import (
     Start,
     make_handler,
 )
+from celeriac.handler.broadcast import Scope, make_broadcast_handler
 from celeriac.handler.policy import ErrorPolicies
 from celeriac.middleware import EmitHooks, Middleware
 from celeriac.schedule import Missed, make_schedule
@@ -513,6 +514,7 @@ class EventBus:
         fair: bool = False,
         weights: Mapping[str, float] | None = None,
         debounce: Debounce | None = None,
+        broadcast: bool | Scope = False,
     ) -> Callable[[F], F]:
         """Subscribe the decorated function as a handler and return it unchanged.
 
@@ -548,6 +550,9 @@ class EventBus:
             fair: Let keys take turns, among the next 10,000 events.
             weights: Key → its share of the turns, 1 by default.
             debounce: Deliver the events of a key once it is quiet. See Debounce.
+            broadcast: Call the function in every worker instance while it lives, at most once for
+                each event, without retries and records; with `'process'` in each pool process. Only
+                `name`, `when` and `signed` may be given too.
 
         Raises:
             SubscriptionError: An option is wrong. Raised at import, with the remedy.
@@ -589,11 +594,19 @@ class EventBus:
         )
 
         def subscribe(function: F) -> F:
+            service = self._require_service()
+            if broadcast is not False:
+                self.service.add_broadcast(
+                    make_broadcast_handler(
+                        function, patterns, options, service=service, broadcast=broadcast
+                    )
+                )
+                return function
             handler = make_handler(
                 function,
                 patterns,
                 options,
-                service=self._require_service(),
+                service=service,
                 inbox_keep_ms=self._inbox_keep_ms,
                 returned=ReturnedEvents(
                     self.settings,

@@ -118,12 +118,7 @@ def make_handler(
 
     Raises SubscriptionError, with the remedy, for a wrong name, pattern, option or signature.
     """
-    name = str(options.name or getattr(function, "__name__", ""))
-    if not _NAME.fullmatch(name):
-        raise SubscriptionError(
-            f"handler name {name!r} is invalid: it may have letters, digits and _ only, and no "
-            "digit first. Give one with @bus.on(..., name='...')"
-        )
+    name = handler_name(function, options)
     handler_id = f"{service}.{name}"
     try:
         options.check()
@@ -164,6 +159,17 @@ def make_handler(
         paused=options.paused,
         returned=returned,
     )
+
+
+def handler_name(function: Callable[..., Any], options: HandlerOptions) -> str:
+    """Return the name of the handler. Raises SubscriptionError for an invalid one."""
+    name = str(options.name or getattr(function, "__name__", ""))
+    if not _NAME.fullmatch(name):
+        raise SubscriptionError(
+            f"handler name {name!r} is invalid: it may have letters, digits and _ only, and no "
+            "digit first. Give one with @bus.on(..., name='...')"
+        )
+    return name
 
 
 def _open_inbox(inbox: Any) -> Inbox | None:

@@ -83,7 +83,8 @@ class MemoryBus:
             sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
-            is_idle = not sent and appended == self.store.event_log.appended
+            broadcasts = sum(worker.broadcast() for worker in self._workers)
+            is_idle = not (sent or broadcasts) and appended == self.store.event_log.appended
             if is_idle and not self._advance_to_next(jump):
                 return result
         raise NeverIdle(max_steps, list(unfinished(self.store.backend, self._groups())))

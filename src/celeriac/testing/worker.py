@@ -11,6 +11,7 @@ from itertools import count
 from random import Random
 from typing import TypeVar
 
+from celeriac.broadcast import BroadcastListener
 from celeriac.bus import EventBus
 from celeriac.delivery import Group
 from celeriac.dispatcher import Chunk, Dispatcher
@@ -36,9 +37,14 @@ class MemoryWorker:
         self._served_before: set[str] = set()
         self._domains: frozenset[str] = frozenset()
         self._dispatcher: Dispatcher | None = None
+        self._broadcasts: BroadcastListener | None = None
 
     def join(self) -> None:
         """Create the groups of new handlers and domains, so that handlers get later events."""
+        if self._broadcasts is None:
+            event_log = self.service.backend.event_log
+            self._broadcasts = BroadcastListener(self.service, ("worker", "process"), event_log)
+            self._broadcasts.begin()
         domains = self.service.backend.event_log.domains()
         subscribed = self._served != self.service.handlers.keys() or (
             self._dispatcher is None and bool(self.service.schedules)
@@ -68,6 +74,11 @@ class MemoryWorker:
         if random is not None:
             random.shuffle(sent)
         return sent
+
+    def broadcast(self) -> int:
+        """Call broadcast handlers with the new events, as one instance; return how many calls."""
+        broadcasts = self._broadcasts
+        return 0 if broadcasts is None else _outside_of_loops(broadcasts.handle_new)
 
     def run(self, chunk: Chunk, random: Random | None) -> Report:
         """Execute the chunk in this process; return its report."""

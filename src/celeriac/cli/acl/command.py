@@ -93,6 +93,7 @@ def _by_bus(module: str) -> tuple[Settings, ServiceAccess, str]:
     declared |= {one.schedule.domain for one in bus.service.schedules.values()}
     emits = {*declared, *_domains(bus.settings.emitted_domains)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
+    patterns += [p for handler in bus.service.broadcasts.values() for p in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
     broker = broker_url(bus.app)
     part = ServiceAccess(
