@@ -120,7 +120,7 @@ class EventBus:
             from celeriac.worker import install, make_app, register
 
             self._app = make_app(self.settings)
-            install(self._app, self.service, own=True)
+            install(self._app, self.service, is_celeriac_app=True)
             _buses_of(self._app)[self.settings.service] = self
             for handler in self.service.handlers.values():
                 register(self._app, handler, self._executor)
@@ -285,7 +285,8 @@ class EventBus:
         comes later is in the event log, with the extension attribute `late`.
 
         Blocks for at most `timeout` and the time of the emit. Does not join a database transaction,
-        because nobody would get the request before its commit.
+        because handlers would not get the
+        request before its commit.
 
         Args:
             timeout: Seconds to wait for replies.
@@ -301,8 +302,8 @@ class EventBus:
             BusUnavailable: Redis did not answer.
         """
         gathering = self._request(type, data, timeout, replies, until or "replies", attributes)
-        found = request(self.emitter, self.service.backend.replies, gathering)
-        return found[0] if replies is None and until is None else found
+        answers = request(self.emitter, self.service.backend.replies, gathering)
+        return answers[0] if replies is None and until is None else answers
 
     @overload
     async def arequest(  # pyright: ignore[reportOverlappingOverload]
@@ -335,8 +336,8 @@ class EventBus:
     ) -> Event[Any] | list[Event[Any]]:
         """Do what `request` does without blocking the event loop."""
         gathering = self._request(type, data, timeout, replies, until or "replies", attributes)
-        found = await arequest(self._async, self.service.backend.replies, gathering)
-        return found[0] if replies is None and until is None else found
+        answers = await arequest(self._async, self.service.backend.replies, gathering)
+        return answers[0] if replies is None and until is None else answers
 
     def _request(
         self,

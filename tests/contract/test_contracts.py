@@ -97,7 +97,7 @@ def test_readers_of_two_versions_of_the_code_are_both_known(contracts: ContractS
     [
         ("contract:order.placed:1", b"{", "truncated"),
         ("contract:order.placed:1", b"null", "object"),
-        ("reader:billing.charge:abc", b'{"patterns":["#"]}', "not what its name says"),
+        ("reader:billing.charge:abc", b'{"patterns":["#"]}', "does not match its field's name"),
         ("reader:billing.charge:abc", b'{"patterns":["a..b"]}', "segment"),
         ("other", b"{}", "neither a contract nor a reader"),
     ],

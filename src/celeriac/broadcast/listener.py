@@ -64,7 +64,7 @@ class BroadcastListener:
         return [handler for handler in broadcasts if handler.scope in self._scopes]
 
     def run(self) -> None:
-        """Call handlers until stopped. Wait while Redis is away; then go on where it stopped."""
+        """Call handlers until stopped. Wait while Redis is away; then continue where it stopped."""
         failures = 0
         while not self._stopped.is_set():
             try:

@@ -93,7 +93,7 @@ def service_of(where: str) -> Service:
 
 def _make(bus: EventBus, processes: int) -> Dispatcher:
     from celeriac.dispatcher import Dispatcher
-    from celeriac.worker.celery_sender import hint_sender
+    from celeriac.worker.celery_sender import delivery_sender
 
     app, service = bus.app, bus.service
     app.loader.import_default_modules()
@@ -101,7 +101,7 @@ def _make(bus: EventBus, processes: int) -> Dispatcher:
     service.worker = worker_name(f"{service.settings.service}-dispatcher")
     return Dispatcher(
         service,
-        hint_sender(
+        delivery_sender(
             app, bus.service, watched=lambda: app.conf.worker_send_task_events is not False
         ),
         processes=processes,

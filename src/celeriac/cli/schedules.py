@@ -34,11 +34,11 @@ def schedules(ctx: click.Context, as_json: bool) -> None:
 @pass_session
 def remove(session: Session, name: str, yes: bool) -> None:
     """Remove a schedule that no code declares any more. NAME is `service:name`."""
-    found = {_name(one): one for one in _read(session)}
-    if name not in found:
-        known = listed(sorted(found)) or "none"
+    stored = {_name(schedule): schedule for schedule in _read(session)}
+    if name not in stored:
+        known = listed(sorted(stored)) or "none"
         raise NotFound(f"schedule not found: {name}. The schedules are {known}.")
-    schedule = found[name]
+    schedule = stored[name]
     now = session.backend.registry.now_ms()
     if not is_overdue(schedule, now):
         echo(
@@ -65,10 +65,10 @@ def _name(schedule: StoredSchedule) -> str:
 
 
 def _list(session: Session, as_json: bool) -> None:
-    found, now = _read(session), session.backend.registry.now_ms()
+    stored, now = _read(session), session.backend.registry.now_ms()
     if as_json:
-        print_json([_plain(schedule, now) for schedule in found])
-    elif not found:
+        print_json([_plain(schedule, now) for schedule in stored])
+    elif not stored:
         echo("No schedules. `bus.schedule` declares one; a worker stores it when it starts.")
     else:
         table(
@@ -85,7 +85,7 @@ def _list(session: Session, as_json: bool) -> None:
                     else when(schedule.next_ms),
                     schedule.fired,
                 )
-                for schedule in found
+                for schedule in stored
             ],
             right=("ticks",),
             fold={"schedule": 20, "event": 16, "times": 16},

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from celeriac.dead_letter.single import group_of
-from celeriac.delivery import DeadLetter, EditedLetter
+from celeriac.dead_letter.actions import group_of
+from celeriac.delivery import DeadLetter, EditedDeadLetter
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
     RawEvent,
@@ -143,7 +143,7 @@ def apply_edit(
             "trusts."
         )
     key = event_key(event.id, event.source)
-    edited = EditedLetter(edit.dead_letter, event.id, key, event.type, body)
+    edited = EditedDeadLetter(edit.dead_letter, event.id, key, event.type, body)
     return bool(backend.deliveries.edit(group, [edited], note))
 
 

@@ -37,7 +37,7 @@ class Schedules:
         self._look_at: dict[str, int] = {}
         self._refused: set[str] = set()
 
-    def turn(self) -> float:
+    def run(self) -> float:
         """Emit what is due; return the seconds until the next look, inf without schedules.
 
         Blocks for a round trip for each tick.
@@ -47,16 +47,16 @@ class Schedules:
             return math.inf
         store = self._service.backend.schedules
         now_ms = store.now_ms()
-        for name, one in declared.items():
+        for name, each in declared.items():
             if self._look_at.get(name, 0) <= now_ms:
-                self._look_at[name] = self._look(store, one, now_ms)
+                self._look_at[name] = self._look(store, each, now_ms)
         return max(0.0, (min(self._look_at.values()) - now_ms) / 1000)
 
-    def _look(self, store: ScheduleStore, one: DeclaredSchedule, now_ms: int) -> int:
+    def _look(self, store: ScheduleStore, declared: DeclaredSchedule, now_ms: int) -> int:
         """Emit the ticks of one schedule that are due; return when to look again, in ms."""
-        name = one.schedule.name
+        name = declared.schedule.name
         try:
-            return self._tick(store, one, now_ms)
+            return self._tick(store, declared, now_ms)
         except redis.ResponseError as error:
             if not is_refused(error) and not is_wrong_type(error):
                 raise
@@ -66,15 +66,15 @@ class Schedules:
                     "celeriac: the schedule %s of %s does not tick in this worker: %s. Run "
                     "`celeriac acl` with --emits %s for this service, or see `celeriac doctor`",
                     name,
-                    one.schedule.type,
+                    declared.schedule.type,
                     error,
-                    one.schedule.domain,
+                    declared.schedule.domain,
                 )
             return now_ms + MAX_LATE_MS
 
-    def _tick(self, store: ScheduleStore, one: DeclaredSchedule, now_ms: int) -> int:
-        schedule = one.schedule
-        ticked = self._read(store, one, now_ms)
+    def _tick(self, store: ScheduleStore, declared: DeclaredSchedule, now_ms: int) -> int:
+        schedule = declared.schedule
+        ticked = self._read(store, declared, now_ms)
         for _ in range(MAX_TICKS):
             stored = ticked.stored
             if stored is None or not ticked.is_own:
@@ -85,13 +85,13 @@ class Schedules:
             if due.tick_ms is None:
                 ticked = store.tick(schedule, expected_ms=stored.next_ms, next_ms=due.next_ms)
             else:
-                ticked = _emit(store, one, stored, due.tick_ms, due.next_ms)
+                ticked = _emit(store, declared, stored, due.tick_ms, due.next_ms)
             now_ms = store.now_ms()
         return now_ms
 
-    def _read(self, store: ScheduleStore, one: DeclaredSchedule, now_ms: int) -> Ticked:
+    def _read(self, store: ScheduleStore, declared: DeclaredSchedule, now_ms: int) -> Ticked:
         """Return what is stored, declared by this worker if no running worker does."""
-        schedule = one.schedule
+        schedule = declared.schedule
         if schedule.name not in self._look_at:
             backend = self._service.backend
             backend.event_log.register_domains([schedule.domain], bounded=False)
@@ -108,13 +108,17 @@ class Schedules:
 
 
 def _emit(
-    store: ScheduleStore, one: DeclaredSchedule, stored: StoredSchedule, tick_ms: int, next_ms: int
+    store: ScheduleStore,
+    declared: DeclaredSchedule,
+    stored: StoredSchedule,
+    tick_ms: int,
+    next_ms: int,
 ) -> Ticked:
     answer: list[Ticked] = []
 
     def append(body: bytes, kind: EntryKind) -> bool:
         ticked = store.tick(
-            one.schedule,
+            declared.schedule,
             expected_ms=stored.next_ms,
             next_ms=next_ms,
             tick_ms=tick_ms,
@@ -124,5 +128,5 @@ def _emit(
         answer.append(ticked)
         return ticked.is_fired
 
-    one.emit(tick_ms, append)
+    declared.emit(tick_ms, append)
     return answer[0]

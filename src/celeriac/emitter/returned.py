@@ -76,13 +76,13 @@ class ReturnedEvents:
             return
         emitter = self._emitter(session, using)
         outgoing = list(self._outgoing(emitter, returned))
-        if plain := [one.event for one in outgoing if one.is_plain]:
+        if plain := [each.event for each in outgoing if each.is_plain]:
             emitter.emit_many(plain)
-        for one in outgoing:
-            if one.mailbox is not None:
-                self._note(one.mailbox, emitter.emit_body(one.event))
-            elif one.emit.is_delayed:
-                emitter.emit(one.event, delay=one.emit.delay, at=one.emit.at)
+        for each in outgoing:
+            if each.mailbox is not None:
+                self._note(each.mailbox, emitter.emit_body(each.event))
+            elif each.emit.is_delayed:
+                emitter.emit(each.event, delay=each.emit.delay, at=each.emit.at)
 
     async def aemit(self, answer: Any, session: Any) -> None:
         """Do what `emit` does, in the transaction of an async session. Takes async generators."""
@@ -93,13 +93,13 @@ class ReturnedEvents:
             return
         emitter = self._async_emitter(session)
         outgoing = list(self._outgoing(emitter.emitter, returned))
-        if plain := [one.event for one in outgoing if one.is_plain]:
+        if plain := [each.event for each in outgoing if each.is_plain]:
             await emitter.emit_many(plain)
-        for one in outgoing:
-            if one.mailbox is not None:
-                self._note(one.mailbox, await emitter.emit_body(one.event))
-            elif one.emit.is_delayed:
-                await emitter.emit(one.event, delay=one.emit.delay, at=one.emit.at)
+        for each in outgoing:
+            if each.mailbox is not None:
+                self._note(each.mailbox, await emitter.emit_body(each.event))
+            elif each.emit.is_delayed:
+                await emitter.emit(each.event, delay=each.emit.delay, at=each.emit.at)
 
     def send_replies(self, *, is_committed: bool) -> None:
         """Pass the replies of the current handler to the processes that wait for them.
@@ -128,16 +128,16 @@ class ReturnedEvents:
 
     def _outgoing(self, emitter: Emitter, returned: Sequence[Returned]) -> Iterator[_Outgoing]:
         context, before = current_handling(), Counter[tuple[str, str]]()
-        for one in returned:
+        for value in returned:
             cause, mailbox = None if context is None else context.event, None
-            if isinstance(one, Reply):
-                cause = _request_of(one, context)
-                mailbox, emit = mailbox_of(cause), one.as_emit(cause)
+            if isinstance(value, Reply):
+                cause = _request_of(value, context)
+                mailbox, emit = mailbox_of(cause), value.as_emit(cause)
             else:
-                emit = one
+                emit = value
             attributes = emit.attributes()
             if emit.id is None:
-                is_of_batch = isinstance(one, Emit) and context is not None and context.size > 1
+                is_of_batch = isinstance(value, Emit) and context is not None and context.size > 1
                 key = "" if cause is None else event_key(cause.id, cause.source)
                 number = before[key, emit.type]
                 before[key, emit.type] += 1

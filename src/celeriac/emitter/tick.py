@@ -14,14 +14,14 @@ from celeriac.schedule import DeclaredSchedule, Schedule
 from celeriac.schedule.store import Append
 
 # The schedule decides on these.
-_OWN = frozenset({"id", "time", "delay", "at", "session", "using"})
+_DERIVED = frozenset({"id", "time", "delay", "at", "session", "using"})
 
 
 def declare_schedule(
     emitter: Emitter, schedule: Schedule, data: Any, attributes: Mapping[str, Any]
 ) -> DeclaredSchedule:
     """Return the schedule with what it emits. Raises InvalidEvent, InvalidData."""
-    if refused := sorted(_OWN & attributes.keys()):
+    if refused := sorted(_DERIVED & attributes.keys()):
         raise ConfigurationError(
             f"bus.schedule for {schedule.name!r}: {', '.join(refused)} cannot be given. The id and "
             "the time of an event are those of its tick"

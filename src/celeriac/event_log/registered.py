@@ -1,6 +1,6 @@
 """Deduplication of appends: of events with given ids, and of appends that are retried.
 
-Pure: the arguments and replies of append_once.lua.
+Pure: the arguments and replies of append_once.lua and enqueue_due.lua.
 """
 
 from __future__ import annotations

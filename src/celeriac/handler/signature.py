@@ -52,8 +52,8 @@ def read_signature(function: Callable[..., Any], *, batch: bool, session: str = 
         check_readable(data_type)
     # An object may have an async __call__.
     is_async = any(
-        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
-        for one in (function, getattr(function, "__call__", None))  # noqa: B004
+        inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+        for called in (function, getattr(function, "__call__", None))  # noqa: B004
     )
     return Signature(data_type=data_type, is_async=is_async, takes_session=takes_session)
 

@@ -52,8 +52,8 @@ class StoredSchedule(msgspec.Struct, frozen=True, kw_only=True):
 class Ticked(NamedTuple):
     """The answer of `tick`.
 
-    `stored` is the schedule as it is now, None if it was removed. `is_own` says whether it has the
-    caller's definition, `is_fired` whether this call emitted the event.
+    `stored` is the schedule as it is now, None if it was removed. `is_own` is true if it has the
+    caller's definition, `is_fired` if this call emitted the event.
     """
 
     stored: StoredSchedule | None

@@ -69,7 +69,9 @@ class MemoryWorker:
         if self._dispatcher is None:  # neither a handler nor a schedule yet
             return []
         self._dispatcher.processes = 1 if random is None else PREFETCH
-        self._dispatcher.turn()
+        self._dispatcher.run_once()
+        if random is not None and self._requeue_chunks():
+            self._dispatcher.run_once()
         sent, self._sent[:] = list(self._sent), []
         if random is not None:
             random.shuffle(sent)
@@ -79,6 +81,14 @@ class MemoryWorker:
         """Call broadcast handlers with the new events, as one instance; return how many calls."""
         broadcasts = self._broadcasts
         return 0 if broadcasts is None else _outside_of_loops(broadcasts.handle_new)
+
+    def _requeue_chunks(self) -> bool:
+        """Send the deliveries of chunks separately, since those of a chunk run in order."""
+        chunks = [chunk for chunk in self._sent if chunk.id]
+        for chunk in chunks:
+            self._sent.remove(chunk)
+            self.service.backend.chunks.requeue(self.service.worker, chunk.group, chunk.id)
+        return bool(chunks)
 
     def run(self, chunk: Chunk, random: Random | None) -> Report:
         """Execute the chunk in this process; return its report."""

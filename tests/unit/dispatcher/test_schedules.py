@@ -44,10 +44,10 @@ def test_a_tick_is_emitted_at_its_time_as_an_event_of_the_service(
     due: EventBus, store: Store
 ) -> None:
     schedules = Schedules(due.service)
-    assert 0 < schedules.turn() <= 60
+    assert 0 < schedules.run() <= 60
     assert emitted(store) == []
     at = to_next_tick(store)
-    assert schedules.turn() == 60
+    assert schedules.run() == 60
     [one] = emitted(store)
     event: Event[Any] = one.event
     when = datetime.fromtimestamp(at / 1000, UTC)
@@ -60,11 +60,11 @@ def test_a_tick_is_emitted_at_its_time_as_an_event_of_the_service(
 def test_of_several_dispatchers_one_emits_each_tick(due: EventBus, store: Store) -> None:
     several = [Schedules(due.service) for _ in range(3)]
     for one in several:
-        one.turn()
+        one.run()
     first = to_next_tick(store)
     for n in range(5):
         for one in several[n % 3 :] + several[: n % 3]:
-            assert one.turn() == 60
+            assert one.run() == 60
         to_next_tick(store)
     assert ticks(store) == [first + n * EVERY_MS for n in range(5)]
 
@@ -74,13 +74,13 @@ def test_what_was_missed_while_nothing_ran_is_emitted_after_a_restart(
 ) -> None:
     for missed in ("last", "none", "all"):
         bus.schedule(f"{missed}.due", every=3600, missed=missed)
-    Schedules(bus.service).turn()
+    Schedules(bus.service).run()
     hour = 3_600_000
     store.clock.advance(hour - store.clock.now_ms() % hour + 3 * hour + 2 * MAX_LATE_MS)
     last = store.clock.now_ms() // hour * hour
     restarted = Schedules(bus.service)
-    restarted.turn()
-    restarted.turn()
+    restarted.run()
+    restarted.run()
     assert ticks(store, "last") == [last]
     assert ticks(store, "none") == []
     assert ticks(store, "all") == [last - n * hour for n in (3, 2, 1, 0)]
@@ -89,10 +89,10 @@ def test_what_was_missed_while_nothing_ran_is_emitted_after_a_restart(
 def test_many_missed_ticks_take_several_turns(bus: EventBus, store: Store) -> None:
     bus.schedule("report.due", every=1, missed="all")
     schedules = Schedules(bus.service)
-    schedules.turn()
+    schedules.run()
     store.clock.advance(100_000)
     turns = 0
-    while schedules.turn() == 0.0:
+    while schedules.run() == 0.0:
         turns += 1
     assert turns >= 4
     assert len(ticks(store)) in (100, 101) and len(set(ticks(store))) == len(ticks(store))
@@ -102,32 +102,32 @@ def test_a_new_definition_replaces_the_old_one_and_old_code_stops(
     due: EventBus, store: Store
 ) -> None:
     old = Schedules(due.service)
-    old.turn()
+    old.run()
     newer = EventBus(service="billing", redis_url=due.settings.redis_url)
     newer.schedule("report.due", every=7200)
     new = Schedules(newer.service)
-    new.turn()
+    new.run()
     to_next_tick(store)
-    assert old.turn() == LOOK_AGAIN_MS / 1000
+    assert old.run() == LOOK_AGAIN_MS / 1000
     assert emitted(store) == []
     store.clock.advance(7_200_000)
-    new.turn()
-    old.turn()
+    new.run()
+    old.run()
     assert len(ticks(store)) == 1
 
 
 def test_old_code_takes_over_where_no_worker_has_the_new_one(due: EventBus, store: Store) -> None:
     """As after a deploy that was rolled back without a restart of this worker."""
     old = Schedules(due.service)
-    old.turn()
+    old.run()
     newer = EventBus(service="billing", redis_url=due.settings.redis_url)
     newer.schedule("report.due", every=120)
-    Schedules(newer.service).turn()
+    Schedules(newer.service).run()
     store.clock.advance(120_000 + MAX_LATE_MS + 1)
-    old.turn()
+    old.run()
     assert emitted(store) == []
     at = to_next_tick(store)
-    old.turn()
+    old.run()
     assert ticks(store) == [at]
 
 
@@ -135,13 +135,13 @@ def test_a_schedule_that_an_operator_removed_ticks_no_more_until_a_restart(
     due: EventBus, store: Store
 ) -> None:
     running = Schedules(due.service)
-    running.turn()
+    running.run()
     [stored] = store.backend.schedules.all(["report"])
     assert store.backend.schedules.remove(stored)
     to_next_tick(store)
-    running.turn()
+    running.run()
     assert emitted(store) == [] == store.backend.schedules.all(["report"])
-    Schedules(due.service).turn()
+    Schedules(due.service).run()
     assert len(store.backend.schedules.all(["report"])) == 1
 
 
@@ -159,16 +159,16 @@ def test_middleware_sees_a_tick_once(store: Store) -> None:
     bus.schedule("report.due", every=60)
     several = [Schedules(bus.service) for _ in range(2)]
     for one in several:
-        one.turn()
+        one.run()
     to_next_tick(store)
     for one in several:
-        one.turn()
+        one.run()
     [one] = emitted(store)
     assert seen == [one.event.id] and one.event.subject == "changed"
 
 
 def test_without_schedules_there_is_nothing_to_wait_for(bus: EventBus, store: Store) -> None:
-    assert Schedules(bus.service).turn() == float("inf")
+    assert Schedules(bus.service).run() == float("inf")
 
 
 def test_what_the_acl_forbids_is_reported_once_and_stops_nothing(
@@ -186,7 +186,7 @@ def test_what_the_acl_forbids_is_reported_once_and_stops_nothing(
     schedules = Schedules(due.service)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            schedules.turn()
+            schedules.run()
             to_next_tick(store)
     assert len(ticks(store, "invoice")) == 2 and ticks(store) == []
     assert len([r for r in caplog.records if "does not tick in this worker" in r.message]) == 1

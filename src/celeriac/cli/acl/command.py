@@ -90,7 +90,7 @@ def _by_bus(module: str) -> tuple[Settings, ServiceAccess, str]:
     bus = find_bus(module)
     handlers = bus.service.handlers.values()
     declared = {type.partition(".")[0] for type in bus.emitter.schemas}
-    declared |= {one.schedule.domain for one in bus.service.schedules.values()}
+    declared |= {each.schedule.domain for each in bus.service.schedules.values()}
     emits = {*declared, *_domains(bus.settings.emitted_domains)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
     patterns += [p for handler in bus.service.broadcasts.values() for p in handler.patterns]

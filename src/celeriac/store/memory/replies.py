@@ -1,6 +1,6 @@
 """The mailboxes of requests in memory, in a test without workers.
 
-The one that waits has the handlers run meanwhile: see `run`.
+A process that waits runs the handlers itself: see `run`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from celeriac.store.memory.event_log import MemoryClock
 class MemoryReplies:
     """See ReplyStore for the promises. Thread-safe.
 
-    `run` is called to wait; it runs handlers, and moves the clock by at most so many seconds. It
-    takes a function that says whether to go on waiting.
+    `run` is called to wait: it runs handlers, and advances the clock by at most the given seconds.
+    Its second argument returns whether to continue to wait.
     """
 
     def __init__(self, clock: MemoryClock | None = None) -> None:

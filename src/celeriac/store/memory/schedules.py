@@ -74,12 +74,12 @@ class MemorySchedules:
 
     def all(self, domains: Iterable[str]) -> list[StoredSchedule]:
         with self._lock:
-            found = [
-                stored
+            stored = [
+                schedule
                 for domain in domains
-                for _, stored in self._event_log.store[domain].schedules.values()
+                for _, schedule in self._event_log.store[domain].schedules.values()
             ]
-            return sorted(found, key=lambda schedule: (schedule.service, schedule.name))
+            return sorted(stored, key=lambda schedule: (schedule.service, schedule.name))
 
     def remove(self, schedule: StoredSchedule) -> bool:
         with self._lock:

@@ -111,4 +111,4 @@ def _bodies(entries: Any) -> list[bytes]:
         fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
         for _, fields in entries
     ]
-    return [value for found in pairs for name, value in found if name == b"reply"]
+    return [value for fields in pairs for name, value in fields if name == b"reply"]

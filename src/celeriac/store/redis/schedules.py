@@ -88,11 +88,11 @@ class RedisSchedules:
         for key in keys:
             pipeline.hgetall(key)
         answers = pipeline.execute(raise_on_error=False) if keys else []
-        found: list[StoredSchedule] = []
+        schedules: list[StoredSchedule] = []
         for key, answer in zip(keys, answers, strict=True):
             stored: Mapping[bytes, bytes] = self.invalid.answer(key, answer, {})
-            found += self.invalid.decode_all(key, stored, decode_state).values()
-        return sorted(found, key=lambda schedule: (schedule.service, schedule.name))
+            schedules += self.invalid.decode_all(key, stored, decode_state).values()
+        return sorted(schedules, key=lambda schedule: (schedule.service, schedule.name))
 
     def remove(self, schedule: StoredSchedule) -> bool:
         field = stored_field(schedule.service, schedule.name)
