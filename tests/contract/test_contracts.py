@@ -46,6 +46,7 @@ def test_what_is_declared_is_known_in_the_order_of_versions(contracts: ContractS
     assert ("orders", CENTS) == (first.service, first.contract)
     assert first.declared_ms > 0
     assert {"billing.charge": {READS.digest: READS}} == contracts.readers()
+    assert (contracts.contracts(), contracts.readers()) == contracts.contracts_and_readers()
 
 
 def test_declaring_the_same_again_changes_nothing(contracts: ContractStore) -> None:

@@ -80,7 +80,10 @@ def find_bus(where: str) -> EventBus:
     buses = {id(v): v for v in vars(module).values() if isinstance(v, EventBus)}
     if name or len(buses) != 1:
         reason = f"no EventBus {name}" if name else f"{len(buses)} EventBus objects and no `bus`"
-        raise click.BadParameter(f"{path} has {reason}", param_hint="-A")
+        raise click.BadParameter(
+            f"{path} has {reason}. Name a module that creates one, or MODULE:NAME.",
+            param_hint="-A",
+        )
     return next(iter(buses.values()))
 
 

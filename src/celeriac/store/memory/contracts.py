@@ -27,6 +27,11 @@ class MemoryContracts:
         with self._lock:
             return {handler: dict(reads) for handler, reads in sorted(self._readers.items())}
 
+    def contracts_and_readers(
+        self,
+    ) -> tuple[list[StoredContract], Mapping[str, Mapping[str, LockedReader]]]:
+        return self.contracts(), self.readers()
+
     def declare(
         self,
         service: str,

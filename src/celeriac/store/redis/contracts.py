@@ -39,16 +39,24 @@ class RedisContracts:
         self.invalid = InvalidRecords() if invalid is None else invalid
 
     def contracts(self) -> list[StoredContract]:
-        stored = [record for record in self._read().values() if isinstance(record, StoredContract)]
-        return sorted(stored, key=lambda record: (record.type, record.contract.version))
+        return self.contracts_and_readers()[0]
 
     def readers(self) -> Mapping[str, Mapping[str, LockedReader]]:
-        by_handler: dict[str, dict[str, LockedReader]] = defaultdict(dict)
-        for name, reads in self._read().items():
-            if isinstance(reads, LockedReader):
-                _, handler, reader_digest = name.split(":")
-                by_handler[handler][reader_digest] = reads
-        return dict(sorted(by_handler.items()))
+        return self.contracts_and_readers()[1]
+
+    def contracts_and_readers(
+        self,
+    ) -> tuple[list[StoredContract], Mapping[str, Mapping[str, LockedReader]]]:
+        contracts: list[StoredContract] = []
+        readers: dict[str, dict[str, LockedReader]] = defaultdict(dict)
+        for name, record in self._read().items():
+            if isinstance(record, StoredContract):
+                contracts.append(record)
+            elif isinstance(record, LockedReader):
+                _, handler, digest = name.split(":")
+                readers[handler][digest] = record
+        contracts.sort(key=lambda record: (record.type, record.contract.version))
+        return contracts, dict(sorted(readers.items()))
 
     def declare(
         self,
