@@ -140,7 +140,7 @@ class MemoryBus:
         """
         groups = self._groups() if handler is None else self._groups_of(handler)
         return sum(
-            self.store.deliveries.schedule(group, [(entry, read_header(body).key)])
+            self.store.deliveries.replay(group, [(entry, read_header(body).key)])
             for group in groups
             for entry, body in self._done_in(group)
         )

@@ -90,7 +90,7 @@ def dispatcher(bus: EventBus) -> Dispatcher:
 def void(_: object) -> None: ...
 
 
-OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua"}
+OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "replay.lua"}
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
     "note_foreign.lua", "delay_event.lua", "enqueue_due.lua", "remove_consumers.lua", "trim.lua",

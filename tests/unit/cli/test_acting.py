@@ -202,13 +202,13 @@ def test_replay_moves_large_events_a_few_at_a_time(
         shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
     shop.run_until_idle()
     moved: list[int] = []
-    schedule = shop.backend.deliveries.schedule
+    replay = shop.backend.deliveries.replay
 
     def watched(group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         moved.append(len(entries))
-        return schedule(group, entries, note)
+        return replay(group, entries, note)
 
-    monkeypatch.setattr(shop.backend.deliveries, "schedule", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "replay", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 3000)
     assert "4 events scheduled" in run("replay", "billing.charge", "--since", "1h", "--yes").out
     assert [2, 2] == moved

@@ -54,6 +54,18 @@ def test_one_that_no_worker_emits_is_overdue(run: Run, shop: Shop, hourly: Sched
     assert "overdue" in shown and "every 60 s" in shown and "never" in shown
 
 
+def test_doctor_names_one_that_no_worker_emits(run: Run, shop: Shop, hourly: Schedule) -> None:
+    def found() -> list[tuple[str, str]]:
+        findings = run("doctor", "--json").json["findings"]
+        return [(one["level"], one["text"]) for one in findings if one["check"] == "schedule"]
+
+    assert found() == [("ok", "1 schedule without an overdue tick")]
+    late = make_schedule("report.late", service="reports", every=60)
+    shop.backend.schedules.declare(late, shop.backend.registry.now_ms() - HOUR_MS)
+    [(level, text)] = found()
+    assert level == "warn" and text.startswith("reports:report.late is 60 min overdue: no running")
+
+
 def test_remove_asks_warns_and_is_audited(run: Run, shop: Shop, hourly: Schedule) -> None:
     declined = run("schedules", "remove", "reports:report.due", input="n\n")
     assert declined.exit_code == 1 and "If a worker still has it" in declined.err
