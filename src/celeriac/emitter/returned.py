@@ -110,7 +110,7 @@ class ReturnedEvents:
         context = current_handling()
         if context is None or not context.replies:
             return
-        replies, context.replies = context.replies, []
+        replies, context.replies = context.replies, None
         for mailbox, body in replies:
             try:
                 is_awaited = self._persist(partial(self._replies().push, mailbox, body))
@@ -161,7 +161,7 @@ class ReturnedEvents:
     def _note(self, mailbox: str, body: bytes) -> None:
         context = current_handling()
         if context is not None:
-            context.replies.append((mailbox, body))
+            context.replies = [*(context.replies or ()), (mailbox, body)]
 
 
 def _handler() -> str:

@@ -69,7 +69,7 @@ class HandlingContext:
         self._named: list[EmittedEvent] | None = None
         self.emitted_count = 0
         # Mailbox and body of replies that are passed on after a commit.
-        self.replies: list[tuple[str, bytes]] = []
+        self.replies: list[tuple[str, bytes]] | None = None
 
     def __enter__(self) -> HandlingContext:
         self._token = _current.set(self)
