@@ -14,7 +14,7 @@ from celeriac.store.memory.event_log import MemoryClock
 
 
 class MemoryReplies:
-    """See ReplyStore for the promises. Thread-safe.
+    """See ReplyStore for the guarantees. Thread-safe.
 
     `run` is called to wait: it runs handlers, and advances the clock by at most the given seconds.
     Its second argument returns whether to continue to wait.

@@ -13,7 +13,7 @@ from celeriac.store.memory.event_log import MemoryEventLog
 
 
 class MemorySchedules:
-    """See ScheduleStore for the promises. Thread-safe."""
+    """See ScheduleStore for the guarantees. Thread-safe."""
 
     def __init__(self, event_log: MemoryEventLog) -> None:
         self._event_log = event_log

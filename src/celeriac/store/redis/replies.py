@@ -24,7 +24,7 @@ MAX_READ = 100
 
 
 class RedisReplies:
-    """See ReplyStore for the promises. A waiting request holds one connection."""
+    """See ReplyStore for the guarantees. A waiting request holds one connection."""
 
     def __init__(self, settings: Settings, client: Client) -> None:
         self.keys = Keys(settings.namespace)

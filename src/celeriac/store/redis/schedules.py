@@ -26,7 +26,7 @@ ASK_TIME_EVERY = 10.0
 
 
 class RedisSchedules:
-    """See ScheduleStore for the promises."""
+    """See ScheduleStore for the guarantees."""
 
     def __init__(
         self, settings: Settings, client: Client, invalid: InvalidRecords, bus: BusSettings

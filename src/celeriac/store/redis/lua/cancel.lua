@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- cancel: a delayed event is removed before its time (cancel).
 --
--- Promise: atomically, the event is removed if it has not entered the log, and never enters it then.
+-- Guarantee: atomically, the event is removed if it has not entered the log, and never enters it then.
 -- Else nothing changes. Reads nothing: a service that only emits can cancel what it emitted.
 --
 -- ARGV  the tokens of the event: see event_log/delayed.py

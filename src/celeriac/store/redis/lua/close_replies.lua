@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- close_replies: a request ends.
 --
--- Promise: atomically, the mailbox is gone, and each reply that was put into it was read, now or before.
+-- Guarantee: atomically, the mailbox is gone, and each reply that was put into it was read, now or before.
 --
 -- KEYS  the mailbox
 -- ARGV  the entry up to which it was read

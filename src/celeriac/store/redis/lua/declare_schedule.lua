@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- declare_schedule: a worker declares a schedule of its code.
 --
--- Promise: atomically, a schedule that is new, or has another definition, begins with the given next tick.
+-- Guarantee: atomically, a schedule that is new, or has another definition, begins with the given next tick.
 -- One that is there as it is declared is left alone: what it has missed stays missed.
 --
 -- ARGV  field, definition, next tick ms

@@ -1,6 +1,6 @@
 -- delay_event: stores an event that enters the log later (delay=, at=).
 --
--- Promise: atomically, the event is stored until its time by the server's clock. Of events with one token
+-- Guarantee: atomically, the event is stored until its time by the server's clock. Of events with one token
 -- the first stays, with its time.
 --
 -- ARGV  the event, delay ms or '', absolute time ms or '', then tokens: it takes the first

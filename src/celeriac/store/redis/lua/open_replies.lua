@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- open_replies: a request creates its mailbox.
 --
--- Promise: atomically, the mailbox exists, for the given time at most.
+-- Guarantee: atomically, the mailbox exists, for the given time at most.
 --
 -- KEYS  the mailbox
 -- ARGV  ms for which it is kept

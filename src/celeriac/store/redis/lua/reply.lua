@@ -1,6 +1,6 @@
 -- reply: a reply is put into the mailbox of its request.
 --
--- Promise: atomically, it is put there if the request still waits.
+-- Guarantee: atomically, it is put there if the request still waits.
 --
 -- KEYS  the mailbox
 -- ARGV  the reply

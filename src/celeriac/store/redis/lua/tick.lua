@@ -1,6 +1,6 @@
 -- tick: the event of a schedule's tick enters the log.
 --
--- Promise: atomically, the event is appended and the next tick set, if the next tick is the expected one,
+-- Guarantee: atomically, the event is appended and the next tick set, if the next tick is the expected one,
 -- the definition is the caller's, and the time has come by the server's clock. Else nothing changes. So any
 -- number of callers append the event of a tick once. An event whose key is registered is in the log already.
 --
