@@ -20,7 +20,7 @@ from celeriac import set_default_bus
 from celeriac.testing import capture
 from tests.declared_contracts import no_contracts
 
-pytest_plugins = ["tests.schedule"]
+pytest_plugins = ["tests.distribution"]
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 _LINK = re.compile(r"\[[^\]]*\]\((?!\w+:)([^)\s]*)\)")

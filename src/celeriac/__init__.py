@@ -14,6 +14,7 @@ from celeriac.errors import (
     InvalidData,
     InvalidEvent,
     LogFull,
+    NoReply,
     NotFound,
     Reject,
     Retry,
@@ -21,7 +22,7 @@ from celeriac.errors import (
     UntrustedEvent,
 )
 from celeriac.event import Event, Sensitive, current_attempt, current_event
-from celeriac.handler import Debounce, PerKey, RetryPolicy, in_share
+from celeriac.handler import Debounce, Emit, PerKey, Reply, RetryPolicy, in_share
 from celeriac.middleware import Attempt, Middleware
 from celeriac.settings import VERSION, Settings
 
@@ -42,8 +43,10 @@ __all__ = [
     # handling
     "Breaker",
     "Debounce",
+    "Emit",
     "PerKey",
     "Reject",
+    "Reply",
     "Retry",
     "RetryPolicy",
     "current_attempt",
@@ -64,6 +67,7 @@ __all__ = [
     "InvalidData",
     "InvalidEvent",
     "LogFull",
+    "NoReply",
     "NotFound",
     "SubscriptionError",
     "UntrustedEvent",

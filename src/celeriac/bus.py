@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
-from celeriac.emitter import AsyncEmitter, Emission, Emitter, check_recipients
+from celeriac.emitter import (
+    AsyncEmitter,
+    Emission,
+    Emitter,
+    ReturnedEvents,
+    Until,
+    arequest,
+    cancel_event,
+    check_recipients,
+    declare_schedule,
+    make_request,
+    request,
+)
+from celeriac.emitter.request import Gathering
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
@@ -23,8 +37,10 @@ from celeriac.handler import (
     Start,
     make_handler,
 )
+from celeriac.handler.broadcast import Scope, make_broadcast_handler
 from celeriac.handler.policy import ErrorPolicies
 from celeriac.middleware import EmitHooks, Middleware
+from celeriac.schedule import Missed, make_schedule
 from celeriac.service import Service
 from celeriac.settings import Settings
 
@@ -184,9 +200,7 @@ class EventBus:
             encrypt_for=encrypt_for,
             extensions=extensions,
         )
-        emitter = self.emitter
-        if session is not None or using is not None or transaction.find is not None:
-            emitter = self._emitter_in(session, using)
+        emitter = self._emitter_in(session, using)
         return emitter.emit(event, delay=delay, at=at, made=id is None)
 
     def emit_many(
@@ -204,10 +218,7 @@ class EventBus:
         `emitted` is the number of events that were confirmed. Repeating with the same ids publishes
         nothing twice.
         """
-        emitter = self.emitter
-        if session is not None or using is not None or transaction.find is not None:
-            emitter = self._emitter_in(session, using)
-        return emitter.emit_many(events)
+        return self._emitter_in(session, using).emit_many(events)
 
     async def aemit(
         self,
@@ -238,9 +249,145 @@ class EventBus:
         emitter = self._async if session is None else self._async_emitter_in(session)
         return await emitter.emit_many(events)
 
+    @overload
+    def request(  # pyright: ignore[reportOverlappingOverload]
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int,
+        until: Until = "replies",
+        **attributes: Any,
+    ) -> list[Event[Any]]: ...
+    @overload
+    def request(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, until: Until, **attributes: Any
+    ) -> list[Event[Any]]: ...
+    @overload
+    def request(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, **attributes: Any
+    ) -> Event[Any]: ...
+    def request(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int | None = None,
+        until: Until | None = None,
+        **attributes: Any,
+    ) -> Event[Any] | list[Event[Any]]:
+        """Emit an event and wait for the reply that a handler returns: its first `Reply`.
+
+        With `replies` or `until`, return a list of replies, in the order in which they came. The
+        request and its replies are ordinary events: durable, and visible in Flower. A reply that
+        comes later is in the event log, with the extension attribute `late`.
+
+        Blocks for at most `timeout` and the time of the emit. Does not join a database transaction,
+        because handlers would not get the
+        request before its commit.
+
+        Args:
+            timeout: Seconds to wait for replies.
+            replies: How many replies to wait for, from several handlers.
+            until: `'replies'` raises NoReply if there are fewer. `'timeout'` returns those that
+                came by then, at most `replies` of them.
+            **attributes: Further attributes of `emit`, such as `subject`.
+
+        Raises:
+            NoReply: There were too few replies in time. Its `replies` are those that came.
+            InvalidEvent: The request is invalid.
+            LogFull: There is no room. Nothing was written.
+            BusUnavailable: Redis did not answer.
+        """
+        gathering = self._request(type, data, timeout, replies, until or "replies", attributes)
+        answers = request(self.emitter, self.service.backend.replies, gathering)
+        return answers[0] if replies is None and until is None else answers
+
+    @overload
+    async def arequest(  # pyright: ignore[reportOverlappingOverload]
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int,
+        until: Until = "replies",
+        **attributes: Any,
+    ) -> list[Event[Any]]: ...
+    @overload
+    async def arequest(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, until: Until, **attributes: Any
+    ) -> list[Event[Any]]: ...
+    @overload
+    async def arequest(
+        self, type: str, data: Any = None, *, timeout: float = 5.0, **attributes: Any
+    ) -> Event[Any]: ...
+    async def arequest(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        timeout: float = 5.0,
+        replies: int | None = None,
+        until: Until | None = None,
+        **attributes: Any,
+    ) -> Event[Any] | list[Event[Any]]:
+        """Do what `request` does without blocking the event loop."""
+        gathering = self._request(type, data, timeout, replies, until or "replies", attributes)
+        answers = await arequest(self._async, self.service.backend.replies, gathering)
+        return answers[0] if replies is None and until is None else answers
+
+    def _request(
+        self,
+        type: str,
+        data: Any,
+        timeout: float,
+        replies: int | None,
+        until: Until,
+        attributes: Mapping[str, Any],
+    ) -> Gathering:
+        return make_request(
+            self.emitter,
+            self.service.guard,
+            type,
+            data,
+            timeout=timeout,
+            count=replies,
+            until=until,
+            attributes=attributes,
+        )
+
+    def cancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
+        """Cancel an event that was emitted with `delay` or `at`; return whether it was cancelled.
+
+        A cancelled event never reaches a handler. Returns False if the event was published, because
+        its time has come, or is not in Redis: it was never emitted, was cancelled before, or is
+        still in an outbox or a spool. Blocks like `emit`.
+
+        Args:
+            id: What `emit` returned.
+            type: The type of the event. Without it, every domain is searched.
+            source: The source of the event. Default: the setting `source`.
+
+        Raises:
+            BusUnavailable: Redis did not answer. The event may be cancelled.
+        """
+        event_log = self.service.backend.event_log
+        return cancel_event(event_log, self.settings, id, type, source)
+
+    async def acancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
+        """Do what `cancel` does without blocking the event loop: in a thread."""
+        return await asyncio.to_thread(self.cancel, id, type=type, source=source)
+
     async def aclose(self) -> None:
-        """Close the connections that `aemit` opened in the running event loop. Idempotent."""
+        """Close the connections that `aemit` and `arequest` opened in the running event loop.
+
+        Idempotent.
+        """
         await self._async.close()
+        await self.service.backend.replies.disconnect()
 
     def event(self, type: str, data: Any = None, **attributes: Any) -> Event[Any]:
         """Return a valid event of this service without publishing it, for `emit_many`.
@@ -256,6 +403,8 @@ class EventBus:
         return self.emitter.build(type, data, **given)
 
     def _emitter_in(self, session: AnySession | None, using: str | None) -> Emitter:
+        if session is None and using is None and transaction.find is None:
+            return self.emitter
         from celeriac.outbox.event_log import outbox_event_log
 
         event_log = outbox_event_log(session, using)
@@ -294,6 +443,48 @@ class EventBus:
         if services:
             self.emitter.recipients[type] = services
 
+    def schedule(
+        self,
+        type: str,
+        data: Any = None,
+        *,
+        cron: str | None = None,
+        tz: str = "UTC",
+        every: float | timedelta | None = None,
+        missed: Missed = "last",
+        name: str | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Emit an event at recurring times, each exactly once.
+
+        Every running worker of the service can emit it; no worker is a leader, and no further
+        process is needed. The id of the event is derived from the service, `name` and the time of
+        the tick, which is also its `time`. Times that passed while no worker ran are missed.
+
+        Args:
+            cron: Minute, hour, day of the month, month, day of the week: `'0 6 * * MON-FRI'`. Needs
+                `celeriac[cron]`.
+            tz: The time zone of `cron`.
+            every: Seconds or a timedelta, instead of `cron`: all multiples of it since 1970.
+            missed: Of missed ticks, emit the `'last'` one, `'none'` or `'all'`.
+            name: Identifies the schedule within the service. Default: `type`.
+            **attributes: Further attributes of `emit`, such as `subject`.
+
+        Raises:
+            ConfigurationError: An argument is wrong, or the name is taken. Raised at import.
+            InvalidEvent: The event is invalid.
+        """
+        schedule = make_schedule(
+            type,
+            service=self._require_service(),
+            name=name,
+            cron=cron,
+            tz=tz,
+            every=every,
+            missed=missed,
+        )
+        self.service.add_schedule(declare_schedule(self.emitter, schedule, data, attributes))
+
     # -- subscribing
 
     def on(
@@ -324,6 +515,7 @@ class EventBus:
         fair: bool = False,
         weights: Mapping[str, float] | None = None,
         debounce: Debounce | None = None,
+        broadcast: bool | Scope = False,
     ) -> Callable[[F], F]:
         """Subscribe the decorated function as a handler and return it unchanged.
 
@@ -359,6 +551,9 @@ class EventBus:
             fair: Let keys take turns, among the next 10,000 events.
             weights: Key → its share of the turns, 1 by default.
             debounce: Deliver the events of a key once it is quiet. See Debounce.
+            broadcast: Call the function in every worker instance while it lives, at most once for
+                each event, without retries and records; with `'process'` in each pool process. Only
+                `name`, `when` and `signed` may be given too.
 
         Raises:
             SubscriptionError: An option is wrong. Raised at import, with the remedy.
@@ -400,12 +595,26 @@ class EventBus:
         )
 
         def subscribe(function: F) -> F:
+            service = self._require_service()
+            if broadcast is not False:
+                self.service.add_broadcast(
+                    make_broadcast_handler(
+                        function, patterns, options, service=service, broadcast=broadcast
+                    )
+                )
+                return function
             handler = make_handler(
                 function,
                 patterns,
                 options,
-                service=self._require_service(),
+                service=service,
                 inbox_keep_ms=self._inbox_keep_ms,
+                returned=ReturnedEvents(
+                    self.settings,
+                    self._emitter_in,
+                    self._async_emitter_in,
+                    lambda: self.service.backend.replies,
+                ),
             )
             self.service.add(handler)
             if self._app is not None:
@@ -427,7 +636,7 @@ class EventBus:
     def _require_service(self) -> str:
         if not self.settings.service:
             raise SubscriptionError(
-                "the bus has no service and cannot subscribe handlers. Write "
+                "the bus has no service, and can have neither handlers nor schedules. Write "
                 "EventBus(service='billing'), or set CELERIAC_SERVICE"
             )
         return self.settings.service

@@ -11,6 +11,7 @@ CeleriacError
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis was unreachable or refused the command until the timeout
 ├── LogFull                 the event log, Redis or the spool is full
+├── NoReply                 a request was not answered in time
 ├── NotFound                no such event, handler or dead letter
 ├── Exhausted               its workers died repeatedly while they ran it
 ├── Retry                   control flow: a handler asks to run again later
@@ -18,6 +19,9 @@ CeleriacError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class CeleriacError(Exception):
@@ -99,6 +103,20 @@ class LogFull(CeleriacError):
     def __init__(self, message: str, *, emitted: int = 0) -> None:
         super().__init__(message)
         self.emitted = emitted
+
+
+class NoReply(CeleriacError, TimeoutError):
+    """A request had too few replies within its timeout. Later ones are in the event log.
+
+    Attributes:
+        event_id: The id of the request.
+        replies: The replies that came.
+    """
+
+    def __init__(self, message: str, *, event_id: str = "", replies: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.event_id = event_id
+        self.replies = list(replies)
 
 
 class NotFound(CeleriacError, LookupError):

@@ -21,6 +21,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "edit": "jsonpatch and jsonschema",
         "alerts": "Apprise",
         "contracts": "jsoncompat and jsonschema",
+        "cron": "cronsim",
     }
 )
 

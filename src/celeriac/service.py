@@ -10,11 +10,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from celeriac.errors import SubscriptionError
+from celeriac.errors import ConfigurationError, SubscriptionError
+from celeriac.handler.broadcast import BroadcastHandler
 from celeriac.handler.handler import Handler
 from celeriac.handler.signature import qualified_name
 from celeriac.middleware import Middleware
 from celeriac.observability.tracing import with_tracing
+from celeriac.schedule import DeclaredSchedule
 from celeriac.security import EventSecurity
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
@@ -32,6 +34,8 @@ class Service:
         self.middleware = with_tracing(settings, middleware)
         self.worker = worker_name(settings.service)
         self._handlers: dict[str, Handler] = {}
+        self._broadcasts: dict[str, BroadcastHandler] = {}
+        self._schedules: dict[str, DeclaredSchedule] = {}
         self._backend: Backend | None = None
         self._spooling: tuple[Backend, Backend] | None = None
         self.guard = EventSecurity(settings)
@@ -41,16 +45,44 @@ class Service:
         """Handlers by id."""
         return MappingProxyType(self._handlers)
 
+    @property
+    def broadcasts(self) -> Mapping[str, BroadcastHandler]:
+        """Broadcast handlers by id."""
+        return MappingProxyType(self._broadcasts)
+
     def add(self, handler: Handler) -> None:
         """Register a handler. Raises SubscriptionError if its id is taken."""
-        existing = self._handlers.get(handler.id)
+        self._check_is_free(handler)
+        self._handlers[handler.id] = handler
+
+    def add_broadcast(self, handler: BroadcastHandler) -> None:
+        """Register a broadcast handler. Raises SubscriptionError if its id is taken."""
+        self._check_is_free(handler)
+        self._broadcasts[handler.id] = handler
+
+    def _check_is_free(self, handler: Handler | BroadcastHandler) -> None:
+        existing = self._handlers.get(handler.id) or self._broadcasts.get(handler.id)
         if existing is not None:
             first = f"{existing.function.__module__}.{qualified_name(existing.function)}"
             raise SubscriptionError(
                 f"@bus.on for {handler.id}: the name is taken by {first}. A handler's name is its "
                 "durable identity: give one of them another with @bus.on(..., name='...')"
             )
-        self._handlers[handler.id] = handler
+
+    @property
+    def schedules(self) -> Mapping[str, DeclaredSchedule]:
+        """Schedules by name."""
+        return MappingProxyType(self._schedules)
+
+    def add_schedule(self, declared: DeclaredSchedule) -> None:
+        """Add a schedule. Raises ConfigurationError if its name is taken."""
+        schedule = declared.schedule
+        if schedule.name in self._schedules:
+            raise ConfigurationError(
+                f"bus.schedule for {schedule.name!r}: the name is taken in this service. Give one "
+                "of them another with bus.schedule(..., name='...')"
+            )
+        self._schedules[schedule.name] = declared
 
     @property
     def backend(self) -> Backend:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from celeriac.event import build_event, encode
+from celeriac.schedule import make_schedule
 from celeriac.settings import Settings
 from celeriac.tracking import Matrix
 from tests.browser.flower import PASSWORD, USER, Flower, shop_of
@@ -25,6 +27,7 @@ PAGES = [
     "/dead",
     "/dead?handler=billing.charge_card",
     "/audit",
+    "/schedules",
     "/explain?type=order.placed",
     "/explain?type=order.placed&handler=billing.charge_card",
 ]
@@ -350,3 +353,31 @@ def test_a_restart_of_flower_forgets_nothing(
     page.get_by_text("Live", exact=True).wait_for(timeout=30_000)
     assert before == page.locator(".cl-part").all_inner_texts()
     assert Matrix(shop.backend).status(ids["dead"]).id == ids["dead"]
+
+
+# -- schedules
+
+
+def test_a_schedule_shows_its_ticks_and_links_to_the_event(page: Page, shop: Shop) -> None:
+    schedule = make_schedule("report.due", service="reports", every=3600)
+    schedules, now = shop.backend.schedules, shop.backend.registry.now_ms()
+    shop.backend.event_log.register_domains(["report"])
+    last = schedule.ticks.last_until(now)
+    schedules.declare(schedule, last)
+    event = build_event("report.due", None, source="reports", id=schedule.event_id(last))
+    schedules.tick(
+        schedule,
+        expected_ms=last,
+        next_ms=schedule.ticks.next_after(now),
+        tick_ms=last,
+        body=encode(event),
+    )
+    late = make_schedule("report.late", service="reports", every=60)
+    schedules.declare(late, now - 3_600_000)
+    page.goto("/schedules")
+    live(page)
+    row = page.locator('[data-key="reports:report.due"]')
+    row.get_by_text("every 3600 s").wait_for()
+    page.locator('[data-key="reports:report.late"]').get_by_text("overdue").wait_for()
+    row.get_by_role("link").click()
+    page.get_by_text(event.id).first.wait_for()

@@ -23,7 +23,16 @@ from tests.browser.flower import Flower, shop_of
 from tests.browser.story import Mended, settle, tell
 from tests.unit.tracking.shop import Shop
 
-PAGES = ["/events", "/matrix", "/services", "/dead", "/audit", "/celeriac/home", "/celeriac/count"]
+PAGES = [
+    "/events",
+    "/matrix",
+    "/services",
+    "/dead",
+    "/audit",
+    "/schedules",
+    "/celeriac/home",
+    "/celeriac/count",
+]
 PAGES += ["/explain?type=order.placed", "/explain?event=x&handler=billing.book"]
 ACTIONS = ["redrive", "discard", "count-many", "redrive-many", "discard-many", "replay"]
 ACTIONS += ["pause", "resume"]

@@ -575,18 +575,18 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), others=st.booleans())
     def replay(self, data: st.DataObject, others: bool) -> None:
         """A settled delivery is replayed, or all of its handler in one call."""
-        self.call = "schedule"
+        self.call = "replay"
         ended = sorted(key for key, place in self.places.items() if place in FINISHED)
         chosen, handler = data.draw(st.sampled_from(ended))
         group = OF_HANDLER[handler]
         slots = [n for n, slot in enumerate(self.slots) if slot.only in ("", handler)]
         slots = [n for n in slots if others or n == chosen]
 
-        def schedule(store: Store, which: int) -> int:
+        def replay(store: Store, which: int) -> int:
             pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
-            return store.deliveries.schedule(group, pairs)
+            return store.deliveries.replay(group, pairs)
 
-        self.both(schedule)
+        self.both(replay)
         for slot in set(slots):
             self.allowed[self.slots[slot].key, group.handler] += 1
 

@@ -23,15 +23,18 @@ from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.event import event_key
 from celeriac.event_log import EventLog
 from celeriac.registry import Registry
+from celeriac.schedule import ScheduleStore
 from celeriac.settings import Settings
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
+from celeriac.store.memory.schedules import MemorySchedules
 from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
+from celeriac.store.redis.schedules import RedisSchedules
 
 DOMAIN = "order"
 HOUR_MS = 3_600_000
@@ -53,12 +56,18 @@ class Store:
     """`event_log`, `deliveries` and `registry` of one implementation, with shorthands for tests."""
 
     def __init__(
-        self, event_log: EventLog, deliveries: DeliveryStore, registry: Registry, chunks: ChunkStore
+        self,
+        event_log: EventLog,
+        deliveries: DeliveryStore,
+        registry: Registry,
+        chunks: ChunkStore,
+        schedules: ScheduleStore,
     ) -> None:
         self.event_log = event_log
         self.deliveries = deliveries
         self.chunks = chunks
         self.registry = registry
+        self.schedules = schedules
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
@@ -135,7 +144,13 @@ class MemoryStore(Store):
         event_log = MemoryEventLog(settings, self.clock)
         self._ledger = MemoryDeliveryStore(settings, event_log)
         chunks = MemoryChunks(self._ledger)
-        super().__init__(event_log, self._ledger, MemoryRegistry(self.clock), chunks)
+        super().__init__(
+            event_log,
+            self._ledger,
+            MemoryRegistry(self.clock),
+            chunks,
+            MemorySchedules(event_log),
+        )
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
@@ -163,7 +178,8 @@ class RedisStore(Store):
         )
         self.clock = self._ledger.clock
         registry = RedisRegistry(settings, invalid=event_log.invalid)
-        super().__init__(event_log, self._ledger, registry, RedisChunks(self._ledger))
+        schedules = RedisSchedules(settings, event_log.client, event_log.invalid, event_log.bus)
+        super().__init__(event_log, self._ledger, registry, RedisChunks(self._ledger), schedules)
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:

@@ -375,9 +375,9 @@ def test_trimming_keeps_the_entries_of_open_chunks(make_store: MakeStore) -> Non
 def test_a_delivery_in_an_open_chunk_is_not_replayed(store: Store, group: Group) -> None:
     entry = store.emit("a")
     chunk, fetched = fetch(store, group)
-    assert 0 == store.deliveries.schedule(group, [(entry, "a")])
+    assert 0 == store.deliveries.replay(group, [(entry, "a")])
     store.chunks.complete("w1", group, chunk, completion(fetched.entries))
-    assert 1 == store.deliveries.schedule(group, [(entry, "a")])
+    assert 1 == store.deliveries.replay(group, [(entry, "a")])
     [claimed] = store.run(group)
     assert (entry, 1) == (claimed.entry, claimed.attempt)
 

@@ -436,7 +436,7 @@ def test_the_row_of_a_refused_event_is_that_of_its_entry(store: Store, group: Gr
     assert ["boom"] == [one.error for one in failures]
 
 
-@pytest.mark.parametrize("by", ["redrive", "schedule"])
+@pytest.mark.parametrize("by", ["redrive", "replay"])
 def test_a_refused_event_that_runs_again_leaves_the_row_of_the_true_one(
     store: Store, group: Group, by: str
 ) -> None:
@@ -448,7 +448,7 @@ def test_a_refused_event_that_runs_again_leaves_the_row_of_the_true_one(
     if by == "redrive":
         assert 1 == store.deliveries.redrive(group, [(letter, letter.event)])
     else:
-        assert 1 == store.deliveries.schedule(group, [(forged, "a")])
+        assert 1 == store.deliveries.replay(group, [(forged, "a")])
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert DeliveryState.PROCESSED == state(store, group, "a")
     assert [None] == store.deliveries.rows(group, [refused_field(forged)])

@@ -42,7 +42,7 @@ def test_every_way_out_of_the_dead_letters_counts(store: Store, group: Group) ->
     assert [("Boom", 3)] == groups(store)
     store.deliveries.discard(DOMAIN, [b.id, b.id])
     assert [("Boom", 2)] == groups(store)
-    store.deliveries.schedule(group, [(c.entry, "c")])
+    store.deliveries.replay(group, [(c.entry, "c")])
     assert [("Boom", 1)] == groups(store)
     store.deliveries.discard(DOMAIN, [letter.id for letter in store.deliveries.dead(DOMAIN)])
     assert [] == groups(store)
@@ -97,7 +97,7 @@ def test_an_act_is_recorded_with_what_it_did(store: Store, group: Group) -> None
     store.deliveries.redrive(group, [(a, b""), (a, b"")], b"first")
     store.deliveries.redrive(group, [(a, b"")], b"comes too late: nothing was done")
     store.deliveries.discard(DOMAIN, [b.id], b"second")
-    store.deliveries.schedule(group, [(c.entry, "c")], b"third")
+    store.deliveries.replay(group, [(c.entry, "c")], b"third")
     store.deliveries.record(DOMAIN, b"fourth")
     found = store.deliveries.audit_log(DOMAIN)
     expected = [(b"fourth", 0), (b"third", 1), (b"second", 1), (b"first", 1)]

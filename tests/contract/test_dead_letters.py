@@ -160,7 +160,7 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
     with pytest.raises(NotFound, match=r"billing\.charge has no subscription"):
         store.deliveries.redrive(group, [(letter, b"")])
     with pytest.raises(NotFound):
-        store.deliveries.schedule(group, [(letter.entry, "a")])
+        store.deliveries.replay(group, [(letter.entry, "a")])
     assert 1 == store.deliveries.dead_count(DOMAIN)
 
 
@@ -232,7 +232,7 @@ def test_a_replay_keeps_how_the_life_before_it_ended(store: Store, group: Group)
     store.emit("a")
     [claimed] = store.run(group)
     store.complete(group, claimed, took_us=1500)
-    assert 1 == store.deliveries.schedule(group, [(claimed.entry, "a")], b'{"actor":"ann"}')
+    assert 1 == store.deliveries.replay(group, [(claimed.entry, "a")], b'{"actor":"ann"}')
     [restart] = store.deliveries.history(group, "a").restarts
     assert ("processed", 1, 1500, 2) == (
         restart.ended, restart.attempts, restart.took, restart.life,
@@ -248,7 +248,7 @@ def test_a_replay_keeps_how_the_life_before_it_ended(store: Store, group: Group)
 def test_a_settled_delivery_is_replayed(store: Store, group: Group, outcome: str) -> None:
     entry = store.emit("a")
     store.complete(group, store.run(group)[0], Outcome(outcome))
-    assert 1 == store.deliveries.schedule(group, [(entry, "a"), (entry, "a")])
+    assert 1 == store.deliveries.replay(group, [(entry, "a"), (entry, "a")])
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert [None] == store.deliveries.rows(group, ["a"])
     [claimed] = store.run(group)
@@ -261,7 +261,7 @@ def test_replaying_leaves_the_dead_letters_of_others(
     entry = store.emit("a")
     for one in (group, ordered):
         store.complete(one, store.run(one)[0], Outcome.DEAD)
-    store.deliveries.schedule(group, [(entry, "a")])
+    store.deliveries.replay(group, [(entry, "a")])
     assert [ordered.handler] == [letter.handler for letter in store.deliveries.dead(DOMAIN)]
 
 
@@ -274,8 +274,8 @@ def test_what_is_in_flight_waiting_or_unknown_is_not_replayed(store: Store, grou
     waiting = store.emit("waiting")
     pairs = [(queued.entry, "queued"), (running.entry, "running"), (due.entry, "scheduled")]
     pairs += [(waiting, "waiting"), ("1-1", "unknown")]
-    assert 0 == store.deliveries.schedule(group, pairs)
-    assert 0 == store.deliveries.schedule(group, [])
+    assert 0 == store.deliveries.replay(group, pairs)
+    assert 0 == store.deliveries.replay(group, [])
     [first, second] = store.fetch(group).deliveries
     assert [due.entry, waiting] == [first.entry, second.entry]
     assert 1 == first.attempts
@@ -287,7 +287,7 @@ def test_two_entries_of_an_event_replayed_run_once(store: Store, group: Group) -
     first, second = store.run(group)
     store.complete(group, first)
     store.complete(group, second, Outcome.IGNORED)
-    assert 2 == store.deliveries.schedule(group, [(entry, "a") for entry in entries])
+    assert 2 == store.deliveries.replay(group, [(entry, "a") for entry in entries])
     assert [ClaimResult.RUN, ClaimResult.CONCURRENT] == [c.result for c in store.run(group)]
 
 

@@ -170,7 +170,7 @@ def test_what_was_coalesced_can_be_replayed(store: Store) -> None:
     group = debounced(store, "last")
     a1, _ = emit(store, "a1", "a2")
     coalesce(store, group, taken(store, group))
-    assert 1 == store.deliveries.schedule(group, [(a1, "a1")])
+    assert 1 == store.deliveries.replay(group, [(a1, "a1")])
     assert [(a1, "")] == [(one.entry, one.into) for one in taken(store, group)]
 
 

@@ -71,7 +71,7 @@ def test_a_replay_runs_the_event_of_one_source(store: Store, group: Group) -> No
     _, second = emit_both(store)
     for claimed in store.run(group):
         store.complete(group, claimed)
-    assert 1 == store.deliveries.schedule(group, [(second, RIVAL)])
+    assert 1 == store.deliveries.replay(group, [(second, RIVAL)])
     assert [DeliveryState.PROCESSED, None] == places(store, group)
 
 

@@ -34,6 +34,7 @@ def backend_of(store: Store) -> Backend:
         registry=store.registry,
         async_event_log=SyncLogAdapter(store.event_log),
         circuits=MemoryCircuits(MemoryClock()),
+        schedules=store.schedules,
     )
 
 
@@ -204,7 +205,7 @@ def test_a_replay_of_a_processed_delivery_is_its_later_state(bus: Bus) -> None:
     chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries)))
     key = bus.matrix.find("a").key
-    assert 1 == bus.store.deliveries.schedule(bus.group, [(entry, key)])
+    assert 1 == bus.store.deliveries.replay(bus.group, [(entry, key)])
     [cell] = bus.cells("a")
     assert ("scheduled", 0, None, None) == (cell.state, cell.attempts, cell.took_us, cell.worker)
     [claimed] = bus.store.run(bus.group)

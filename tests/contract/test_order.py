@@ -140,7 +140,7 @@ def test_a_replayed_or_redriven_event_joins_the_end_of_its_lane(
     store.complete(ordered, running)
     [again] = store.run(ordered)
     assert (a, 1) == (again.entry, again.attempt)
-    assert 1 == store.deliveries.schedule(ordered, [(b, "b")])
+    assert 1 == store.deliveries.replay(ordered, [(b, "b")])
     assert "blocked" == store.owner(ordered, b)
     store.complete(ordered, again)
     assert [b] == out(store, ordered)

@@ -102,7 +102,7 @@ def test_a_replay_is_held_to_the_limit(store: Store) -> None:
     while claimed := store.run(group):
         for one in claimed:
             store.complete(group, one)
-    assert 5 == store.deliveries.schedule(group, [(entry, f"a{n}") for n, entry in enumerate(a)])
+    assert 5 == store.deliveries.replay(group, [(entry, f"a{n}") for n, entry in enumerate(a)])
     assert 2 == len(out(store, group))
     assert 0 == len(out(store, group))
 

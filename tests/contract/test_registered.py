@@ -108,10 +108,10 @@ def test_a_postponed_event_enters_the_log_once(store: Store) -> None:
         )
     store.event_log.append(DOMAIN, event("b"), GIVEN)
     store.event_log.append_delayed(DOMAIN, event("b"), delay_ms=0, at_ms=None, kind=GIVEN)
-    assert {event("a", data=str(GIVEN)), event("a", data=str(MADE)), event("b")} == {
+    assert {event("a", data=str(GIVEN)), event("b")} == {
         body for _, body in store.event_log.upcoming(DOMAIN)
     }
-    assert (3, None) == store.event_log.enqueue_due(DOMAIN)
+    assert (2, None) == store.event_log.enqueue_due(DOMAIN)
     assert 2 == store.event_log.length(DOMAIN)
     promoted = store.event_log.read(DOMAIN)[-1]
     assert promoted.id == store.event_log.append(DOMAIN, event("a"), GIVEN)

@@ -245,7 +245,7 @@ def test_lost_runs_are_forgotten_when_a_delivery_is_settled(store: Store, group:
     pending = store.deliveries.pending(group, entry)
     assert pending is not None and 1 == pending.lost_runs
     assert store.complete(group, claimed)
-    store.deliveries.schedule(group, [(entry, "a")])
+    store.deliveries.replay(group, [(entry, "a")])
     store.run(group)
     [claimed] = store.claim(group, store.reclaim(group).deliveries)
     assert (1, 2) == (claimed.lost_runs, claimed.attempt)
@@ -494,7 +494,7 @@ def replayed(store: Store, group: Group, count: int) -> set[str]:
     for claimed in store.run(group):
         store.complete(group, claimed)
     pairs = [(entry, f"old{n}") for n, entry in enumerate(entries)]
-    assert count == store.deliveries.schedule(group, pairs)
+    assert count == store.deliveries.replay(group, pairs)
     return set(entries)
 
 

@@ -135,6 +135,7 @@ def test_every_key_is_there() -> None:
         keys.contracts,
         keys.forgotten,
         keys.rate(handler),
+        keys.replies("01a20743"),
     }
     known |= {keys.circuits, keys.calls(handler)}
     known |= {
@@ -142,7 +143,16 @@ def test_every_key_is_there() -> None:
     }
     known |= {
         getattr(keys, n)("order")
-        for n in ("dead_groups", "dead_newest", "audit", "clock", "sources", "ambiguous")
+        for n in (
+            "delayed_events",
+            "schedules",
+            "dead_groups",
+            "dead_newest",
+            "audit",
+            "clock",
+            "sources",
+            "ambiguous",
+        )
     }
     known.add(keys.ids("order")[0])
     known |= {

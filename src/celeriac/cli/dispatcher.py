@@ -46,8 +46,8 @@ def dispatcher(module: str, processes: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     bus = find_bus(module)
     instance = _make(bus, processes)
-    if not instance.handlers:
-        raise click.BadParameter(f"{bus!r} has no handlers", param_hint="-A")
+    if not instance.handlers and not bus.service.schedules:
+        raise click.BadParameter(f"{bus!r} has no handlers and no schedules", param_hint="-A")
     _stop_on_signals(instance.stop)
     logger.info("celeriac: dispatching for %s", ", ".join(h.id for h in instance.handlers))
     instance.run()

@@ -35,6 +35,8 @@ COMMANDS = {
     "dead": "List, show, redrive, edit and discard dead letters.",
     "replay": "Run past events through one handler again.",
     "emit": "Emit one event and print its id.",
+    "cancel": "Cancel an event that was emitted with a delay.",
+    "schedules": "List the schedules, with their last and next ticks.",
     "handlers": "List, pause, resume and remove handlers.",
     "workers": "List the workers.",
     "contracts": "Lock, check and document the versions of each event's data.",

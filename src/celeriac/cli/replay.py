@@ -165,7 +165,7 @@ def _schedule(past: Replayer, total: int, note: bytes) -> int:
             while _scheduled(past.group(group)) > MAX_SCHEDULED - PAGE:
                 progress.update(bar, description=f"waiting for {past.record.service} to catch up")
                 time.sleep(POLL_INTERVAL)
-            scheduled += past.backend.deliveries.schedule(group, page, note)
+            scheduled += past.backend.deliveries.replay(group, page, note)
             progress.update(bar, advance=len(page), description=f"replaying {group.domain}")
     return scheduled
 

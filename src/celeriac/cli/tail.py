@@ -13,7 +13,6 @@ import click
 import msgspec
 import redis
 
-from celeriac.cli.follow import Follower
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import console
@@ -30,6 +29,7 @@ from celeriac.event import (
     read_header,
 )
 from celeriac.event_log import Entry
+from celeriac.event_log.follower import Follower
 from celeriac.store.redis.connection import is_transient
 from celeriac.visible import visible_json
 
@@ -67,7 +67,9 @@ def tail(
     """
     wanted = Pattern(pattern)
     follower = Follower(
-        session.backend.event_log, pattern, None if since is None else int(since.timestamp() * 1000)
+        session.backend.event_log,
+        (pattern,),
+        None if since is None else int(since.timestamp() * 1000),
     )
     names = session.settings.sensitive_names
     write = (

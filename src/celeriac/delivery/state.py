@@ -72,19 +72,15 @@ MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
             DeliveryState.DEAD,
         }
     ),
-    (DeliveryState.PROCESSED, "schedule"): frozenset(
+    (DeliveryState.PROCESSED, "replay"): frozenset(
         {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
     ),
-    (DeliveryState.SKIPPED, "schedule"): frozenset(
+    (DeliveryState.SKIPPED, "replay"): frozenset({DeliveryState.SCHEDULED, DeliveryState.BLOCKED}),
+    (DeliveryState.COALESCED, "replay"): frozenset(
         {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
     ),
-    (DeliveryState.COALESCED, "schedule"): frozenset(
-        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
-    ),
-    (DeliveryState.IGNORED, "schedule"): frozenset(
-        {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
-    ),
-    (DeliveryState.DEAD, "schedule"): frozenset({DeliveryState.SCHEDULED, DeliveryState.BLOCKED}),
+    (DeliveryState.IGNORED, "replay"): frozenset({DeliveryState.SCHEDULED, DeliveryState.BLOCKED}),
+    (DeliveryState.DEAD, "replay"): frozenset({DeliveryState.SCHEDULED, DeliveryState.BLOCKED}),
     # as a new log entry if the old one was trimmed
     (DeliveryState.DEAD, "redrive"): frozenset(
         {DeliveryState.SCHEDULED, DeliveryState.BLOCKED, DeliveryState.WAITING}

@@ -427,7 +427,7 @@ class DeliveryStore(Protocol):
         """Discard dead letters permanently; return how many existed. Records `note`."""
         ...
 
-    def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def replay(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         """Schedule finished (entry, event key) pairs to run again; return how many. Records `note`.
 
         Raises NotFound if the handler has no consumer group.

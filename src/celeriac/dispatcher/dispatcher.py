@@ -34,6 +34,7 @@ from celeriac.dispatcher.outage import log_outage
 from celeriac.dispatcher.pending import RECLAIM_INTERVAL, PendingDeliveries
 from celeriac.dispatcher.poll_interval import BUSY, IDLE, until, until_next_fetch
 from celeriac.dispatcher.process_share import ProcessShare, processes_for_slow
+from celeriac.dispatcher.schedules import Schedules
 from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
 from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
@@ -91,6 +92,7 @@ class Dispatcher:
         self._seen: dict[str, str] = {}
         self._waits_for: frozenset[str] = frozenset()
         self._delayed_events = DelayedEvents(service)
+        self._schedules = Schedules(service)
         self._pool_capacity = pool_capacity
         self._max_poll_interval = max(
             IDLE, min(MAX_POLL_INTERVAL, self.settings.lease * RECLAIM_INTERVAL)
@@ -197,6 +199,7 @@ class Dispatcher:
             or any(d.startswith(f"{WAKEUP} ") for d in woken)
         ):
             self._enqueue_due_at = now + self._enqueue_due(woken)
+        until_tick = self._schedules.run()
         members = self._members
         if self._maintenance.run(
             members.domains,
@@ -208,7 +211,7 @@ class Dispatcher:
         if (again := self._reader.pause()) == 0:
             return 0.0
         wake_at = min(self._groups.next_poll(), self._enqueue_due_at, now + again)
-        return min(IDLE, max(0.0, wake_at - now))
+        return min(IDLE, until_tick, max(0.0, wake_at - now))
 
     def _wake(self, woken: Collection[str] | None) -> None:
         """Mark groups that may have new or due entries. A wakeup stream names only its domain."""

@@ -53,12 +53,22 @@ class AsyncEmitter:
         at: datetime | None = None,
         made: bool = False,
     ) -> str:
-        """Append the event, or schedule it; return its id. See Emitter.emit."""
+        """Append the event, or store it with its delay; return its id. See Emitter.emit."""
         hooks = self.emitter.hooks
         if hooks is None:
-            return await self._emit(event, delay, at, made)
+            await self._emit(event, delay, at, made)
+            return event.id
         with hooks.around_one(event) as changed:
-            return await self._emit(changed, delay, at, made and changed.id == event.id)
+            await self._emit(changed, delay, at, made and changed.id == event.id)
+        return changed.id
+
+    async def emit_body(self, event: Event[Any]) -> bytes:
+        """Append the event; return the appended bytes."""
+        hooks = self.emitter.hooks
+        if hooks is None:
+            return await self._emit(event, None, None, False)
+        with hooks.around_one(event) as changed:
+            return await self._emit(changed, None, None, False)
 
     async def _emit(
         self,
@@ -66,7 +76,7 @@ class AsyncEmitter:
         delay: float | timedelta | None,
         at: datetime | None,
         made: bool,
-    ) -> str:
+    ) -> bytes:
         body = self.emitter.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         event_log = self._event_log()
@@ -83,15 +93,15 @@ class AsyncEmitter:
                         since = made_ms(event.id)
                     raise
             else:
-                scheduled_kind = self.emitter.kind_postponed(kind)
+                delayed_kind = self.emitter.kind_postponed(kind)
                 await event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=scheduled_kind
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
                 )
 
-        await self._persist(append, len(body))
+        await self.persist(append, len(body))
         record_emitted((event,))
         event_log.note_emitted((event.type,))
-        return event.id
+        return body
 
     async def emit_many(self, events: Emissions) -> int:
         """Append any number of events as Emitter.emit_many does; return their number."""
@@ -143,7 +153,7 @@ class AsyncEmitter:
                 raise
 
         try:
-            await self._persist(append, sum(len(item[1]) for item in items))
+            await self.persist(append, sum(len(item[1]) for item in items))
         except (BusUnavailable, LogFull) as error:
             error.emitted = before + done
             if self.emitter.hooks is not None:
@@ -167,7 +177,8 @@ class AsyncEmitter:
             await event_log.register_domains(new)
             self._known_domains.add(new)
 
-    async def _persist(self, call: Callable[[], Awaitable[None]], size: int) -> None:
+    async def persist(self, call: Callable[[], Awaitable[None]], size: int) -> None:
+        """Repeat the call while Redis is away, for at most `emit_timeout`; see `persist`."""
         seconds = self.settings.emit_timeout + transfer_time(size)
         next_pause = pauses(seconds)
         tries, unwritten = 0, True

@@ -135,14 +135,23 @@ class Emitter:
         at: datetime | None = None,
         made: bool = False,
     ) -> str:
-        """Append the event, or schedule it; return its id. See EventBus.emit.
+        """Append the event, or store it with its delay; return its id. See EventBus.emit.
 
         `made` means that its id was made for this call.
         """
         if self.hooks is None:
-            return self._emit(event, delay, at, made)
+            self._emit(event, delay, at, made)
+            return event.id
         with self.hooks.around_one(event) as changed:
-            return self._emit(changed, delay, at, made and changed.id == event.id)
+            self._emit(changed, delay, at, made and changed.id == event.id)
+        return changed.id
+
+    def emit_body(self, event: Event[Any]) -> bytes:
+        """Append the event; return the appended bytes."""
+        if self.hooks is None:
+            return self._emit(event, None, None, False)
+        with self.hooks.around_one(event) as changed:
+            return self._emit(changed, None, None, False)
 
     def _emit(
         self,
@@ -150,7 +159,7 @@ class Emitter:
         delay: float | timedelta | None,
         at: datetime | None,
         made: bool,
-    ) -> str:
+    ) -> bytes:
         body = self.encode(event)
         delay_ms, at_ms = when_ms(delay, at)
         event_log = self._event_log()
@@ -167,15 +176,15 @@ class Emitter:
                         since = made_ms(event.id)
                     raise
             else:
-                scheduled_kind = self.kind_postponed(kind)
+                delayed_kind = self.kind_postponed(kind)
                 event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=scheduled_kind
+                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
                 )
 
         self._persist(append, len(body))
         record_emitted((event,))
         event_log.note_emitted((event.type,))
-        return event.id
+        return body
 
     def emit_many(self, events: Iterable[Emission | Mapping[str, Any]]) -> int:
         """Append any number of events; return their number. See EventBus.emit_many.

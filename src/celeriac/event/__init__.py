@@ -29,6 +29,7 @@ from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
 from celeriac.event.header import EventHeader, read_header
 from celeriac.event.identity import (
+    derived_event_id,
     event_key,
     id_time_ms,
     is_unguessable,
@@ -73,6 +74,7 @@ __all__ = [
     "decode_data",
     "encode",
     "encode_data",
+    "derived_event_id",
     "event_key",
     "event_type_argument",
     "id_time_ms",

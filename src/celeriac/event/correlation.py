@@ -50,7 +50,16 @@ class HandlingContext:
     within, in this thread or asyncio task. For a batch, `event` is the first of `size` events.
     """
 
-    __slots__ = ("_named", "_token", "attempt", "emitted_count", "event", "handler", "size")
+    __slots__ = (
+        "_named",
+        "_token",
+        "attempt",
+        "emitted_count",
+        "event",
+        "handler",
+        "replies",
+        "size",
+    )
     _token: Token[HandlingContext | None]
 
     def __init__(
@@ -59,6 +68,8 @@ class HandlingContext:
         self.event, self.attempt, self.handler, self.size = event, attempt, handler, size
         self._named: list[EmittedEvent] | None = None
         self.emitted_count = 0
+        # Mailbox and body of replies that are passed on after a commit.
+        self.replies: list[tuple[str, bytes]] | None = None
 
     def __enter__(self) -> HandlingContext:
         self._token = _current.set(self)

@@ -54,6 +54,17 @@ def unpublished_event_id() -> str:
     return _with_other_mark(new_event_id())
 
 
+def derived_event_id(*parts: str) -> str:
+    """Return the id that these parts always have: a UUIDv8 (RFC 9562, 5.8) of their BLAKE2b hash.
+
+    Different parts have different ids, also if they are the same when joined.
+    """
+    named = "".join(f"{len(part)}:{part}" for part in parts)
+    digest = blake2b(named.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    # 8 is the version, and as the first digit of the fourth part the variant.
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-8{digest[17:20]}-{digest[20:]}"
+
+
 def _with_other_mark(event_id: str) -> str:
     return f"{event_id[:20]}{int(event_id[20:23], 16) ^ 0xFFF:03x}{event_id[23:]}"
 

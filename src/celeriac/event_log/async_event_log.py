@@ -34,7 +34,7 @@ class AsyncEventLog(Protocol):
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        """Schedule a delayed event."""
+        """Store a delayed event."""
 
     def note_emitted(self, types: Iterable[str]) -> None:
         """Count one event of each type as emitted. Never blocks or raises."""

@@ -219,9 +219,18 @@ class EventLog(Protocol):
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> int:
-        """Schedule a delayed event; return its time in ms.
+        """Store a delayed event; return its time in ms.
 
-        At that time it is appended like an event of kind GIVEN, unless it is FOREIGN.
+        At that time it is appended like an event of kind GIVEN, unless it is FOREIGN. Of delayed
+        events with one key that are not FOREIGN, the first stays, with its time.
+        """
+        ...
+
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        """Remove the delayed event with this key from these domains; return whether it was there.
+
+        An event that was removed never enters the event log. Domains that the ACL of Redis forbids
+        are left out.
         """
         ...
 

@@ -18,7 +18,6 @@ MAX_EVENTS = 100  # of one call, which takes half a millisecond of the server
 # An event with an id of `emit` was appended within this time, or its append was retried.
 MADE_SPAN_MS = 10_000
 MARGIN_MS = 1000  # for adjusted clocks; as in lua/append_once.lua
-SEPARATOR = b"\x1f"  # neither in an event key nor in JSON
 MADE, GIVEN, FOREIGN = EntryKind.MADE, EntryKind.GIVEN, EntryKind.FOREIGN
 
 
@@ -113,18 +112,3 @@ def parse_intervals(stored: bytes | None) -> list[tuple[int, int]]:
     """Return the intervals of time, in ms, in which entries may repeat an event."""
     pairs = re.findall(rb"(\d+):(\d+)", stored or b"")
     return [(int(first), int(last)) for first, last in pairs]
-
-
-def postponed(body: bytes, kind: EntryKind) -> bytes:
-    """Return a delayed event as stored: after the key that enqueue_due.lua registers."""
-    return body if kind is FOREIGN else read_header(body).key.encode() + SEPARATOR + body
-
-
-def is_keyed(member: bytes) -> bool:
-    """Return whether a stored delayed event is preceded by its event key."""
-    return SEPARATOR in member
-
-
-def event_of(member: bytes) -> bytes:
-    """Return the event of a stored delayed event."""
-    return member.partition(SEPARATOR)[2] if is_keyed(member) else member

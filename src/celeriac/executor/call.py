@@ -13,49 +13,50 @@ from typing import Any
 
 from celeriac.fork import leave_to_parent
 from celeriac.handler import Handler
+from celeriac.handler.returned import yielded
 
 _local = threading.local()
 
 
 def call(handler: Handler, argument: Any) -> None:
-    """Run the function to its end in this thread; blocks. Raises what it raises."""
+    """Run the function to its end in this thread, and emit the events that it returns. Blocks.
+
+    Raises what the function raises, and what `emit` raises.
+    """
     answer = (handler.receiver or handler.function)(argument)
-    if answer is None:
+    if answer is None and handler.receiver is None:
         return
     # Not `handler.is_async`: a decorator may hide that the function is async, and its coroutine
     # would count as processed without having run.
-    if not inspect.isawaitable(answer):
-        if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
-            raise TypeError(
-                f"{handler.id} returned a generator, and nothing ran it; remove `yield` from the "
-                "function that its decorator calls"
-            )
-        return
-    run_awaitable(answer)
+    if inspect.isasyncgen(answer):
+        answer = run_awaitable(yielded(answer, handler.id))
+    elif inspect.isawaitable(answer):
+        answer = run_awaitable(answer)
+    if handler.returned is not None:
+        if answer is not None:
+            handler.returned.emit(answer)
+        handler.returned.send_replies(is_committed=handler.receiver is not None)
 
 
-def run_awaitable(answer: Awaitable[Any] | None) -> None:
-    """Wait for the result in this thread's event loop. Blocks; does nothing for None."""
+def run_awaitable(answer: Awaitable[Any] | None) -> Any:
+    """Return the result, from this thread's event loop; None is nothing to wait for. Blocks."""
     if answer is None:
-        return
+        return None
     if isinstance(answer, asyncio.Future):
         # A future completes only in its own loop.
         loop = answer.get_loop()
         if loop.is_running():
-            asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
-        else:
-            loop.run_until_complete(answer)
-        return
+            return asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
+        return loop.run_until_complete(answer)
     if not inspect.iscoroutine(answer):
         answer = _as_coroutine(answer)
     if _in_gevent():
-        _run_among_greenlets(answer)
-    else:
-        _runner().run(answer, context=copy_context())
+        return _run_among_greenlets(answer)
+    return _runner().run(answer, context=copy_context())
 
 
-async def _as_coroutine(answer: Awaitable[Any]) -> None:
-    await answer
+async def _as_coroutine(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 def _runner() -> asyncio.Runner:
@@ -86,7 +87,7 @@ def _in_gevent() -> bool:
     return bool(monkey.is_module_patched("threading"))
 
 
-def _run_among_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
+def _run_among_greenlets(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run the coroutine in the one event loop of this process; only this greenlet waits.
 
     Not in a native thread: objects that handlers share are patched for greenlets, and a patched
@@ -102,13 +103,13 @@ def _run_among_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
         elif (error := task.exception()) is not None:
             result.set_exception(error)
         else:
-            result.set(None)
+            result.set(task.result())
 
     def begin() -> None:
         loop.create_task(coroutine, context=context).add_done_callback(complete)
 
     loop.call_soon_threadsafe(begin)
-    result.get()
+    return result.get()
 
 
 _greenlet_loops: dict[int, asyncio.AbstractEventLoop] = {}

@@ -21,6 +21,7 @@ from celeriac.handler.signature import Signature, read_signature
 
 if TYPE_CHECKING:
     from celeriac.inbox import IdempotentReceiver, Inbox
+    from celeriac.inbox.receiver import EmitsReturned
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEFAULTS = HandlerOptions()
@@ -58,6 +59,8 @@ class Handler:
     share: float | None = None
     # Applied at the handler's first registration only.
     paused: bool = False
+    # Emits what the function returns; None ignores it.
+    returned: EmitsReturned | None = None
 
     def group(self, domain: str) -> Group:
         """Return the handler's consumer group on a domain."""
@@ -106,19 +109,16 @@ def make_handler(
     *,
     service: str,
     inbox_keep_ms: Callable[[], int] = lambda: 0,
+    returned: EmitsReturned | None = None,
 ) -> Handler:
     """Return the handler for a function.
 
-    `inbox_keep_ms` returns how long, in milliseconds, the inbox keeps its rows.
+    `inbox_keep_ms` returns how long, in milliseconds, the inbox keeps its rows. `returned` emits
+    the events that the function returns.
 
     Raises SubscriptionError, with the remedy, for a wrong name, pattern, option or signature.
     """
-    name = str(options.name or getattr(function, "__name__", ""))
-    if not _NAME.fullmatch(name):
-        raise SubscriptionError(
-            f"handler name {name!r} is invalid: it may have letters, digits and _ only, and no "
-            "digit first. Give one with @bus.on(..., name='...')"
-        )
+    name = handler_name(function, options)
     handler_id = f"{service}.{name}"
     try:
         options.check()
@@ -127,7 +127,7 @@ def make_handler(
         signature = read_signature(
             function, batch=options.takes_list, session=inbox.session_kind if inbox else ""
         )
-        receiver = _make_receiver(function, handler_id, signature, inbox, inbox_keep_ms)
+        receiver = _make_receiver(function, handler_id, signature, inbox, inbox_keep_ms, returned)
         flow_control = make_flow_control(options, signature.data_type)
         per_second = options.total_rate
     except SubscriptionError as error:
@@ -157,7 +157,19 @@ def make_handler(
         breaker=options.breaker,
         share=options.share,
         paused=options.paused,
+        returned=returned,
     )
+
+
+def handler_name(function: Callable[..., Any], options: HandlerOptions) -> str:
+    """Return the name of the handler. Raises SubscriptionError for an invalid one."""
+    name = str(options.name or getattr(function, "__name__", ""))
+    if not _NAME.fullmatch(name):
+        raise SubscriptionError(
+            f"handler name {name!r} is invalid: it may have letters, digits and _ only, and no "
+            "digit first. Give one with @bus.on(..., name='...')"
+        )
+    return name
 
 
 def _open_inbox(inbox: Any) -> Inbox | None:
@@ -175,6 +187,7 @@ def _make_receiver(
     signature: Signature,
     inbox: Inbox | None,
     keep_ms: Callable[[], int],
+    returned: EmitsReturned | None,
 ) -> IdempotentReceiver | None:
     if inbox is None:
         return None
@@ -191,7 +204,9 @@ def _make_receiver(
             "inbox= opens transactions for coroutines, but the handler is a plain function. Give "
             "a sessionmaker or an Engine, or write `async def`"
         )
-    return IdempotentReceiver(handler_id, function, signature.takes_session, inbox, keep_ms)
+    return IdempotentReceiver(
+        handler_id, function, signature.takes_session, inbox, keep_ms, returned
+    )
 
 
 def _describe_flow(flow_control: FlowControl | None) -> dict[str, Any]:

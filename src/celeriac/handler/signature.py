@@ -31,11 +31,6 @@ def read_signature(function: Callable[..., Any], *, batch: bool, session: str = 
     expected = "events: list[Event[...]]" if batch else "event: Event[...]"
     if not callable(function):
         raise SubscriptionError(f"{name} is not a function; decorate `def {name}({expected})`")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise SubscriptionError(
-            f"{name} is a generator, which celeriac does not iterate; remove `yield`, and emit "
-            "further events with bus.emit(...)"
-        )
     parameter, takes_session = _event_parameter(function, name, expected, session)
     annotation = _annotation(function, parameter, name)
     if annotation is inspect.Parameter.empty:
@@ -55,8 +50,10 @@ def read_signature(function: Callable[..., Any], *, batch: bool, session: str = 
             )
         check_annotation(data_type)
         check_readable(data_type)
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
+    # An object may have an async __call__.
+    is_async = any(
+        inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
+        for called in (function, getattr(function, "__call__", None))  # noqa: B004
     )
     return Signature(data_type=data_type, is_async=is_async, takes_session=takes_session)
 

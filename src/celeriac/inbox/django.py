@@ -47,7 +47,7 @@ class DjangoInbox:
             unprocessed = unseen(argument, new)
             if unprocessed is not None:
                 with in_session(connection):
-                    receiver.run(unprocessed, connection)
+                    receiver.run(unprocessed, connection, using=self.using)
         if self._prune_schedule.due():
             self._prune(receiver.keep_ms())
 

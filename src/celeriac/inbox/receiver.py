@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -12,6 +13,16 @@ from celeriac.event import Event, event_key
 # domain.
 Key: TypeAlias = tuple[str, str]
 Argument: TypeAlias = Event[Any] | list[Event[Any]]
+
+
+class EmitsReturned(Protocol):
+    """Emits the events in what a handler returned: see celeriac.emitter.ReturnedEvents."""
+
+    def emit(self, answer: Any, session: Any = None, using: str | None = None) -> None: ...
+
+    async def aemit(self, answer: Any, session: Any) -> None: ...
+
+    def send_replies(self, *, is_committed: bool) -> None: ...
 
 
 class Inbox(Protocol):
@@ -36,6 +47,8 @@ class Inbox(Protocol):
 class IdempotentReceiver:
     """Calls the function with the events that its inbox has not recorded.
 
+    `returned` emits the events that the function returns, in the transaction of the inbox.
+
     `keep_ms` returns how long a row is kept. It is called before each pruning, because the setting
     belongs to the bus and can change while the worker runs. It may block for a round trip.
     """
@@ -45,12 +58,27 @@ class IdempotentReceiver:
     takes_session: bool
     inbox: Inbox
     keep_ms: Callable[[], int]
+    returned: EmitsReturned | None = None
 
     def __call__(self, argument: Argument) -> Any:
         return self.inbox.receive(self, argument)
 
-    def run(self, argument: Argument, session: Any) -> Any:
-        """Call the function, with the session if it takes one; return its result."""
+    def run(self, argument: Argument, session: Any, *, using: str | None = None) -> None:
+        """Call the function, and emit what it returns: in the transaction of the session, or in
+        that of Django's database `using`."""
+        answer = self._call(argument, session)
+        if answer is not None and self.returned is not None:
+            self.returned.emit(answer, session if using is None else None, using)
+
+    async def arun(self, argument: Argument, session: Any) -> None:
+        """Do what `run` does with a coroutine function or an async generator."""
+        answer = self._call(argument, session)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer is not None and self.returned is not None:
+            await self.returned.aemit(answer, session)
+
+    def _call(self, argument: Argument, session: Any) -> Any:
         return self.function(argument, session) if self.takes_session else self.function(argument)
 
 

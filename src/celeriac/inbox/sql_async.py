@@ -30,7 +30,7 @@ class AsyncSQLInbox:
             unprocessed = unseen(argument, new)
             if unprocessed is not None:
                 with in_session(session):
-                    await receiver.run(unprocessed, session)
+                    await receiver.arun(unprocessed, session)
         if self._prune_schedule.due():
             await self._prune(await asyncio.to_thread(receiver.keep_ms))
 

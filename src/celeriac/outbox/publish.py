@@ -79,7 +79,7 @@ class Publisher:
                     immediate = self._append(immediate, published)
                 for row in valid:
                     if row.at_ms is not None and row.domain not in published.full:
-                        self._schedule(row, published)
+                        self._append_delayed(row, published)
             finally:
                 self._await_fsync(server, published)
         except redis.RedisError as error:
@@ -136,7 +136,7 @@ class Publisher:
         published.done += [row.id for row in rows]
         return ()
 
-    def _schedule(self, row: WaitingRow, published: Published) -> None:
+    def _append_delayed(self, row: WaitingRow, published: Published) -> None:
         try:
             kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
             self._event_log.append_delayed(

@@ -121,15 +121,22 @@ class SpooledEventLog:
         if due_ms is None:
             raise ValueError("append_delayed needs delay_ms or at_ms")
         if not self.must_queue():
-            done, scheduled_ms = self._try(
+            done, due_at_ms = self._try(
                 lambda: self.inner.append_delayed(
                     domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind
                 )
             )
-            if done and scheduled_ms is not None:
-                return scheduled_ms
+            if done and due_at_ms is not None:
+                return due_at_ms
         self.spool([(domain, body, kind, 0)], due_ms)
         return due_ms
+
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        """Remove a delayed event that is in Redis. An event in the spool is not found."""
+        return self.inner.cancel_delayed(event_key, domains)
+
+    def domains(self) -> frozenset[str]:
+        return self.inner.domains()
 
     def note_emitted(self, types: Iterable[str]) -> None:
         self.inner.note_emitted(types)

@@ -12,8 +12,11 @@ from celeriac.delivery.chunk_store import ChunkStore
 from celeriac.event_log import AsyncEventLog, EventLog
 from celeriac.invalid_record import InvalidRecords
 from celeriac.registry import Registry
+from celeriac.reply import ReplyStore
+from celeriac.schedule import ScheduleStore
 from celeriac.settings import Settings
 from celeriac.store.memory.contracts import MemoryContracts
+from celeriac.store.memory.replies import MemoryReplies
 from celeriac.store.redis.async_event_log import async_redis_event_log
 from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.circuits import RedisCircuits
@@ -21,11 +24,14 @@ from celeriac.store.redis.contracts import RedisContracts
 from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import redis_event_log
 from celeriac.store.redis.registry import RedisRegistry
+from celeriac.store.redis.replies import RedisReplies
+from celeriac.store.redis.schedules import RedisSchedules
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The event log, the delivery store, chunks, registry, circuits and contracts of one bus.
+    """The event log, the delivery store, chunks, registry, circuits, schedules, replies,
+    and contracts of one bus.
 
     All must use the same server. `invalid` lists the stored records that they skipped.
     """
@@ -36,6 +42,8 @@ class Backend:
     registry: Registry
     async_event_log: AsyncEventLog
     circuits: Circuits
+    schedules: ScheduleStore
+    replies: ReplyStore = field(default_factory=MemoryReplies)
     invalid: InvalidRecords = field(default_factory=InvalidRecords)
     contracts: ContractStore = field(default_factory=MemoryContracts)
 
@@ -56,6 +64,8 @@ def redis_backend(settings: Settings) -> Backend:
         registry=RedisRegistry(settings, event_log.client, event_log.invalid),
         async_event_log=async_redis_event_log(settings, event_log.bus),
         circuits=RedisCircuits(settings, event_log.client, event_log.invalid),
+        schedules=RedisSchedules(settings, event_log.client, event_log.invalid, event_log.bus),
+        replies=RedisReplies(settings, event_log.client),
         invalid=event_log.invalid,
         contracts=RedisContracts(settings, event_log.client, event_log.invalid),
     )

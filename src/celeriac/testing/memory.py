@@ -53,6 +53,7 @@ class MemoryBus:
         self._workers = [MemoryWorker(bus) for bus in buses]
         self._errors: dict[tuple[str, str], BaseException] = {}
         store.event_log.before_emit = self.join
+        store.replies.run = self._run_while
 
     def join(self) -> None:
         """Add handlers that were subscribed since. Every emit does it."""
@@ -76,11 +77,14 @@ class MemoryBus:
         random = None if shuffle is None else Random(shuffle)
         result = RunResult()
         for _ in range(max_steps):
+            # Also of domains that no handler reads, which no dispatcher looks at.
+            self.store.event_log.enqueue_due_many(sorted(self.store.event_log.domains()))
             appended = self.store.event_log.appended
             sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
-            is_idle = not sent and appended == self.store.event_log.appended
+            broadcasts = sum(worker.broadcast() for worker in self._workers)
+            is_idle = not (sent or broadcasts) and appended == self.store.event_log.appended
             if is_idle and not self._advance_to_next(jump):
                 return result
         raise NeverIdle(max_steps, list(unfinished(self.store.backend, self._groups())))
@@ -136,7 +140,7 @@ class MemoryBus:
         """
         groups = self._groups() if handler is None else self._groups_of(handler)
         return sum(
-            self.store.deliveries.schedule(group, [(entry, read_header(body).key)])
+            self.store.deliveries.replay(group, [(entry, read_header(body).key)])
             for group in groups
             for entry, body in self._done_in(group)
         )
@@ -175,6 +179,22 @@ class MemoryBus:
         for failure in report.failures:
             if failure.outcome is Outcome.DEAD:
                 self._errors[chunk.handler.id, failure.event_key] = failure.error
+
+    def _run_while(self, seconds: float, waits: Callable[[], bool]) -> None:
+        """Run handlers until `waits` is false, or the clock was advanced by so many seconds."""
+        end_ms = self.store.clock.now_ms() + int(seconds * 1000)
+        while waits():
+            self.run_until_idle(jump=False)
+            if not waits():
+                return
+            next_ms = next_time_ms(
+                self.store.backend, self._groups(), self.store.deliveries.lease_ms
+            )
+            now = self.store.clock.now_ms()
+            until_ms = end_ms if next_ms is None else min(end_ms, next_ms)
+            self.store.clock.advance(max(0, until_ms - now))
+            if now >= end_ms:
+                return
 
     def _advance_to_next(self, jump: bool) -> bool:
         """Advance the clock to the next runnable delivery; return False if there is none."""

@@ -21,6 +21,8 @@ from celeriac.store.memory.contracts import MemoryContracts
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
+from celeriac.store.memory.replies import MemoryReplies
+from celeriac.store.memory.schedules import MemorySchedules
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Store:
         self.event_log = RecordingEventLog(settings, self.clock)
         self.deliveries = CrashingDeliveryStore(settings, self.event_log)
         self.registry = MemoryRegistry(self.clock)
+        self.replies = MemoryReplies(self.clock)
         self.backend = Backend(
             event_log=self.event_log,
             deliveries=self.deliveries,
@@ -149,6 +152,8 @@ class Store:
             registry=self.registry,
             async_event_log=SyncLogAdapter(self.event_log),
             circuits=MemoryCircuits(self.clock),
+            schedules=MemorySchedules(self.event_log),
+            replies=self.replies,
             contracts=MemoryContracts(self.clock),
         )
 

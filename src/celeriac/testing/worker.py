@@ -11,6 +11,7 @@ from itertools import count
 from random import Random
 from typing import TypeVar
 
+from celeriac.broadcast import BroadcastListener
 from celeriac.bus import EventBus
 from celeriac.delivery import Group
 from celeriac.dispatcher import Chunk, Dispatcher
@@ -36,11 +37,18 @@ class MemoryWorker:
         self._served_before: set[str] = set()
         self._domains: frozenset[str] = frozenset()
         self._dispatcher: Dispatcher | None = None
+        self._broadcasts: BroadcastListener | None = None
 
     def join(self) -> None:
         """Create the groups of new handlers and domains, so that handlers get later events."""
+        if self._broadcasts is None:
+            event_log = self.service.backend.event_log
+            self._broadcasts = BroadcastListener(self.service, ("worker", "process"), event_log)
+            self._broadcasts.begin()
         domains = self.service.backend.event_log.domains()
-        subscribed = self._served != self.service.handlers.keys()
+        subscribed = self._served != self.service.handlers.keys() or (
+            self._dispatcher is None and bool(self.service.schedules)
+        )
         if subscribed or domains != self._domains:
             self._served, self._domains = frozenset(self.service.handlers), domains
             self._join_groups(domains)
@@ -58,7 +66,7 @@ class MemoryWorker:
     def dispatch(self, random: Random | None) -> list[Chunk]:
         """Run the dispatcher once; return the chunks it sent, shuffled by `random` if given."""
         self.join()
-        if self._dispatcher is None:  # no handler yet
+        if self._dispatcher is None:  # neither a handler nor a schedule yet
             return []
         self._dispatcher.processes = 1 if random is None else PREFETCH
         self._dispatcher.run_once()
@@ -68,6 +76,11 @@ class MemoryWorker:
         if random is not None:
             random.shuffle(sent)
         return sent
+
+    def broadcast(self) -> int:
+        """Call broadcast handlers with the new events, as one instance; return how many calls."""
+        broadcasts = self._broadcasts
+        return 0 if broadcasts is None else _outside_of_loops(broadcasts.handle_new)
 
     def _requeue_chunks(self) -> bool:
         """Send the deliveries of chunks separately, since those of a chunk run in order."""

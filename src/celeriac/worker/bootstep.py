@@ -20,6 +20,7 @@ from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
 from celeriac.store.redis.connection import address
 from celeriac.store.redis.emitted import flush_emitted
+from celeriac.worker.broadcasting import install_broadcasts, start_in_pool_process
 from celeriac.worker.celery_fixes.broker_refusal import survive_refusals
 from celeriac.worker.celery_fixes.old_master import OldMaster, install_old_master, is_followed
 from celeriac.worker.celery_fixes.prefork_results import install_results_read
@@ -54,6 +55,14 @@ def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> 
         # Objects that a pool process was forked with are never garbage; scanning them takes as long
         # as a whole chunk.
         signals.worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
+        main = os.getpid()
+
+        def start_in_child(**_: Any) -> None:
+            # The solo pool sends its signal in the worker's own process.
+            if os.getpid() != main:
+                start_in_pool_process(service)
+
+        signals.worker_process_init.connect(start_in_child, weak=False)
         # Pool processes end without Python's exit handlers.
         signals.worker_process_shutdown.connect(lambda **_: flush_emitted(), weak=False)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):
@@ -65,6 +74,7 @@ def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> 
     refuse_taken_names(app)
     survive_refusals(app)
     install_relay(app, service)
+    install_broadcasts(app, service)
     install_results_read(app)
     follows = is_celeriac_app and is_followed(service.settings)
     old_master = OldMaster(service) if follows else None
@@ -111,7 +121,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         for handler in self.service.handlers.values():
             check_task(parent.app, handler)
         delivery_serializer(parent.app)
-        return bool(self.service.handlers)
+        return bool(self.service.handlers or self.service.schedules)
 
     def start(self, parent: Any) -> None:
         app = parent.app

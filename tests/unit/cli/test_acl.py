@@ -5,9 +5,11 @@ Dispatchers and executors run in this process, on the connections of those users
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -23,7 +25,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from celeriac import BusUnavailable, ConfigurationError, Event, EventBus
+from celeriac import BusUnavailable, ConfigurationError, Event, EventBus, Reply
 from celeriac.cli.acl.rules import ServiceAccess, operator_rules, rules
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
@@ -88,10 +90,12 @@ def dispatcher(bus: EventBus) -> Dispatcher:
 def void(_: object) -> None: ...
 
 
-OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua"}
+OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "replay.lua"}
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
     "note_foreign.lua", "delay_event.lua", "enqueue_due.lua", "remove_consumers.lua", "trim.lua",
+    "cancel.lua", "declare_schedule.lua", "tick.lua", "open_replies.lua", "reply.lua",
+    "close_replies.lua",
 }  # fmt: skip
 OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
@@ -116,6 +120,7 @@ MOVES = (
         *(("billing", name, "order") for name in ("note_foreign.lua",)),
         *(("billing", name, "payment") for name in ("append_once.lua", "emitted.lua")),
         *(("orders", name, "order") for name in ("delay_event.lua", "enqueue_due.lua")),
+        *(("orders", name, "order") for name in ("cancel.lua", "declare_schedule.lua", "tick.lua")),
     ],
 )
 def test_a_service_may_name_the_keys_that_its_scripts_declare(
@@ -165,6 +170,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     def ship(event: Event) -> None:
         shipped.add(event.id)
 
+    orders.schedule("order.counted", every=1)
     turning = [dispatcher(billing), dispatcher(orders)]
     for one in turning:
         one.run_once()
@@ -181,6 +187,10 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     ids += ["foreign", "tried"]
     deadline = time.monotonic() + 30
     # What failed, and both that are not signed.
+    schedules, counted = orders.service.backend.schedules, orders.service.schedules["order.counted"]
+    while not ((stored := schedules.read(counted.schedule).stored) and stored.fired):
+        assert time.monotonic() < deadline, client.execute_command("ACL", "LOG")
+        turning[1].run_once()
     while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audit_log) < 7:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:
@@ -192,6 +202,37 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     refused = {(e["username"], e["object"]) for e in client.acl_log()}
     assert refused <= {("billing", KEYS.events("order")), ("orders", KEYS.events("payment"))}
     client.close()
+
+
+def test_services_ask_each_other(server: EmbeddedServer) -> None:
+    orders = EventBus(service="orders", redis_url=url_of(server, "orders"))
+    billing = EventBus(
+        service="billing", redis_url=url_of(server, "billing"), emitted_domains="payment"
+    )
+
+    @billing.on("order.checked")
+    def check(event: Event) -> Reply:
+        return Reply("paid", type="payment.checked")
+
+    turning = dispatcher(billing)
+    turning.run_once()
+
+    def ask() -> None:
+        answers.append(orders.request("order.checked", timeout=20).data)
+
+    async def aask() -> None:
+        answers.append((await orders.arequest("order.checked", timeout=20)).data)
+        await orders.aclose()
+
+    answers: list[Any] = []
+    for asking in (ask, lambda: asyncio.run(aask())):
+        thread, there = threading.Thread(target=asking), len(answers)
+        thread.start()
+        while thread.is_alive():
+            turning.run_once()
+            thread.join(0.01)
+        assert answers[there:] == ["paid"]
+    turning.requeue()
 
 
 def test_celery_has_its_queue_and_its_remote_control(server: EmbeddedServer) -> None:
@@ -383,6 +424,9 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
     bus.emit("cart.filled", {"n": 1})
     bus.emit_many([("cart.filled", {"n": 2})])
     bus.emit("cart.filled", {"n": 3}, delay=5)
+    cancelled = bus.emit("cart.filled", {"n": 3}, delay=5)
+    assert bus.cancel(cancelled, type="cart.filled")
+    assert not bus.cancel(cancelled, type="cart.filled")
     event_log: Any = bus.service.backend.event_log
     events, (ids, older) = KEYS.events("cart"), KEYS.ids("cart")
     for _ in range(2):
@@ -396,8 +440,10 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
     assert 5 == admin.xlen(events)
     assert (2, 3) == (admin.hlen(ids), admin.hlen(older))
     assert 1 == admin.zcard(KEYS.delayed("cart"))
-    assert b"6" == admin.hget(KEYS.emitted("cart"), "cart.filled")
+    assert b"7" == admin.hget(KEYS.emitted("cart"), "cart.filled")
     assert [] == admin.execute_command("ACL", "LOG")
+    with pytest.raises(ConfigurationError, match="Give the type of the event"):
+        bus.cancel(cancelled)
     admin.xgroup_create(events, "billing.charge", "0")
     for command in [
         ("XRANGE", events, "-", "+"), ("XREAD", "STREAMS", events, "0"),
@@ -406,12 +452,14 @@ def test_a_service_that_only_emits_adds_and_reads_nothing(server: EmbeddedServer
         ("XSETID", events, "9999999999999-0"), ("XACK", events, "billing.charge", "1-0"),
         ("XREADGROUP", "GROUP", "billing.charge", "x", "STREAMS", events, ">"),
         ("XGROUP", "CREATE", events, "g", "0"), ("ZRANGE", KEYS.delayed("cart"), 0, -1),
-        ("ZREM", KEYS.delayed("cart"), "x"), ("SMEMBERS", KEYS.domains), ("DEL", KEYS.domains),
+        ("ZREMRANGEBYRANK", KEYS.delayed("cart"), 0, -1), ("SMEMBERS", KEYS.domains),
+        ("DEL", KEYS.domains),
         ("HSET", KEYS.config, "retention", "1"), ("HSETNX", KEYS.config, "retention", "1"),
         ("HGETALL", KEYS.handlers), ("HSET", KEYS.workers, "x", "y"), ("LPUSH", "web", "{}"),
         ("HSET", KEYS.circuits, "x", "y"), ("PUBLISH", "/0.celery.pidbox", "{}"),
         ("HGETALL", ids), ("HKEYS", ids), ("DEL", ids), ("HDEL", ids, "x"), ("UNLINK", events),
-        ("RENAME", ids, events),
+        ("RENAME", ids, events), ("HGETALL", KEYS.delayed_events("cart")),
+        ("HGET", KEYS.delayed_events("cart"), "x"), ("DEL", KEYS.delayed_events("cart")),
     ]:  # fmt: skip
         assert is_refused(server, "web", *command), command
     for call in ("'XRANGE', KEYS[1], '-', '+'", "'UNLINK', KEYS[1]", "'RENAME', KEYS[2], KEYS[1]"):

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from celeriac import transfer
+from celeriac.dead_letter import audit_log
 from celeriac.delivery import Group
 from celeriac.security.generate import generate
 from tests.unit.cli.conftest import Run, refuse
@@ -59,6 +60,27 @@ def test_emit_takes_id_delay_and_handlers(run: Run) -> None:
     assert "a\n" == answer.out
     found = run("status", "a", "--json").json[0]
     assert ("postponed", ["b.c", "d.e"]) == (found["location"], found["handlers"])
+
+
+def test_cancel_removes_a_delayed_event_and_is_audited(run: Run, shop: Shop) -> None:
+    run("emit", "order.placed", "1", "--id", "a", "--delay", "60")
+    answer = run("cancel", "a", "--reason", "sold out")
+    assert (0, "cancelled order.placed a of test\n") == (answer.exit_code, answer.out)
+    assert 0 == shop.backend.event_log.postponed("order")
+    [entry] = audit_log(shop.backend)
+    assert ("cancel", "order.placed a", "sold out") == (
+        entry.note.did,
+        entry.note.what,
+        entry.note.reason,
+    )
+    again = run("cancel", "a")
+    assert again.exit_code == 1 and "event not found: a" in again.err
+
+
+def test_cancel_refuses_what_is_in_the_event_log(run: Run) -> None:
+    run("emit", "order.placed", "1", "--id", "a")
+    refused = run("cancel", "a")
+    assert refused.exit_code == 1 and "event a is not delayed" in refused.err
 
 
 def test_emit_encrypts_for_services_and_status_names_them(run: Run, shop: Shop) -> None:
@@ -180,13 +202,13 @@ def test_replay_moves_large_events_a_few_at_a_time(
         shop.emit("order.placed", {"n": n, "bulk": "x" * 1000})
     shop.run_until_idle()
     moved: list[int] = []
-    schedule = shop.backend.deliveries.schedule
+    replay = shop.backend.deliveries.replay
 
     def watched(group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         moved.append(len(entries))
-        return schedule(group, entries, note)
+        return replay(group, entries, note)
 
-    monkeypatch.setattr(shop.backend.deliveries, "schedule", watched)
+    monkeypatch.setattr(shop.backend.deliveries, "replay", watched)
     monkeypatch.setattr(transfer, "PAGE_BYTES", 3000)
     assert "4 events scheduled" in run("replay", "billing.charge", "--since", "1h", "--yes").out
     assert [2, 2] == moved

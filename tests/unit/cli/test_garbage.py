@@ -62,6 +62,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
     for name in (
         "events",
         "delayed",
+        "delayed_events",
         "emitted",
         "dead",
         "dead_groups",
@@ -79,6 +80,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
 
 NAMES = [
     "domains", "handlers", "workers", "circuits", "relayed", "events", "delayed",
+    "delayed_events",
     "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "scheduled", "counters",
     "patterns", "stats", "matrix", "failures", "emitted_events",
 ]  # fmt: skip

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from celeriac import EventBus
-from celeriac.cli import follow
-from celeriac.cli.follow import PAGE, Follower
+from celeriac.event_log import follower as follower_module
+from celeriac.event_log.follower import PAGE, Follower
 from celeriac.store.memory.event_log import MemoryClock
 from celeriac.testing.server import start_server
 from tests.unit.cli.conftest import Run
@@ -49,7 +49,7 @@ def test_it_begins_now_and_gives_each_entry_once_in_the_order_they_came(shop: Sh
 def test_a_domain_that_appears_later_is_followed_from_its_first_entry(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "DOMAINS_EVERY", 0.0)
+    monkeypatch.setattr(follower_module, "DOMAINS_EVERY", 0.0)
     event_log = shop.backend.event_log
     follower = Follower(event_log)
     assert [] == drain(follower)

@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from celeriac.event import (
+    derived_event_id,
     event_key,
     id_time_ms,
     is_unguessable,
@@ -134,3 +135,12 @@ def test_no_id_and_source_have_the_key_of_others() -> None:
     assert shop != event_key(shop[:-1], "shop")
     keys = {event_key(id, source) for id in ("a", "ab", shop) for source in ("shop", "b", "ab")}
     assert 9 == len(keys)
+
+
+def test_a_derived_id_is_the_same_for_the_same_parts_only() -> None:
+    given = [("a", "b"), ("ab", ""), ("a", "b", ""), ("b", "a")]
+    ids = {derived_event_id(*parts) for parts in given}
+    assert len(ids) == 4
+    assert derived_event_id("a", "b") in ids
+    assert uuid.UUID(derived_event_id("a")).version == 8
+    assert not is_unguessable(derived_event_id("a")) and made_ms(derived_event_id("a")) == 0

@@ -13,7 +13,7 @@ import redis
 from celeriac import EventBus, LogFull
 from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind, time_ms
-from celeriac.event_log.registered import MAX_EVENTS, event_of, is_plain, postponed, runs
+from celeriac.event_log.registered import MAX_EVENTS, is_plain, runs
 from celeriac.settings import Settings
 from celeriac.store.redis.event_log import RedisEventLog, redis_event_log
 from celeriac.store.redis.keys import Keys
@@ -64,7 +64,7 @@ def test_coroutines_postpone_a_given_id_once(make_bus: MakeBus) -> None:
         await bus.aclose()
 
     asyncio.run(emit())
-    assert (2, None) == bus.service.backend.event_log.enqueue_due("order")
+    assert (1, None) == bus.service.backend.event_log.enqueue_due("order")
     assert [GIVEN] == kinds(bus)
 
 
@@ -204,10 +204,3 @@ def test_commands_are_bounded_and_keep_the_order() -> None:
     assert [1, 1, MAX_EVENTS, MAX_EVENTS, 1, 1] == [len(run) for run in found]
     assert items == [one for run in found for one in run]
     assert is_plain(items[:2]) and not is_plain(items)
-
-
-def test_what_is_postponed_has_its_key_before_it() -> None:
-    body = event("a")
-    assert postponed(body, FOREIGN) == body == event_of(body)
-    assert postponed(body, GIVEN) == b"".join([b"a", postponed(body, GIVEN)[1:9], b"\x1f", body])
-    assert body == event_of(postponed(body, MADE))

@@ -36,7 +36,7 @@ async def meet(n):
 
 def run(n):
     current.set(n)
-    call(SimpleNamespace(receiver=None, function=meet, id="billing.meet"), n)
+    call(SimpleNamespace(receiver=None, returned=None, function=meet, id="billing.meet"), n)
 
 
 greenlets = [gevent.spawn(run, n) for n in range(3)]

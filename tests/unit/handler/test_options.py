@@ -17,4 +17,6 @@ def test_the_record_has_the_options_of_on_with_the_same_defaults() -> None:
         for name, parameter in signature.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
+    # Which kind of handler it is; not an option of one.
+    assert options.pop("broadcast") is False
     assert options == {field.name: field.default for field in dataclasses.fields(HandlerOptions)}

@@ -94,8 +94,6 @@ def test_coroutines_are_known() -> None:
         (only_keyword, "called with one argument", "write `def only_keyword("),
         (data_only, "cannot take an event", "write `event: Event[...]`"),
         (many, "takes a list", "add batch=100"),
-        (generator, "is a generator", "remove `yield`"),
-        (async_generator, "is a generator", "remove `yield`"),
         (unknown, "cannot be resolved", "import the type at module level"),
         (absent, "cannot be resolved", "import the type at module level"),
         (min, "", "wrap it"),

@@ -300,3 +300,35 @@ def test_two_sources_may_use_one_id(billing: EventBus, ran: list[Any]) -> None:
         assert 3 == memory.redeliver_all()
         memory.run_until_idle()
     assert 6 == len(ran)
+
+
+def test_a_delayed_event_of_a_domain_without_handlers_is_published(billing: EventBus) -> None:
+    with in_memory(billing) as memory:
+        billing.emit("order.placed", delay=60)
+        memory.run_until_idle()
+        assert memory.store.event_log.length("order") == 1
+
+
+def test_schedules_tick_when_the_clock_is_advanced(billing: EventBus, ran: list[Any]) -> None:
+    billing.schedule("report.due", every=timedelta(hours=1), missed="all")
+
+    @billing.on("report.due")
+    def report(event: Event) -> None:
+        ran.append(event.time)
+
+    with in_memory(billing) as memory:
+        memory.run_until_idle()
+        assert ran == []
+        memory.advance(timedelta(hours=3))
+        memory.run_until_idle()
+        assert len(ran) == 3
+        assert all(event.id.startswith("billing:") for event in memory.emitted.of("report.due"))
+
+
+def test_a_service_with_schedules_alone_ticks(shipping: EventBus, billing: EventBus) -> None:
+    shipping.schedule("parcel.counted", every=60)
+    with in_memory(shipping, billing) as memory:
+        memory.run_until_idle()
+        memory.advance(60)
+        memory.run_until_idle()
+        memory.emitted.assert_emitted("parcel.counted", times=1, source="shipping")

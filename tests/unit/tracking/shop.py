@@ -21,6 +21,7 @@ from celeriac.store.memory.circuits import MemoryCircuits
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
+from celeriac.store.memory.schedules import MemorySchedules
 from tests.unit.delivery_task import run_task
 
 
@@ -35,6 +36,7 @@ def memory_backend(settings: Settings, clock: MemoryClock | None = None) -> Back
         registry=MemoryRegistry(clock),
         async_event_log=SyncLogAdapter(event_log),
         circuits=MemoryCircuits(clock),
+        schedules=MemorySchedules(event_log),
     )
 
 

@@ -114,7 +114,7 @@ def test_a_replayed_event_has_a_cell_though_it_came_before(
     group = shop.services["mail"].handlers["mail.send"].group("order")
     entry = matrix.find(before).entry
     assert entry is not None
-    assert 1 == backend.deliveries.schedule(group, [(entry, before)])
+    assert 1 == backend.deliveries.replay(group, [(entry, before)])
     assert "scheduled" == states(matrix, before)["mail.send"]
     shop.run_until_idle()
     assert "processed" == states(matrix, before)["mail.send"]

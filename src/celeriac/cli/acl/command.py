@@ -90,8 +90,10 @@ def _by_bus(module: str) -> tuple[Settings, ServiceAccess, str]:
     bus = find_bus(module)
     handlers = bus.service.handlers.values()
     declared = {type.partition(".")[0] for type in bus.emitter.schemas}
+    declared |= {each.schedule.domain for each in bus.service.schedules.values()}
     emits = {*declared, *_domains(bus.settings.emitted_domains)}
     patterns = [pattern for handler in handlers for pattern in handler.patterns]
+    patterns += [p for handler in bus.service.broadcasts.values() for p in handler.patterns]
     options: Mapping[str, Any] = bus.app.conf.broker_transport_options or {}
     broker = broker_url(bus.app)
     part = ServiceAccess(

@@ -49,6 +49,8 @@ MEASURE = ("xrange", "xrevrange", "xlen", "xinfo|groups", "exists")  # store/red
 IN_CHUNKS = ("hgetall", "hvals", "type")
 AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
+POSTPONED = ("hmget", "type")
+REQUEST = ("xadd", "xread", "xrange", "exists", "pexpire", "unlink")  # store/redis/replies.py
 COUNT = ("hlen", "hexists", "hincrby")
 SCRIPT = ("eval", "evalsha")
 REGISTER = ("hmget", "hset", "rename", "unlink", "pexpireat")  # store/redis/lua/_ids.lua
@@ -94,6 +96,9 @@ def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[st
         granted.append(_selector([f(d) for f in (keys.events, keys.wakeup) for d in reads], READ))
         granted.append(_selector([keys.dead(domain) for domain in reads], DEAD_LETTER))
         granted.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
+        granted.append(
+            _selector([keys.delayed_events(domain) for domain in reads], POSTPONED, "%R~")
+        )
         granted.append(_selector([keys.chunks(domain, "*") for domain in reads], IN_CHUNKS, "%R~"))
         granted.append(
             _selector([keys.runs(domain, "*") for domain in reads], ("zremrangebyscore",))
@@ -103,6 +108,8 @@ def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[st
         granted.append(_selector(ids, (*REGISTER, "hget", "type")))
         granted.append(_selector([keys.ambiguous(domain) for domain in reads], ("get",), "%R~"))
     granted += _emitting(part, keys, reads, emits)
+    # A mailbox has a name that only those know who may read the request.
+    granted.append(_selector([keys.replies("*")], (*REQUEST, *SCRIPT)))
     return granted
 
 
@@ -124,17 +131,25 @@ def _emitting(
         yield _selector([keys.ambiguous(domain)], ("get", "set"))
         # A script needs access to every key that it declares. Here it gets only what the other
         # rules grant.
-        given = [keys.events(domain), *registry, keys.delayed(domain), keys.wakeup(domain)]
+        given = [keys.events(domain), *registry, keys.wakeup(domain)]
+        given += [keys.delayed(domain), keys.delayed_events(domain)]
         given += [keys.emitted(domain)] if domain in emits else []
         given += [keys.clock(domain)] if domain in moves else []
+        given += [keys.schedules(domain)] if reads and domain in emits else []
         given += [keys.chunks(domain, "*")] if domain in emits and part.bounded else []
         yield _selector(given, SCRIPT)
     if emits and not reads:
         yield _selector([keys.events(domain) for domain in emits], ("xadd",), "%W~")
-        yield _selector([keys.delayed(domain) for domain in emits], ("zadd",), "%W~")
+        yield _selector([keys.delayed(domain) for domain in emits], ("zadd", "zrem"), "%W~")
+        events = [keys.delayed_events(domain) for domain in emits]
+        yield _selector(events, ("hset", "hdel"), "%W~")
     if moves:
         yield _selector([keys.events(domain) for domain in moves], ("xadd",), "%W~")
         yield _selector([keys.delayed(domain) for domain in moves], MOVE)
+        events = [keys.delayed_events(domain) for domain in moves]
+        yield _selector(events, (*POSTPONED, "hset", "hdel"))
+    if emits and reads:
+        yield _selector([keys.schedules(domain) for domain in emits], ("hget", "hset"))
     if others := sorted(set(moves) - set(reads)):
         yield _selector([keys.clock(domain) for domain in others], ("hget", "hset"))
     if emits and part.bounded:
@@ -160,7 +175,8 @@ def _declared(part: ServiceAccess, keys: Keys, reads: Collection[str]) -> Iterab
     """Return the keys that a worker's scripts declare. A trim declares those of all handlers."""
     yield from (keys.circuits, keys.calls(f"{part.service}.*"))
     for domain in reads:
-        yield from (keys.events(domain), keys.wakeup(domain), keys.delayed(domain))
+        yield from (keys.events(domain), keys.wakeup(domain))
+        yield from (keys.delayed(domain), keys.delayed_events(domain))
         yield from (keys.clock(domain), *keys.ids(domain), keys.ambiguous(domain))
         yield from (keys.dead(domain), keys.dead_groups(domain), keys.dead_newest(domain))
         yield from keys.no_events(domain)

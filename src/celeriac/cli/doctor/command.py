@@ -15,6 +15,7 @@ from celeriac.cli.doctor.circuits import check_circuits
 from celeriac.cli.doctor.finding import BusSnapshot, Finding
 from celeriac.cli.doctor.outbox import check_outbox, read_outbox
 from celeriac.cli.doctor.records import check_records
+from celeriac.cli.doctor.schedules import check_schedules
 from celeriac.cli.doctor.server import check_server
 from celeriac.cli.doctor.services import check_clocks, check_groups, check_workers
 from celeriac.cli.doctor.settings import check_domains, check_settings
@@ -44,6 +45,7 @@ CHECKS = (
     check_versions,
     check_groups,
     check_circuits,
+    check_schedules,
     check_backlog,
     check_spool,
     check_outbox,
@@ -92,6 +94,7 @@ def examine(session: Session) -> BusSnapshot:
         stream_stats=backend.event_log.stream_stats(domains),
         groups={domain: backend.event_log.groups(domain) for domain in domains},
         clock_steps=_clock_steps(backend.event_log, domains),
+        schedules=backend.schedules.all(domains),
         record=backend.bus.record,
     )
     # Reading them reports invalid records.

@@ -14,6 +14,7 @@ from celeriac.event_log import ClockStep, GroupInfo, StreamStats
 from celeriac.invalid_record import InvalidRecord
 from celeriac.outbox.status import OutboxStatus
 from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.schedule import StoredSchedule
 from celeriac.settings import Settings
 from celeriac.tracking import HandlerLag
 
@@ -51,6 +52,7 @@ class BusSnapshot:
     stream_stats: Sequence[StreamStats] = ()
     groups: Mapping[str, Sequence[GroupInfo]] = field(default_factory=dict)
     clock_steps: Mapping[str, ClockStep] = field(default_factory=dict)
+    schedules: Sequence[StoredSchedule] = ()
     record: Record = field(default_factory=lambda: Record({}))
 
 

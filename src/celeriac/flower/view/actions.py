@@ -267,7 +267,7 @@ class Replay(Action):
         record = _record(self.backend, request.handler)
         group = Group(located.domain, record.id, record.flow_control)
         note = self.note(f"{record.id} {located.event.type} {request.event}", request.reason)
-        done = self.backend.deliveries.schedule(group, [(located.entry, located.key)], note)
+        done = self.backend.deliveries.replay(group, [(located.entry, located.key)], note)
         return {"done": done, "gone": 1 - done}
 
 

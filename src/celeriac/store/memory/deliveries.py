@@ -459,11 +459,11 @@ class MemoryDeliveryStore:
                 self._audit(domain, note, done)
             return done
 
-    def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def replay(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         with self._lock:
             moves, scheduled = self._of_group(group), 0
             for entry, event_key in entries:
-                if moves.schedule(entry, event_key, note):
+                if moves.replay(entry, event_key, note):
                     scheduled += 1
             if scheduled:
                 moves.notify()

@@ -6,6 +6,7 @@ so that a test can jump to the time at which an event is due.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ from celeriac.errors import LogFull
 from celeriac.event import read_header
 from celeriac.event_log.backpressure import Backlog, full_message, too_many_domains, waiting
 from celeriac.event_log.clock_step import ClockStep, ClockSteps
+from celeriac.event_log.delayed import is_registering, tokens_of, tokens_to_take
 from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
@@ -28,14 +30,8 @@ from celeriac.event_log.event_log import (
     entry_key,
 )
 from celeriac.event_log.open_chunk import OpenChunk, in_log_order
-from celeriac.event_log.registered import (
-    MARGIN_MS,
-    Registered,
-    event_of,
-    is_keyed,
-    is_registered,
-    postponed,
-)
+from celeriac.event_log.registered import MARGIN_MS, Registered, is_registered
+from celeriac.schedule import StoredSchedule
 from celeriac.settings import Settings
 from celeriac.store.memory.bus_settings import MemorySettingsStore
 from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
@@ -70,9 +66,13 @@ class MemoryDomain:
         # Actions of operators: a note and the number of deliveries, as in `_audit.lua`.
         self.actions: Stream[tuple[bytes, int]] = Stream()
         self.ids = MemoryIds()
-        self.delayed: dict[bytes, int] = {}
+        # Token or event → its time in ms; token → event: see event_log/delayed.py.
+        self.delayed: dict[str | bytes, int] = {}
+        self.delayed_events: dict[str | bytes, bytes] = {}
         # Delayed events with a time of day instead of a delay.
-        self.at_time_of_day: set[bytes] = set()
+        self.at_time_of_day: set[str | bytes] = set()
+        # Field → definition and state of a schedule.
+        self.schedules: dict[str, tuple[bytes, StoredSchedule]] = {}
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
         self.wakeup: Key = (0, 0)
@@ -88,6 +88,23 @@ class MemoryDomain:
             kinds = self.kinds.items()
             self.kinds = {id: kind for id, kind in kinds if self.events.get(id) is not None}
         return removed
+
+    def upcoming(self, until_ms: float = math.inf) -> list[tuple[int, str | bytes]]:
+        """Delayed events by time: (time in ms, token or event)."""
+        times = [(ms, token) for token, ms in self.delayed.items() if ms <= until_ms]
+        return sorted(times, key=lambda pair: (pair[0], self.delayed_body(pair[1])))
+
+    def delayed_body(self, token: str | bytes) -> bytes:
+        return token if isinstance(token, bytes) else self.delayed_events[token]
+
+    def remove_delayed(self, token: str | bytes) -> bytes | None:
+        """The event that was removed; None where it was not there."""
+        if self.delayed.pop(token, None) is None:
+            return None
+        body = self.delayed_body(token)
+        self.delayed_events.pop(token, None)
+        self.at_time_of_day.discard(token)
+        return body
 
     def unfinished(self) -> Key | None:
         """Return the smallest id that some group has not read or not finished."""
@@ -166,7 +183,7 @@ class MemoryEventLog:
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
         with self.lock:
             store, oldest = self.store[domain], self.clock.now_ms() - silent_ms
-            has_content = len(store.events) or len(store.dead) or store.delayed
+            has_content = len(store.events) or len(store.dead) or store.delayed or store.schedules
             if has_content or store.events.last[0] > oldest:
                 return False
             kept_ms = int(self.bus.current.dead_retention * 1000)
@@ -247,27 +264,48 @@ class MemoryEventLog:
             if time_ms is None:
                 raise ValueError("append_delayed needs delay_ms or at_ms")
             self._wait_for_credit(domain)
-            member = postponed(body, kind)
-            self.store[domain].delayed[member] = time_ms
-            if at_ms is not None:
-                self.store[domain].at_time_of_day.add(member)
+            self._store_delayed(domain, body, kind, time_ms, is_time_of_day=at_ms is not None)
             self.notify(domain)
             return time_ms
+
+    def _store_delayed(
+        self, domain: str, body: bytes, kind: EntryKind, time_ms: int, *, is_time_of_day: bool
+    ) -> None:
+        """See lua/postpone.lua."""
+        store, tokens = self.store[domain], tokens_to_take(body, kind)
+        token = next((token for token in tokens if token not in store.delayed), None)
+        if token is not None:
+            store.delayed_events[token] = body
+        elif len(tokens) == 1:
+            return
+        stored = body if token is None else token
+        store.delayed[stored] = time_ms
+        store.at_time_of_day.discard(stored)
+        if is_time_of_day:
+            store.at_time_of_day.add(stored)
+
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        with self.lock:
+            removed = [
+                self.store[domain].remove_delayed(token)
+                for domain in domains
+                for token in tokens_of(event_key)
+            ]
+            return any(body is not None for body in removed)
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         with self.lock:
             store, now = self.store[domain], self.clock.now_ms()
             delayed = store.delayed
             step = store.clock_steps.observe("", now) if delayed else 0
-            for member in delayed.keys() - store.at_time_of_day if step else ():
-                delayed[member] -= step
-            ready = sorted((ms, member) for member, ms in delayed.items() if ms <= now)
-            for _, member in ready[:count]:
-                del delayed[member]
-                store.at_time_of_day.discard(member)
-                body = event_of(member)
-                self.append(domain, body, EntryKind.GIVEN if is_keyed(member) else FOREIGN)
-            return len(ready[:count]), min(delayed.values(), default=None)
+            for token in delayed.keys() - store.at_time_of_day if step else ():
+                delayed[token] -= step
+            ready = store.upcoming(until_ms=now)[:count]
+            for _, token in ready:
+                body = store.remove_delayed(token)
+                is_given = isinstance(token, str) and is_registering(token)
+                self.append(domain, body or b"", EntryKind.GIVEN if is_given else FOREIGN)
+            return len(ready), min(delayed.values(), default=None)
 
     def enqueue_due_many(
         self, domains: Sequence[str], count: int = 1000
@@ -320,8 +358,9 @@ class MemoryEventLog:
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
         with self.lock:
-            upcoming = sorted((ms, member) for member, ms in self.store[domain].delayed.items())
-            return [(ms, event_of(member)) for ms, member in upcoming[start : start + count]]
+            store = self.store[domain]
+            upcoming = store.upcoming()[start : start + count]
+            return [(ms, store.delayed_body(token)) for ms, token in upcoming]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         # Always exact: unlike Redis, memory has no nodes that are removed as a unit.

@@ -316,7 +316,7 @@ class Transitions:
 
     # -- transitions of the operator
 
-    def schedule(self, entry: str, event_key: str, note: bytes) -> bool:
+    def replay(self, entry: str, event_key: str, note: bytes) -> bool:
         """Replay a finished delivery; False if it is not, or the event is in flight elsewhere."""
         body, pending = self.body(entry), self.consumers.pending
         if body is None or entry in pending or self.consumers.waits_for(entry):
@@ -334,7 +334,7 @@ class Transitions:
         if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
         self.handler_store.begin_again(event_key, entry, note.decode(), self.now)
-        self.revive(entry, body, "schedule", was)
+        self.revive(entry, body, "replay", was)
         return True
 
     def _remove_dead_letter(self, entry: str) -> None:

@@ -13,8 +13,9 @@ from redis.exceptions import NoScriptError, ResponseError
 from celeriac.bus_settings import BusSettings
 from celeriac.errors import LogFull
 from celeriac.event_log.backpressure import too_many_domains
+from celeriac.event_log.delayed import tokens_to_take
 from celeriac.event_log.event_log import EntryKind, Item
-from celeriac.event_log.registered import is_plain, is_registered, postponed
+from celeriac.event_log.registered import is_plain, is_registered
 from celeriac.invalid_record import InvalidRecords
 from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
@@ -145,9 +146,10 @@ class AsyncRedisEventLog:
             DELAY_EVENT.source,
             len(keys),
             *keys,
-            postponed(body, kind),
+            body,
             "" if delay_ms is None else delay_ms,
             "" if at_ms is None else at_ms,
+            *tokens_to_take(body, kind),
         )
 
     def _add_emitted(self, counts: Mapping[str, int]) -> None:

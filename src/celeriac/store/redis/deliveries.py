@@ -50,9 +50,9 @@ from celeriac.store.redis.verified import forget_verified, note_verified
 _fetch, _claim, _complete, _renew, _requeue = (
     Script(f"{name}.lua") for name in ("fetch", "claim", "complete", "renew", "requeue")
 )
-_schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
+_replay, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
     Script(f"{name}.lua")
-    for name in ("schedule", "redrive", "edit", "discard", "invalid", "rate", "patterns")
+    for name in ("replay", "redrive", "edit", "discard", "invalid", "rate", "patterns")
 )
 
 
@@ -377,9 +377,9 @@ class RedisDeliveryStore(RedisDeliveryReader):
         keys = _discard.keys(self.keys, domain)
         return int(_discard.on_keys(self.client, keys, "", note, *ids))
 
-    def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
+    def replay(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         answer = self._of_group(
-            _schedule,
+            _replay,
             group,
             group.handler,
             self.window_ms,

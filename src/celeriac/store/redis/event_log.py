@@ -15,6 +15,7 @@ from celeriac.errors import LogFull
 from celeriac.event.attributes import check_domain_name, domain_fault
 from celeriac.event_log.backpressure import too_many_domains
 from celeriac.event_log.clock_step import ClockStep, latest_step
+from celeriac.event_log.delayed import tokens_of, tokens_to_take
 from celeriac.event_log.event_log import (
     Entry,
     EntryKind,
@@ -28,7 +29,7 @@ from celeriac.event_log.event_log import (
     read_entry,
 )
 from celeriac.event_log.open_chunk import OpenChunk, chunks_by_id, in_log_order, parse_chunk
-from celeriac.event_log.registered import event_of, is_registered, parse_registered, postponed
+from celeriac.event_log.registered import is_registered, parse_registered
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
@@ -36,6 +37,7 @@ from celeriac.store.redis.bus_settings import RedisSettingsStore
 from celeriac.store.redis.connection import (
     Client,
     address,
+    is_refused,
     is_transient,
     server_time_ms,
     service_client,
@@ -48,11 +50,12 @@ from celeriac.store.redis.script import Script
 from celeriac.store.redis.wakeup import StreamWaiter, open_stream_waiter
 from celeriac.transfer import portion_end
 
-DELAY_EVENT, ANNOUNCE, _enqueue_due, _trim, _remove_consumers, _emitted, _forget = (
+DELAY_EVENT, ANNOUNCE, _cancel, _enqueue_due, _trim, _remove_consumers, _emitted, _forget = (
     Script(f"{name}.lua")
     for name in (
         "delay_event",
         "announce",
+        "cancel",
         "enqueue_due",
         "trim",
         "remove_consumers",
@@ -213,10 +216,20 @@ class RedisEventLog:
     ) -> int:
         delay = "" if delay_ms is None else delay_ms
         at = "" if at_ms is None else at_ms
-        member = postponed(body, kind)
-        return int(
-            DELAY_EVENT.on_keys(self.client, DELAY_EVENT.keys(self.keys, domain), member, delay, at)
-        )
+        keys, tokens = DELAY_EVENT.keys(self.keys, domain), tokens_to_take(body, kind)
+        return int(DELAY_EVENT.on_keys(self.client, keys, body, delay, at, *tokens))
+
+    def cancel_delayed(self, event_key: str, domains: Iterable[str]) -> bool:
+        tokens = tokens_of(event_key)
+        calls = [(_cancel.keys(self.keys, domain), tokens) for domain in domains]
+        removed = 0
+        for answer in _cancel.on_keys_many(self.client, calls) if calls else ():
+            if isinstance(answer, redis.ResponseError) and is_refused(answer):
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            removed += int(answer)
+        return removed > 0
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
         return self.enqueue_due_many([domain], count)[0]
@@ -329,10 +342,19 @@ class RedisEventLog:
         upcoming = self.invalid.unless_wrong_type(
             key, lambda: self.client.zrange(key, start, start + count - 1, withscores=True), []
         )
-        invalid = [(body, ms) for body, ms in upcoming if not 0 <= ms <= MAX_TIME_MS]
+        invalid = [(token, ms) for token, ms in upcoming if not 0 <= ms <= MAX_TIME_MS]
         if invalid or start == 0:
-            self.invalid.report(key, [(body, f"its time is {ms:g} ms") for body, ms in invalid])
-        return [(clamped_time(ms), event_of(member)) for member, ms in upcoming]
+            self.invalid.report(key, [(token, f"its time is {ms:g} ms") for token, ms in invalid])
+        if not upcoming:
+            return []
+        events, none = self.keys.delayed_events(domain), [None] * len(upcoming)
+        bodies = self.invalid.unless_wrong_type(
+            events, lambda: self.client.hmget(events, [token for token, _ in upcoming]), none
+        )
+        return [
+            (clamped_time(ms), token if body is None else body)
+            for (token, ms), body in zip(upcoming, bodies, strict=True)
+        ]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         [trimmed] = self.trim_many([domain], exact=exact)

@@ -69,6 +69,10 @@ class Keys:
         """Sorted set: domains that were removed because they were empty, by the time in ms."""
         return f"{self.namespace}:forgotten"
 
+    def replies(self, mailbox: str) -> str:
+        """Stream: the replies to a request that a process waits for."""
+        return f"{self.namespace}:{{reply:{mailbox}}}:replies"
+
     @property
     def relayed(self) -> str:
         """String: written by a relay to wait for the server's disk (WAITAOF)."""
@@ -92,8 +96,16 @@ class Keys:
         return f"{self.namespace}:{{{domain}}}:ambiguous"
 
     def delayed(self, domain: str) -> str:
-        """Sorted set: delayed events by their time in ms."""
+        """Sorted set: tokens of delayed events by their time in ms: see event_log/delayed.py."""
         return f"{self.namespace}:{{{domain}}}:delayed"
+
+    def delayed_events(self, domain: str) -> str:
+        """Hash: token of a delayed event → the event."""
+        return f"{self.namespace}:{{{domain}}}:delayed_events"
+
+    def schedules(self, domain: str) -> str:
+        """Hash: `service:name` of a schedule → its next and its last tick, and its definition."""
+        return f"{self.namespace}:{{{domain}}}:schedules"
 
     def clock(self, domain: str) -> str:
         """Hash: handler, or '' for delayed events → the server's time in ms at the last check, the
@@ -207,6 +219,8 @@ class Keys:
             **dict.fromkeys(self.ids(domain), "hash"),
             self.ambiguous(domain): "string",
             self.delayed(domain): "zset",
+            self.delayed_events(domain): "hash",
+            self.schedules(domain): "hash",
             self.clock(domain): "hash",
             self.emitted(domain): "hash",
             self.dead(domain): "stream",

@@ -16,6 +16,8 @@ OF_DOMAIN: Mapping[str, Callable[[Keys, str], str]] = {
     "stream": Keys.events,
     "wakeup": Keys.wakeup,
     "delayed": Keys.delayed,
+    "delayed_events": Keys.delayed_events,
+    "schedules": Keys.schedules,
     "clocks": Keys.clock,
     "emitted": Keys.emitted,
     "ids": lambda keys, domain: keys.ids(domain)[0],

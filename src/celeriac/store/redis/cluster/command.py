@@ -27,7 +27,9 @@ def name_of(args: Sequence[Any]) -> str:
 
 def key_of(args: Sequence[Any]) -> str | bytes:
     """Return the key that decides the slot; the server checks that all keys are in one slot."""
-    at = 3 if name_of(args) in SCRIPTS else 1
+    name = name_of(args)
+    # A read of streams names its options first.
+    at = 3 if name in SCRIPTS else args.index("STREAMS") + 1 if name == "XREAD" else 1
     if len(args) <= at:
         raise ValueError(f"{name_of(args)} names no key, so no node can be selected for it")
     key: str | bytes = args[at]

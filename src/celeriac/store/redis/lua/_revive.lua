@@ -1,4 +1,4 @@
--- Included by schedule and redrive.
+-- Included by replay and redrive.
 --! keys stream scheduled lost_runs
 --! include _keyed.lua
 --! include _key_of.lua

@@ -6,7 +6,7 @@
 --
 -- ARGV  max events, window ms
 -- Returns {moved, time ms of the next or 0}.
---! keys stream delayed clocks
+--! keys stream delayed delayed_events clocks
 local window = tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -35,22 +35,27 @@ local ready = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ARGV
 local function next_time() return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 0 end
 if #ready == 0 then return {0, next_time()} end
 --! include _ids.lua
--- celeriac stores the event key before the event: see event_log/registered.py.
+local events = redis.call('HMGET', delayed_events, unpack(ready))
+-- A token without a separator is the key under which its event is registered: see event_log/delayed.py.
 local event_keys = {}
-for _, member in ipairs(ready) do event_keys[#event_keys + 1] = string.match(member, '^([^\31]+)\31') end
+for i, token in ipairs(ready) do
+  if events[i] and not string.find(token, '\31', 1, true) then event_keys[#event_keys + 1] = token end
+end
 look_up(event_keys)
 
-for _, member in ipairs(ready) do
-  local event_key, event = string.match(member, '^([^\31]+)\31(.*)$')
+for i, token in ipairs(ready) do
+  local event, event_key = events[i] or token, nil
+  if events[i] and not string.find(token, '\31', 1, true) then event_key = token end
   local known, earlier = registered(event_key or '')
   if not event_key then
-    redis.call('XADD', stream, '*', 'event', member)
+    redis.call('XADD', stream, '*', 'event', event)
   elseif not known then
     local entry = redis.call('XADD', stream, '*', 'given', event)
     register(event_key, earlier and entry .. '+' .. earlier or entry)
     local at = tonumber(string.match(entry, '^%d+'))
     if earlier then note_ambiguous(at, at) end
   end
-  redis.call('ZREM', delayed, member)
+  redis.call('ZREM', delayed, token)
+  redis.call('HDEL', delayed_events, token)
 end
 return {#ready, next_time()}

@@ -2,7 +2,7 @@
 -- forget: removes an empty domain.
 --
 -- Guarantee: atomically, all keys of the domain are removed if its log is empty, no group has pending
--- entries, no event is delayed, it has no dead letter and no recent action of an operator, and the
+-- entries, no event is delayed, it has no schedule, no dead letter and no recent action of an operator, and the
 -- newest entry that the log ever had is old. Otherwise nothing is removed. An event that is appended at
 -- the same time is in the log either before, and the domain stays, or after, and the log begins again.
 -- Rows of the matrix stay until they expire, so that event keys stay known.
@@ -10,7 +10,7 @@
 -- KEYS  the keys named below, then all keys of the handlers
 -- ARGV  ms without an emitted event, ms for which actions are kept; then the handlers
 -- Returns 1 if the domain was removed; see also _groups.lua.
---! keys stream wakeup delayed clocks emitted dead dead_groups dead_newest audit_log sources
+--! keys stream wakeup delayed delayed_events schedules clocks emitted dead dead_groups dead_newest audit_log sources
 local ARGUMENTS = 2
 --! include _groups.lua
 local clock = redis.call('TIME')
@@ -31,6 +31,7 @@ if redis.call('EXISTS', stream) == 1 then
   end
 end
 if redis.call('ZCARD', delayed) > 0 or redis.call('XLEN', dead) > 0 then return 0 end
+if redis.call('HLEN', schedules) > 0 then return 0 end
 local action = redis.call('XREVRANGE', audit_log, '+', '-', 'COUNT', 1)[1]
 if action and ms_of(action[1]) > now - tonumber(ARGV[2]) then return 0 end
 for first = 1, #KEYS, 1000 do

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connections
 
-from celeriac import Event, EventBus, SubscriptionError
+from celeriac import Emit, Event, EventBus, SubscriptionError
 from celeriac.contrib.django.models import InboxRow, OutboxRow
 from celeriac.event import key_id
 from celeriac.inbox import DjangoInbox, current_session
@@ -99,3 +99,17 @@ def test_coroutines_and_second_parameters_are_refused(bus: EventBus) -> None:
 
         @bus.on("order.placed", inbox=DjangoInbox())
         def post(event: Event, session: object) -> None: ...
+
+
+def test_returned_events_are_in_the_transaction_of_the_inbox(bus: EventBus) -> None:
+    @bus.on("order.placed", inbox=DjangoInbox())
+    def charge(event: Event) -> list[Emit]:
+        effect(event.id)
+        return [Emit("order.paid", id="p1"), Emit("order.sent", id="p2", delay=60)]
+
+    receiver = bus.service.handlers["billing.charge"].receiver
+    assert receiver is not None
+    event = bus.event("order.placed", id="a")
+    for _ in range(2):
+        receiver(event)
+    assert effects() == ["a", "p1", "p2"]

@@ -1,4 +1,4 @@
--- schedule: runs past deliveries of one handler again (replay).
+-- replay: runs past deliveries of one handler again (replay).
 --
 -- Guarantee: atomically, for each named delivery that is finished, its row of the matrix and its dead
 -- letter are removed, and it becomes scheduled at once, without attempts. A delivery that is pending or

@@ -1,4 +1,4 @@
-"""The distribution of tests to processes (`tests/schedule.py`)."""
+"""The distribution of tests to processes (`tests/distribution.py`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.schedule import SHARING, SLOW, unit_of
+from tests.distribution import SHARING, SLOW, unit_of
 
 ROOT = Path(__file__).parents[2]
 # Split, because this file must not match.
