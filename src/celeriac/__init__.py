@@ -17,6 +17,7 @@ from celeriac.errors import (
     NotFound,
     Reject,
     Retry,
+    Skip,
     SubscriptionError,
     UntrustedEvent,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Reject",
     "Retry",
     "RetryPolicy",
+    "Skip",
     "current_attempt",
     "current_event",
     # middleware

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from celeriac.circuit_breaker import Circuit, CircuitState
-from celeriac.errors import InvalidEvent, Reject, Retry
+from celeriac.errors import InvalidEvent, Reject, Retry, Skip
 
 TELL_AFTER = 0.010  # seconds; a failure is told at once
 
@@ -17,7 +17,7 @@ Tell = Callable[[int, int, str], Circuit]
 def counts_as_failure(error: BaseException) -> bool:
     """Whether the error speaks against the handler's health: not what an event's own content
     causes, nor what the handler asked for."""
-    return not isinstance(error, (Reject, Retry, InvalidEvent))
+    return not isinstance(error, (Reject, Retry, Skip, InvalidEvent))
 
 
 class Breaking:

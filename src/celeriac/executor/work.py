@@ -17,7 +17,7 @@ from celeriac.delivery import (
     Outcome,
     Verdict,
 )
-from celeriac.errors import Exhausted, InvalidEvent, Retry
+from celeriac.errors import Exhausted, InvalidEvent, Retry, Skip
 from celeriac.event import (
     NONE_EMITTED,
     EmittedEvents,
@@ -167,7 +167,9 @@ class Work:
     ) -> None:
         """Decide upon a run of the handler that took so many µs, and failed with the error if there
         is one."""
-        if error is not None:
+        if isinstance(error, Skip):
+            self._skip(one, key, event, took, emitted_events)
+        elif error is not None:
             self.fail(one, key, event.type, error, took, event.correlationid, emitted_events)
         else:
             self._settle(
@@ -199,7 +201,9 @@ class Work:
         # the value of any of them may be in it
         shown = error and self.admission.shown(error, [one.body for one, _, _ in ready])
         for one, key, event in ready:
-            if error is not None:
+            if isinstance(error, Skip):
+                self._skip(one, key, event, share, emitted_events)
+            elif error is not None:
                 self.fail(
                     one, key, event.type, error, share, event.correlationid, emitted_events, shown
                 )
@@ -215,6 +219,25 @@ class Work:
                 self.report.processed += 1
             # what a batch emits follows from its first event
             emitted_events = NONE_EMITTED
+
+    def _skip(
+        self,
+        one: Claimed,
+        key: str,
+        event: Event[Any],
+        took: int,
+        emitted_events: EmittedEvents,
+    ) -> None:
+        """Settle a delivery whose handler raised Skip."""
+        self._settle(
+            one,
+            key,
+            Outcome.SKIPPED,
+            took_us=took,
+            type=event.type,
+            emitted_events=emitted_events,
+        )
+        self.report.skipped += 1
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Gives back what was claimed and not begun: due at once, its attempt not counted."""
@@ -267,11 +290,20 @@ class Work:
             attempt.outcome = decide(self.handler.failure, failure, number).outcome.value
             return failure
 
-        def run() -> None:
-            call(self.handler, argument)
-            attempt.outcome = Outcome.PROCESSED.value
+        skipped: list[Skip] = []
 
-        return run_attempt(self.middleware, attempt, run, fail)
+        def run() -> None:
+            try:
+                call(self.handler, argument)
+            except Skip as skip:
+                # Not a failure: the hooks of success follow.
+                skipped.append(skip)
+                attempt.outcome = Outcome.SKIPPED.value
+            else:
+                attempt.outcome = Outcome.PROCESSED.value
+
+        failure = run_attempt(self.middleware, attempt, run, fail)
+        return failure if failure is not None or not skipped else skipped[0]
 
     def fail(
         self,
