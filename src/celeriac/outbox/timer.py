@@ -67,11 +67,11 @@ def move_due(execute: Execute, kind: str, now_ms: int) -> int:
 
 def prune(execute: Execute, now_ms: int) -> bool:
     """Delete ended instances whose time is over; return whether there are more. Blocks."""
-    found = execute(_PRUNE_UP_TO, {"now": now_ms, "max_rows": PRUNE_ROWS})
-    up_to: Mapping[str, int] = {"up_to": int(found[0][0]) if found else now_ms - 1}
+    limit = execute(_PRUNE_UP_TO, {"now": now_ms, "max_rows": PRUNE_ROWS})
+    up_to: Mapping[str, int] = {"up_to": int(limit[0][0]) if limit else now_ms - 1}
     execute(_PRUNE_STEPS, up_to)
     execute(_PRUNE, up_to)
-    return bool(found)
+    return bool(limit)
 
 
 class TimerMover:

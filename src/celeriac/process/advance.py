@@ -10,10 +10,10 @@ from celeriac.contract import read_data
 from celeriac.errors import InvalidData, Reject, Retry, Skip
 from celeriac.event import RawEvent
 from celeriac.flow_control import key_of, stored_key
-from celeriac.process.decision import Decision, Status, Trigger, decide
-from celeriac.process.definition import ABORT_REQUESTED, REMINDED, Definition, Reaction
+from celeriac.process.decision import ProcessDecision, Status, Trigger, decide
+from celeriac.process.definition import ABORT_REQUESTED, REMINDED, ProcessDefinition, Reaction
 from celeriac.process.effects import Effects, EventWriter
-from celeriac.process.instance import Changes, Instance
+from celeriac.process.instance import StepChanges, Instance
 from celeriac.process.process import made
 
 
@@ -52,38 +52,38 @@ def instance_key(event: RawEvent, path: str) -> str:
 
 
 def advance(
-    definition: Definition,
+    definition: ProcessDefinition,
     handler: str,
     key: str,
     instance: Instance | None,
     event: RawEvent,
     writer: EventWriter,
     now_ms: int,
-) -> Changes:
+) -> StepChanges:
     """Return what the event changes.
 
     Raises Skip for an event that the instance does not handle, NotStarted before its start, and
     what the method raises.
     """
-    reaction = None if event.type in _OWN else definition.reaction_to(event.type)
+    reaction = None if event.type in _BUILT_IN else definition.reaction_to(event.type)
     trigger = _trigger(event, reaction, instance)
     status = instance.status if instance is not None else None
     decision = decide(status, trigger, definition.missing)
-    if decision is Decision.SKIP:
+    if decision is ProcessDecision.SKIP:
         raise Skip(f"{handler} {key} is {status or 'not started'}")
-    if decision is Decision.WAIT:
+    if decision is ProcessDecision.WAIT:
         types = ", ".join(p for r in definition.reactions if r.starts for p in r.patterns)
         raise NotStarted(
             f"{handler} has not started for {key}: it starts with {types}. Emit that event, then "
             "redrive this delivery"
         )
-    if decision is Decision.START:
+    if decision is ProcessDecision.START:
         instance, state = Instance(handler, key), definition.state.new()
     else:
         assert instance is not None
         state = definition.state.read(instance.state, instance.version, key)
     effects = Effects(definition, instance, event, writer, now_ms)
-    if decision is Decision.ABORT:
+    if decision is ProcessDecision.ABORT:
         effects.abort(_decoded(event, AbortRequest).reason)
         return effects.changes(state)
     process = made(definition.cls, state, key, effects)
@@ -102,7 +102,7 @@ def advance(
     return effects.changes(process.state)
 
 
-_OWN = frozenset((REMINDED, ABORT_REQUESTED))
+_BUILT_IN = frozenset((REMINDED, ABORT_REQUESTED))
 
 
 def _trigger(event: RawEvent, reaction: Reaction | None, instance: Instance | None) -> Trigger:

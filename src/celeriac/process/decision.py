@@ -26,7 +26,7 @@ class Trigger(StrEnum):
     ABORTS = "aborts"  # the request of an operator
 
 
-class Decision(StrEnum):
+class ProcessDecision(StrEnum):
     START = "start"  # run the method on a new instance
     RUN = "run"  # run the method
     WAIT = "wait"  # retry later: no event has started the instance yet
@@ -36,21 +36,21 @@ class Decision(StrEnum):
 
 # Every pair that is not here is skipped.
 _TABLE = {
-    (None, Trigger.STARTS): Decision.START,
-    (Status.OPEN, Trigger.STARTS): Decision.RUN,
-    (Status.OPEN, Trigger.CONTINUES): Decision.RUN,
-    (Status.OPEN, Trigger.REMINDS): Decision.RUN,
-    (Status.OPEN, Trigger.ABORTS): Decision.ABORT,
+    (None, Trigger.STARTS): ProcessDecision.START,
+    (Status.OPEN, Trigger.STARTS): ProcessDecision.RUN,
+    (Status.OPEN, Trigger.CONTINUES): ProcessDecision.RUN,
+    (Status.OPEN, Trigger.REMINDS): ProcessDecision.RUN,
+    (Status.OPEN, Trigger.ABORTS): ProcessDecision.ABORT,
 }
-_MISSING: dict[Missing, Decision] = {
-    "wait": Decision.WAIT,
-    "start": Decision.START,
-    "skip": Decision.SKIP,
+_MISSING: dict[Missing, ProcessDecision] = {
+    "wait": ProcessDecision.WAIT,
+    "start": ProcessDecision.START,
+    "skip": ProcessDecision.SKIP,
 }
 
 
-def decide(status: Status | None, trigger: Trigger, missing: Missing) -> Decision:
+def decide(status: Status | None, trigger: Trigger, missing: Missing) -> ProcessDecision:
     """Return what to do. `status` is None if there is no instance. Pure."""
     if status is None and trigger is Trigger.CONTINUES:
         return _MISSING[missing]
-    return _TABLE.get((status, trigger), Decision.SKIP)
+    return _TABLE.get((status, trigger), ProcessDecision.SKIP)

@@ -42,7 +42,7 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class ProcessDefinition:
     """A process. `wait_s` and `keep_ms` are the options `wait` and `keep`."""
 
     name: str
@@ -59,8 +59,8 @@ class Definition:
     @property
     def patterns(self) -> tuple[str, ...]:
         """The patterns of all methods, and the types of the process's own events."""
-        own = (REMINDED, ABORT_REQUESTED) if self.reminders else (ABORT_REQUESTED,)
-        return (*dict.fromkeys(p for r in self.reactions for p in r.patterns), *own)
+        built_in = (REMINDED, ABORT_REQUESTED) if self.reminders else (ABORT_REQUESTED,)
+        return (*dict.fromkeys(p for r in self.reactions for p in r.patterns), *built_in)
 
     def reaction_to(self, event_type: str) -> Reaction | None:
         """Return the first method, in the order of the class, whose pattern matches."""
@@ -90,7 +90,7 @@ def define(
     wait: float | timedelta,
     keep: float | timedelta,
     name: str | None,
-) -> Definition:
+) -> ProcessDefinition:
     """Return the definition of a class. Raises SubscriptionError, with the remedy."""
     process = name or _WORDS.sub("_", cls.__name__).lower()
     try:
@@ -102,7 +102,7 @@ def define(
             raise SubscriptionError(
                 "no method starts an instance. Decorate one with @starts('order.placed')"
             )
-        return Definition(
+        return ProcessDefinition(
             name=process,
             cls=cls,
             key=key,
@@ -140,9 +140,9 @@ def _reactions(cls: type[Any]) -> Iterator[Reaction]:
             continue
         if not declared.patterns:
             raise SubscriptionError(f"{method} names no event type. Write @on('order.paid')")
-        if taken := RESERVED & set(declared.patterns):
+        if reserved := RESERVED & set(declared.patterns):
             raise SubscriptionError(
-                f"{method} handles {min(taken)}, which celeriac emits itself. Use @reminded"
+                f"{method} handles {min(reserved)}, which celeriac emits itself. Use @reminded"
             )
         # Bound, so that the signature is the one that an event is passed to.
         signature = read_signature(MethodType(function, cls), batch=False)

@@ -12,9 +12,9 @@ from msgspec import structs
 from celeriac.emitter.emitter import when_ms
 from celeriac.event import Event, RawEvent, decode, event_key, inherit
 from celeriac.process.decision import Status
-from celeriac.process.definition import REMINDED, Definition
+from celeriac.process.definition import REMINDED, ProcessDefinition
 from celeriac.process.identity import derived_id
-from celeriac.process.instance import Changes, Emit, Instance, Step, Timer, TimerRow
+from celeriac.process.instance import StepChanges, Emit, Instance, ProcessStep, Timer, TimerRecord
 
 Undo: TypeAlias = str | tuple[str, Any]
 
@@ -34,7 +34,7 @@ class Effects:
 
     def __init__(
         self,
-        definition: Definition,
+        definition: ProcessDefinition,
         instance: Instance,
         event: RawEvent,
         writer: EventWriter,
@@ -47,7 +47,7 @@ class Effects:
             instance, timers=dict(instance.timers), undo=list(instance.undo), updated_ms=now_ms
         )
         self._emits: list[Emit] = []
-        self._set: dict[str, TimerRow] = {}
+        self._set: dict[str, TimerRecord] = {}
         self._removed: dict[str, None] = {}
         self._ids = 0
 
@@ -96,7 +96,7 @@ class Effects:
             **self._subject,
         )
         body = self._writer.encode(event)
-        self._set[name] = TimerRow(name, event.id, due_ms, event.domain, body)
+        self._set[name] = TimerRecord(name, event.id, due_ms, event.domain, body)
         self._removed.pop(name, None)
         self._instance.timers[name] = Timer(event.id, due_ms)
 
@@ -119,7 +119,7 @@ class Effects:
         self._instance.reason = reason
         self._emits += [Emit(self._undoing(body)) for body in reversed(undo)]
 
-    def changes(self, state: Any) -> Changes:
+    def changes(self, state: Any) -> StepChanges:
         """Return what to store and to emit, with the new state."""
         instance, definition = self._instance, self._definition
         instance.state = definition.state.write(state, instance.key)
@@ -127,7 +127,7 @@ class Effects:
         instance.sensitive = definition.state.sensitive
         instance.seq += 1
         instance.started_ms = instance.started_ms or self.now_ms
-        step = Step(
+        step = ProcessStep(
             seq=instance.seq,
             at_ms=self.now_ms,
             event_id=self._event.id,
@@ -138,7 +138,7 @@ class Effects:
             forgotten=tuple(self._removed),
             reason=instance.reason,
         )
-        return Changes(
+        return StepChanges(
             instance=instance,
             step=step,
             emits=tuple(self._emits),
@@ -160,8 +160,8 @@ class Effects:
     ) -> Event[Any]:
         self._ids += 1
         given = {name: value for name, value in attributes.items() if value is not None}
-        own = {**self._subject, "id": self._derived(f"{purpose} {self._ids}")}
-        return self._writer.build(type, data, **{**own, **given})
+        defaults = {**self._subject, "id": self._derived(f"{purpose} {self._ids}")}
+        return self._writer.build(type, data, **{**defaults, **given})
 
     def _undoing(self, body: str) -> Event[Any]:
         """Return the undo event, caused by the event that is handled now."""

@@ -43,7 +43,7 @@ class Instance:
     expires_ms: int | None = None
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessStep(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one handled event: what it changed, for the history of the instance.
 
     `emitted` has (type, id), `reminders` (timer, due time in ms), `forgotten` timers.
@@ -61,7 +61,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class TimerRow:
+class TimerRecord:
     """A timer to store, with the event that its expiry emits, encoded."""
 
     name: str
@@ -81,11 +81,11 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class StepChanges:
     """What one event changes. Stored and emitted in one transaction."""
 
     instance: Instance
-    step: Step
+    step: ProcessStep
     emits: tuple[Emit, ...] = ()
-    set_timers: tuple[TimerRow, ...] = ()
+    set_timers: tuple[TimerRecord, ...] = ()
     removed_timers: tuple[str, ...] = ()

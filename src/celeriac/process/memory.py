@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, ClassVar
 
 from celeriac.event import Event, event_key
-from celeriac.process.instance import Changes, Instance, Step, TimerRow
+from celeriac.process.instance import StepChanges, Instance, ProcessStep, TimerRecord
 from celeriac.process.store import ProcessStore
 
 InstanceKey = tuple[str, str]
@@ -24,8 +24,8 @@ class MemoryProcesses:
 
     def __init__(self) -> None:
         self.instances: dict[InstanceKey, Instance] = {}
-        self.timers: dict[tuple[str, str, str], TimerRow] = {}
-        self.steps: dict[InstanceKey, list[Step]] = {}
+        self.timers: dict[tuple[str, str, str], TimerRecord] = {}
+        self.steps: dict[InstanceKey, list[ProcessStep]] = {}
         self._handled: set[tuple[str, str, str]] = set()
 
     @contextmanager
@@ -53,7 +53,7 @@ class MemoryProcesses:
         """Return when the next timer expires; None if none is set."""
         return min((row.at_ms for row in self.timers.values()), default=None)
 
-    def take_due(self, now_ms: int) -> list[TimerRow]:
+    def take_due(self, now_ms: int) -> list[TimerRecord]:
         """Remove and return the expired timers, oldest first, as the relay does."""
         due = {at: row for at, row in self.timers.items() if row.at_ms <= now_ms}
         for at in due:
@@ -66,7 +66,7 @@ class MemoryTransaction:
 
     def __init__(self, processes: MemoryProcesses) -> None:
         self._processes = processes
-        self._changes: list[Changes] = []
+        self._changes: list[StepChanges] = []
 
     def lock(self, handler: str, key: str, *, insert: bool, now_ms: int) -> Instance | None:
         instances = self._processes.instances
@@ -79,7 +79,7 @@ class MemoryTransaction:
             return None
         return deepcopy(instance)
 
-    def save(self, changes: Changes) -> None:
+    def save(self, changes: StepChanges) -> None:
         self._changes.append(changes)
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:

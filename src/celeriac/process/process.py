@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from celeriac.errors import SubscriptionError
 from celeriac.process.decision import Missing
-from celeriac.process.definition import Definition, define
+from celeriac.process.definition import ProcessDefinition, define
 from celeriac.process.effects import Effects, Undo
 
 S = TypeVar("S")
@@ -43,7 +43,7 @@ class Process(Generic[S]):
         SubscriptionError: The class or an option is wrong. Raised at import, with the remedy.
     """
 
-    definition: ClassVar[Definition | None] = None
+    definition: ClassVar[ProcessDefinition | None] = None
 
     state: S
     key: str

@@ -14,7 +14,7 @@ from celeriac.outbox.timer import PROCESSES, STEPS, has_tables
 from celeriac.outbox.timer import TABLE as TIMERS
 from celeriac.process import statement
 from celeriac.process.decision import Status
-from celeriac.process.instance import Instance, Step, Timer
+from celeriac.process.instance import Instance, ProcessStep, Timer
 from celeriac.process.rows import read_instance, read_step
 
 MAX_STEPS = 1000
@@ -62,11 +62,11 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class InstanceHistory:
     """One instance and its steps, oldest first, at most MAX_STEPS."""
 
     instance: Instance
-    steps: tuple[Step, ...]
+    steps: tuple[ProcessStep, ...]
 
 
 def has_processes(database: Database) -> bool:
@@ -114,7 +114,7 @@ def instances(
     return [_summary(row) for row in rows]
 
 
-def history(database: Database, handler: str, key: str) -> History | None:
+def history(database: Database, handler: str, key: str) -> InstanceHistory | None:
     """Return an instance with its steps; None if there is none. Blocks for two queries."""
     at = {"handler": handler, "instance_key": key}
     with database.transaction() as execute:
@@ -122,7 +122,7 @@ def history(database: Database, handler: str, key: str) -> History | None:
         steps = _run(execute, _STEPS, {**at, "max_rows": MAX_STEPS}) if rows else ()
     if not rows or not (instance := read_instance(handler, key, rows[0])).seq:
         return None
-    return History(instance, tuple(read_step(step) for step in steps))
+    return InstanceHistory(instance, tuple(read_step(step) for step in steps))
 
 
 def fire_timer(database: Database, handler: str, key: str, name: str) -> bool:
@@ -131,8 +131,8 @@ def fire_timer(database: Database, handler: str, key: str, name: str) -> bool:
     The relay emits its event within about a second.
     """
     now = int(time.time() * 1000)
-    found = history(database, handler, key)
-    if found is None or name not in found.instance.timers:
+    stored = history(database, handler, key)
+    if stored is None or name not in stored.instance.timers:
         return False
     with database.transaction() as execute:
         _run(

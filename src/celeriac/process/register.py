@@ -10,7 +10,7 @@ from celeriac.errors import SubscriptionError
 from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.inbox import as_inbox
 from celeriac.process.advance import NotStarted
-from celeriac.process.definition import Definition
+from celeriac.process.definition import ProcessDefinition
 from celeriac.process.process import Process
 from celeriac.process.receiver import handling, with_process_inbox
 from celeriac.process.runner import Runner
@@ -27,7 +27,7 @@ OPTIONS = frozenset(
 )  # fmt: skip
 
 
-def definition_of(process: Any) -> Definition:
+def definition_of(process: Any) -> ProcessDefinition:
     """Return the definition of a class. Raises SubscriptionError for another object."""
     if not (isinstance(process, type) and issubclass(process, Process)):
         raise SubscriptionError(f"bus.process({process!r}): must be a subclass of Process")

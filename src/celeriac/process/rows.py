@@ -10,7 +10,7 @@ import msgspec
 from celeriac.outbox.database import Execute
 from celeriac.process import statement
 from celeriac.process.decision import Status
-from celeriac.process.instance import Changes, Instance, Step, Timer
+from celeriac.process.instance import StepChanges, Instance, ProcessStep, Timer
 
 Write = Callable[[Sequence[dict[str, Any]]], None]
 
@@ -44,7 +44,7 @@ class RowStore:
         # A row that was only reserved: no event has been handled.
         return instance if instance.seq else None
 
-    def save(self, changes: Changes) -> None:
+    def save(self, changes: StepChanges) -> None:
         instance = changes.instance
         at = {"handler": instance.handler, "instance_key": instance.key}
         self._execute(statement.UPDATE, {**at, **_columns(instance)})
@@ -100,11 +100,11 @@ def read_instance(handler: str, key: str, row: Sequence[Any]) -> Instance:
     )
 
 
-def read_step(row: Sequence[Any]) -> Step:
+def read_step(row: Sequence[Any]) -> ProcessStep:
     """Return the step from (seq, at_ms, event_id, event_type, detail)."""
     seq, at_ms, event_id, event_type, detail = row
     read = msgspec.json.decode(detail, type=StepDetail)
-    return Step(
+    return ProcessStep(
         seq=int(seq),
         at_ms=int(at_ms),
         event_id=str(event_id),

@@ -9,7 +9,7 @@ from typing import Any
 from celeriac.emitter import Emitter
 from celeriac.event import Event
 from celeriac.process.advance import advance, instance_key
-from celeriac.process.definition import Definition
+from celeriac.process.definition import ProcessDefinition
 from celeriac.process.instance import Emit
 from celeriac.process.store import ProcessStore
 from celeriac.service import Service
@@ -18,7 +18,7 @@ from celeriac.service import Service
 class Runner:
     """Runs events in a transaction of a store. Keeps no state between events; thread-safe."""
 
-    def __init__(self, definition: Definition, handler: str, emitter: Emitter) -> None:
+    def __init__(self, definition: ProcessDefinition, handler: str, emitter: Emitter) -> None:
         self.definition, self.handler = definition, handler
         self._emitter = emitter
 

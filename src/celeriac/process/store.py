@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from celeriac.process.instance import Changes, Instance
+from celeriac.process.instance import StepChanges, Instance
 
 
 class ProcessStore(Protocol):
@@ -19,7 +19,7 @@ class ProcessStore(Protocol):
         """
         ...
 
-    def save(self, changes: Changes) -> None:
+    def save(self, changes: StepChanges) -> None:
         """Store the instance, which `lock` locked or reserved, its timers and the step."""
         ...
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celeriac.process import Process, Status
-from celeriac.process.instance import Step
+from celeriac.process.instance import ProcessStep
 from celeriac.process.memory import MemoryProcesses
 from celeriac.process.register import definition_of
 
@@ -28,7 +28,7 @@ class ProcessInstance:
     state: Any
     timers: Mapping[str, datetime]
     reason: str
-    steps: tuple[Step, ...]
+    steps: tuple[ProcessStep, ...]
 
     @classmethod
     def of(

@@ -14,7 +14,7 @@ from celeriac import EventBus
 from celeriac.outbox.database import Database, open_database
 from celeriac.outbox.timer import move_due
 from celeriac.process import Process, create_processes
-from celeriac.process.query import History, history
+from celeriac.process.query import InstanceHistory, history
 from celeriac.testing import MemoryBus, in_memory
 from tests.declared_contracts import no_contracts
 
@@ -50,7 +50,7 @@ class Bench:
                 execute("DELETE FROM celeriac_outbox WHERE id = :id", {"id": id})
         return len(rows)
 
-    def history(self, process: type[Process[Any]], key: str) -> History | None:
+    def history(self, process: type[Process[Any]], key: str) -> InstanceHistory | None:
         """Return the instance and its steps."""
         assert process.definition is not None
         handler = f"billing.{process.definition.name}"
@@ -60,7 +60,7 @@ class Bench:
         instance = processes.instances.get((handler, key))
         if instance is None:
             return None
-        return History(instance, tuple(processes.steps[handler, key]))
+        return InstanceHistory(instance, tuple(processes.steps[handler, key]))
 
 
 @pytest.fixture

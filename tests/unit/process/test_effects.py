@@ -13,13 +13,13 @@ from celeriac import Event, EventBus, InvalidData, InvalidEvent
 from celeriac.event import build_event, decode, encode
 from celeriac.process import Process, reminded, starts
 from celeriac.process.advance import advance
-from celeriac.process.instance import Changes
+from celeriac.process.instance import StepChanges
 from tests.unit.process.shop import State
 
 INBOX = create_engine("sqlite://")
 
 
-def step(bus: EventBus, body: Callable[[Any], object]) -> Changes:
+def step(bus: EventBus, body: Callable[[Any], object]) -> StepChanges:
     """Return the changes of a method with this body."""
 
     class Tried(Process[State], inbox=INBOX):
