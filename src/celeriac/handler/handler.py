@@ -58,6 +58,8 @@ class Handler:
     share: float | None = None
     # Applied at the handler's first registration only.
     paused: bool = False
+    # The key of the instances, if the handler is a process.
+    process_key: str = ""
 
     def group(self, domain: str) -> Group:
         """Return the handler's consumer group on a domain."""
@@ -91,6 +93,7 @@ class Handler:
             "when": (self.when.when if isinstance(self.when, ShareFilter) else self.when)
             is not None,
             "inbox": self.receiver is not None,
+            "process": self.process_key or None,
         }
         return {
             name: str(value)

@@ -13,7 +13,7 @@ from celeriac.flow_control import key_of, stored_key
 from celeriac.process.decision import ProcessDecision, Status, Trigger, decide
 from celeriac.process.definition import ABORT_REQUESTED, REMINDED, ProcessDefinition, Reaction
 from celeriac.process.effects import Effects, EventWriter
-from celeriac.process.instance import StepChanges, Instance
+from celeriac.process.instance import Instance, StepChanges
 from celeriac.process.process import made
 
 

@@ -14,7 +14,7 @@ from celeriac.event import Event, RawEvent, decode, event_key, inherit
 from celeriac.process.decision import Status
 from celeriac.process.definition import REMINDED, ProcessDefinition
 from celeriac.process.identity import derived_id
-from celeriac.process.instance import StepChanges, Emit, Instance, ProcessStep, Timer, TimerRecord
+from celeriac.process.instance import Emit, Instance, ProcessStep, StepChanges, Timer, TimerRecord
 
 Undo: TypeAlias = str | tuple[str, Any]
 

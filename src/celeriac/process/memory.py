@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, ClassVar
 
 from celeriac.event import Event, event_key
-from celeriac.process.instance import StepChanges, Instance, ProcessStep, TimerRecord
+from celeriac.process.instance import Instance, ProcessStep, StepChanges, TimerRecord
 from celeriac.process.store import ProcessStore
 
 InstanceKey = tuple[str, str]

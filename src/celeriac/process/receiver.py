@@ -57,7 +57,11 @@ def with_process_inbox(handler: Handler, runner: Runner) -> Handler:
     receiver = handler.receiver
     assert receiver is not None
     inbox = ProcessInbox(receiver.inbox, runner)
-    return replace(handler, receiver=replace(receiver, inbox=inbox))
+    return replace(
+        handler,
+        receiver=replace(receiver, inbox=inbox),
+        process_key=runner.definition.key,
+    )
 
 
 def _store_of(inbox: Inbox) -> OpenStore:

@@ -10,7 +10,7 @@ import msgspec
 from celeriac.outbox.database import Execute
 from celeriac.process import statement
 from celeriac.process.decision import Status
-from celeriac.process.instance import StepChanges, Instance, ProcessStep, Timer
+from celeriac.process.instance import Instance, ProcessStep, StepChanges, Timer
 
 Write = Callable[[Sequence[dict[str, Any]]], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from celeriac.process.instance import StepChanges, Instance
+from celeriac.process.instance import Instance, StepChanges
 
 
 class ProcessStore(Protocol):

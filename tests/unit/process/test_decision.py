@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.process.decision import ProcessDecision, Missing, Status, Trigger, decide
+from celeriac.process.decision import Missing, ProcessDecision, Status, Trigger, decide
 
 SKIP, RUN = ProcessDecision.SKIP, ProcessDecision.RUN
 
@@ -26,9 +26,15 @@ def test_every_pair_has_one_decision(
 
 @pytest.mark.parametrize(
     ("missing", "decision"),
-    [("wait", ProcessDecision.WAIT), ("start", ProcessDecision.START), ("skip", ProcessDecision.SKIP)],
+    [
+        ("wait", ProcessDecision.WAIT),
+        ("start", ProcessDecision.START),
+        ("skip", ProcessDecision.SKIP),
+    ],
 )
-def test_missing_decides_only_without_an_instance(missing: Missing, decision: ProcessDecision) -> None:
+def test_missing_decides_only_without_an_instance(
+    missing: Missing, decision: ProcessDecision
+) -> None:
     assert decide(None, Trigger.CONTINUES, missing) is decision
     assert decide(Status.OPEN, Trigger.CONTINUES, missing) is ProcessDecision.RUN
     assert decide(Status.COMPLETED, Trigger.CONTINUES, missing) is ProcessDecision.SKIP

@@ -138,7 +138,9 @@ def test_a_process_is_an_ordinary_handler(bus: EventBus) -> None:
         "order.placed", "payment.#", "process.reminded", "process.abort_requested",
     )  # fmt: skip
     assert (handler.doc, handler.queue, handler.ordered) == ("Follows an order.", "slow", True)
-    assert handler.describe_options() == {"retries": "2", "ordered": "True", "inbox": "True"}
+    assert handler.describe_options() == {
+        "retries": "2", "ordered": "True", "inbox": "True", "process": "subject",
+    }  # fmt: skip
 
 
 def test_a_base_class_without_an_inbox_shares_methods(bus: EventBus) -> None:
