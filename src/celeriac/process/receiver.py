@@ -23,6 +23,7 @@ class ProcessInbox:
 
     def __init__(self, inbox: Inbox, runner: Runner) -> None:
         self.inbox, self.runner = inbox, runner
+        self.given = runner.definition.inbox
         self.is_async, self.session_kind = inbox.is_async, inbox.session_kind
 
     def receive(self, receiver: IdempotentReceiver, argument: Any) -> Any:

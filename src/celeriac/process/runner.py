@@ -11,6 +11,7 @@ from celeriac.event import Event
 from celeriac.process.advance import advance, instance_key
 from celeriac.process.definition import ProcessDefinition
 from celeriac.process.instance import Emit
+from celeriac.process.memory import MemoryProcesses
 from celeriac.process.store import ProcessStore
 from celeriac.service import Service
 
@@ -41,10 +42,9 @@ class Runner:
         from celeriac.outbox.event_log import OutboxEventLog
 
         rows: list[dict[str, Any]] = []
-        # On a bus in memory no relay runs, as for `emit` with a session.
-        in_test = Service.override is not None
+        # Instances in memory have no outbox.
         emitter = self._emitter
-        if not in_test:
+        if MemoryProcesses.current is None:
             emitter = emitter.with_event_log(OutboxEventLog(rows.extend))
         for emit in emits:
             emitter.emit(emit.event, delay=emit.delay, at=emit.at)

@@ -20,6 +20,7 @@ from celeriac.handler import Handler
 from celeriac.process import Process
 from celeriac.process.memory import MemoryProcesses
 from celeriac.testing.captured import Captured
+from celeriac.testing.database_relay import DatabaseRelay
 from celeriac.testing.process_instance import ProcessInstance
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult
 from celeriac.testing.store import SimulatedCrash, Store, recorded
@@ -37,13 +38,16 @@ def in_memory(*buses: EventBus, databases: bool = False) -> Iterator[MemoryBus]:
     `run_until_idle`. Nothing reaches Redis or a broker. Afterwards, everything is as before.
 
     Processes (`bus.process`) keep their instances in memory. With `databases=True` they use the
-    databases of their inboxes; then no timer expires, because no relay runs.
+    databases of their inboxes, whose timers and events are relayed.
     """
     served = buses or (default_bus(),)
     memory = MemoryBus(Store(served[0].settings), served)
     with ExitStack() as stack:
         stack.enter_context(memory.store.installed())
-        if not databases:
+        if databases:
+            memory.relay = DatabaseRelay(served, memory.store.event_log)
+            stack.callback(memory.relay.close)
+        else:
             stack.enter_context(memory.processes.installed())
         memory.join()
         yield memory
@@ -60,6 +64,7 @@ class MemoryBus:
     def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
         self.store = store
         self.processes = MemoryProcesses()
+        self.relay: DatabaseRelay | None = None
         self.emitted = Captured(store.event_log.emitted)
         self._workers = [MemoryWorker(bus) for bus in buses]
         self._errors: dict[tuple[str, str], BaseException] = {}
@@ -89,7 +94,7 @@ class MemoryBus:
         for _ in range(max_steps):
             appended = self.store.event_log.appended
             self._expire_timers()
-            sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
+            sent = self._dispatch(random)
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
             is_idle = not sent and appended == self.store.event_log.appended
@@ -179,6 +184,14 @@ class MemoryBus:
         """
         self.store.deliveries.crashes += times
 
+    def _dispatch(self, random: Random | None) -> list[tuple[MemoryWorker, Chunk]]:
+        """Run the dispatchers. They report entries that no handler runs: no crash is due there."""
+        crashes, self.store.deliveries.crashes = self.store.deliveries.crashes, 0
+        try:
+            return [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
+        finally:
+            self.store.deliveries.crashes = crashes
+
     def _run(
         self, worker: MemoryWorker, chunk: Chunk, random: Random | None, result: RunResult
     ) -> None:
@@ -186,6 +199,7 @@ class MemoryBus:
             report = worker.run(chunk, random)
         except SimulatedCrash:
             result.crashed += 1
+            worker.restart()
             return
         result.add(report)
         for failure in report.failures:
@@ -196,7 +210,7 @@ class MemoryBus:
         """Advance the clock to the next runnable delivery; return False if there is none."""
         store = self.store
         delivery_ms = next_time_ms(store.backend, self._groups(), store.deliveries.lease_ms)
-        times = (delivery_ms, self.processes.next_timer_ms())
+        times = (delivery_ms, (self.relay or self.processes).next_timer_ms())
         time_ms = min((time for time in times if time is not None), default=None)
         if time_ms is None:
             return False
@@ -209,7 +223,10 @@ class MemoryBus:
 
     def _expire_timers(self) -> None:
         """Append the events of expired timers, as the relay does."""
-        for row in self.processes.take_due(self.store.clock.now_ms()):
+        now_ms = self.store.clock.now_ms()
+        if self.relay is not None:
+            self.relay.relay(now_ms)
+        for row in self.processes.take_due(now_ms):
             with self.store.event_log.silence():
                 self.store.event_log.append(row.domain, row.body)
 

@@ -189,7 +189,7 @@ def test_an_ended_instance_is_kept_and_then_deleted_by_the_relay(
     place(bench)
     place(bench, "open")
     emit(bench, "payment.failed")
-    bench.run()
+    bench.run(jump=False)
     now = bench.memory.store.clock.now_ms()
     for days, kept in ((29, True), (31, False)):
         with bench.database.transaction() as execute:

@@ -30,9 +30,11 @@ def test_an_instance_lives_in_the_database(bus: EventBus, using: str) -> None:
     with in_memory(bus, databases=True) as memory:
         bus.emit("order.placed", {"cents": 5}, subject=KEY)
         memory.crash_before_ack()
-        memory.run_until_idle()
+        memory.run_until_idle(jump=False)
+        memory.advance(600)
+        memory.run_until_idle(jump=False)
         memory.redeliver_all()
-        memory.run_until_idle()
+        memory.run_until_idle(jump=False)
         [row] = ProcessRow.objects.using(using).all()
         assert (row.handler, row.instance_key, row.seq) == ("billing.fulfilment", KEY, 1)
         assert TimerRow.objects.using(using).get().name == "unpaid"
