@@ -49,7 +49,7 @@ COMMANDS = {
         "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
     ),
     "check": Command(
-        "ruff, mypy, pyright, imports, contracts and docs, or those named (language)", "check", None
+        "ruff, mypy, pyright, imports, contracts, docs and language, or those named", "check", None
     ),
     "mutants": Command(
         "faults put into the code, and those the tests miss", "test", "devtools.mutants"
@@ -84,8 +84,6 @@ CHECKS = {
     "docs": ["dev.py", "docs"],
     "language": ["python", "-m", "devtools.language"],
 }
-# These run only where they are named.
-ON_REQUEST = ("language",)
 
 
 class Failure(Exception):
@@ -415,7 +413,7 @@ def check(python: str, names: "list[str]") -> int:
     if unknown:
         raise Failure(f"no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
     failed = []
-    for name in names or [name for name in CHECKS if name not in ON_REQUEST]:
+    for name in names or CHECKS:
         command = [*CHECKS[name]]
         print("==> " + " ".join(command), flush=True)
         if command[0] == "dev.py":

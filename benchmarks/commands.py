@@ -16,7 +16,7 @@ def command(candidate: Candidate, name: str) -> list[str]:
     """Return the command of a worker. `name` is the worker's name, if the candidate needs one."""
     peer, n = candidate.peer, str(candidate.processes)
     module = f"benchmarks.peers.{peer}"
-    if peer in ("celeriac", "celery", "celery_topic"):
+    if peer in ("celeriac", "celeriac_typed", "celery", "celery_topic"):
         return [
             *(sys.executable, "-m", "celery", "-A", module, "worker", "-P", candidate.pool),
             *("-c", n, "-n", f"{name}@%h", "--loglevel", "warning"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks import emit, idle, latency, memory, process, startup
+from benchmarks import emit, idle, latency, lookup, memory, process, startup
 from benchmarks.measurement import Candidate as C
 from benchmarks.measurement import Goal, Measurement
 
@@ -13,6 +13,7 @@ WORK = {"BENCH_WORK": "0.005"}
 EVENTS = {"BENCH_TASK_EVENTS": "1"}
 SIGNED = {"BENCH_SIGNED": "1"}
 TRACED = {"CELERIAC_TRACING": "on"}
+CONTRACT = {"BENCH_CONTRACT": "1"}
 
 
 def batch(size: int) -> dict[str, str]:
@@ -173,6 +174,29 @@ TABLE = (
         beside="celeriac",
     ),
     Measurement(
+        "contracts-emit", "Cost of contracts: emit", "events/s", emit.emitted,
+        candidates=(
+            C("a model", "celeriac_typed"),
+            C("a contract", "celeriac_typed", options=CONTRACT),
+        ),
+        goals=(Goal("emit, a contract : a model", "a contract", "a model", minimum=0.98),),
+        rounds=12,
+    ),
+    Measurement(
+        "contracts", "Cost of contracts: processing", "runs/s", process.drained,
+        candidates=(
+            C("a model", "celeriac_typed"),
+            C("a model and a dataschema", "celeriac_typed", options={"BENCH_DATASCHEMA": "1"}),
+            C("a contract", "celeriac_typed", options=CONTRACT),
+        ),
+        goals=(
+            Goal("processed, a contract : a model", "a contract", "a model", minimum=0.98),
+            Goal("processed, a contract : the same events", "a contract",
+                 "a model and a dataschema", minimum=0.98),
+        ),
+        rounds=12,
+    ),
+    Measurement(
         "services", "Processed by three services with one process each", "runs/s", process.drained,
         candidates=(
             C("celeriac", "celeriac", services=THREE, processes=1, fanout=3),
@@ -278,6 +302,16 @@ TABLE = (
             C("Celery, late ack", "celery", events=2000, quick=False),
         ),
         rounds=2,
+    ),
+    Measurement(
+        "explain", "Explain an event to three handlers, 1,000,000 events in the log", "ms",
+        lookup.explained,
+        candidates=(C("celeriac", "celeriac", events=1_000_000),),
+        goals=(
+            Goal("explain the oldest event, ms", "celeriac", maximum=50),
+            Goal("explain an unknown id, ms", "celeriac", maximum=50, unit="unknown ms"),
+        ),
+        rounds=5,
     ),
     Measurement(
         "start", "Worker start to its first handled event", "s",

@@ -97,6 +97,8 @@ class EmbeddedRabbit(Embedded):
 
     def vhost(self, name: str) -> str:
         """Create an empty virtual host, and return its URL."""
+        # The port answers before the node takes commands.
+        self._control("await_startup")
         self._control("add_vhost", name)
         self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"

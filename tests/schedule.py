@@ -47,7 +47,7 @@ SLOW = (
     "tests/unit/test_deployment.py",
     "tests/unit/test_extra.py",
     "tests/unit/observability/tracing/test_off.py",
-    "tests/unit/worker/test_watch.py",
+    "tests/unit/worker/test_failure_events.py",
 )
 SERVERS = {"cluster", "mysql", "postgresql"}
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from celeriac.executor.work import TELL_AFTER
+from celeriac.executor.work import REPORT_INTERVAL
 from devtools.faults.store import Delivery, Run
 
 SLACK = 0.005  # seconds between a handler's last line and the executor's next
@@ -48,8 +48,9 @@ def unexplained(
 
     A window explains a repetition if the run before it was in progress when the fault hit its
     process. A run that ended counts as in progress until it was reported to the delivery store,
-    which happens every TELL_AFTER. A window also explains the first run of a thawed process, if the
-    run before it happened while the process was frozen on its way to the handler's first line.
+    which happens every REPORT_INTERVAL. A window also explains the first run of a thawed process,
+    if the run before it happened while the process was frozen on its way to the handler's first
+    line.
     """
     by_delivery: dict[Delivery, list[Run]] = defaultdict(list)
     ends: dict[int, list[float]] = defaultdict(list)
@@ -87,10 +88,10 @@ def _under_way(run: Run, window: FaultWindow, ends: Sequence[float]) -> bool:
         return False
     if run.ended is None:
         return True
-    # Runs that ended TELL_AFTER before the process began its last but one run are reported: a
-    # report follows each run, unless the last report is less than TELL_AFTER old.
+    # Runs that ended REPORT_INTERVAL before the process began its last but one run are reported: a
+    # report follows each run, unless the last report is less than REPORT_INTERVAL old.
     earlier = sorted(end for end in ends if end < window.began)[-2:]
-    reported_until = earlier[0] - TELL_AFTER - SLACK if earlier else 0.0
+    reported_until = earlier[0] - REPORT_INTERVAL - SLACK if earlier else 0.0
     return run.ended >= reported_until
 
 

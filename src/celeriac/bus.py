@@ -107,7 +107,7 @@ class EventBus:
             from celeriac.worker import install, make_app, register
 
             self._app = make_app(self.settings)
-            install(self._app, self.service, own=True)
+            install(self._app, self.service, is_celeriac_app=True)
             _buses_of(self._app)[self.settings.service] = self
             for handler in self.service.handlers.values():
                 register(self._app, handler, self._executor)

@@ -18,7 +18,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "signing": "cryptography",
         "prometheus": "prometheus_client",
         "otel": "OpenTelemetry",
-        "edit": "jsonpatch",
+        "edit": "jsonpatch and jsonschema",
         "alerts": "Apprise",
         "contracts": "jsoncompat and jsonschema",
     }

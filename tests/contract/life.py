@@ -23,18 +23,18 @@ from celeriac.delivery import (
     MAX_LOST_RUNS,
     MOVES,
     Claimed,
+    ClaimResult,
     Completion,
     DeadLetter,
     DeliveryState,
-    EditedLetter,
+    EditedDeadLetter,
     FlowControl,
     Group,
     Outcome,
-    Verdict,
     refused_field,
 )
 from celeriac.delivery.advance import Advance, NewChunk
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event import event_key
 from celeriac.event_log import entry_key
@@ -63,10 +63,10 @@ _RUN_OUTCOMES = {
 
 NEVER_OF_A_RUN = (Outcome.IGNORED, Outcome.COALESCED)
 VERDICTS = {
-    Verdict.RUN: Outcome.PROCESSED,
-    Verdict.DUPLICATE: Outcome.IGNORED,
-    Verdict.CONCURRENT: Outcome.REQUEUED,
-    Verdict.EXHAUSTED: Outcome.DEAD,
+    ClaimResult.RUN: Outcome.PROCESSED,
+    ClaimResult.DUPLICATE: Outcome.IGNORED,
+    ClaimResult.CONCURRENT: Outcome.REQUEUED,
+    ClaimResult.EXHAUSTED: Outcome.DEAD,
 }
 
 
@@ -99,7 +99,7 @@ class Held:
     group: Group
     slot: int
     attempt: int
-    verdict: Verdict
+    result: ClaimResult
 
 
 @dataclass
@@ -201,8 +201,16 @@ class Life(RuleBasedStateMachine):
         if slots := self.both(fetch_chunk):
             self.chunks.append(Chunk(chunk, worker, slots))
 
-    @rule(data=st.data(), worker=WORKERS, stands=st.booleans(), wants=st.booleans())
-    def advance(self, data: st.DataObject, worker: str, stands: bool, wants: bool) -> None:
+    @rule(
+        data=st.data(),
+        worker=WORKERS,
+        stands=st.booleans(),
+        wants=st.booleans(),
+        sparse=st.booleans(),
+    )
+    def advance(
+        self, data: st.DataObject, worker: str, stands: bool, wants: bool, sparse: bool
+    ) -> None:
         """A dispatcher read some entries for all groups, and believes to know where this one
         stands."""
         self.call = "advance"
@@ -226,13 +234,16 @@ class Life(RuleBasedStateMachine):
             new = None
             if wanted:
                 low, high = wanted[0], wanted[-1]
-                new = NewChunk(chunk, at(low - 1), at(high), high - low + 1)
+                count = len(wanted) if sparse else high - low + 1
+                named = tuple(at(slot) for slot in wanted) if sparse else ()
+                new = NewChunk(chunk, at(low - 1), at(high), count, named)
             move = Advance(PLAIN, at(first - 1), at(last), last - first + 1, ("order.#",), new)
             [answer] = store.chunks.advance(worker, [move])
             return answer.is_moved
 
         if self.both(advance) and wanted:
-            self.chunks.append(Chunk(chunk, worker, list(range(wanted[0], wanted[-1] + 1))))
+            slots = wanted if sparse else list(range(wanted[0], wanted[-1] + 1))
+            self.chunks.append(Chunk(chunk, worker, slots))
 
     def ahead(self, store: Store, which: int) -> list[int]:
         """What the group was not given yet."""
@@ -282,6 +293,33 @@ class Life(RuleBasedStateMachine):
         for slot, what in outcomes.items():
             self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
 
+    @precondition(lambda self: any(len(one.slots) > 1 for one in self.chunks))
+    @rule(data=st.data(), again=st.booleans())
+    def progress_chunk(self, data: st.DataObject, again: bool) -> None:
+        """A process says what ran of a chunk that it goes on with, perhaps twice or too late."""
+        self.call = "progress_chunk"
+        chunk = data.draw(st.sampled_from([one for one in self.chunks if len(one.slots) > 1]))
+        done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots) - 1))]
+        # Others are exceptions of a completion.
+        done = list(itertools.takewhile(lambda slot: self.slots[slot].made, done))
+        if not done:
+            return
+        outcomes = {slot: self.outcome_in_chunk(slot, Outcome.PROCESSED) for slot in done}
+
+        def progress_chunk(store: Store, which: int) -> bool:
+            told = self.completion(which, outcomes)
+            progress = ChunkProgress(told.until, told.done, told.record)
+            held = store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            if held and again:
+                store.chunks.begin_progress(chunk.worker, PLAIN, chunk.id, progress)()
+            return held
+
+        if not self.both(progress_chunk):
+            return
+        chunk.slots = chunk.slots[len(done) :]
+        for slot, what in outcomes.items():
+            self.processed[self.slots[slot].key, PLAIN.handler] += what is Outcome.PROCESSED
+
     def outcome_in_chunk(self, slot: int, outcome: Outcome) -> Outcome:
         if self.slots[slot].only not in ("", PLAIN.handler):
             return Outcome.IGNORED
@@ -293,7 +331,7 @@ class Life(RuleBasedStateMachine):
             entry, code = self.entry(which, slot), _RUN_OUTCOMES.get(outcome)
             codes.append(run_code(RunOutcome.EXCEPTION if code is None else code, 10))
             if code is None:
-                claimed = Claimed(entry, Verdict.RUN, 1, self.slots[slot].body())
+                claimed = Claimed(entry, ClaimResult.RUN, 1, self.slots[slot].body())
                 exceptions.append(settled(claimed, outcome))
         entries = [self.entry(which, slot) for slot in outcomes]
         record = pack_runs("w", 0, entries, codes)
@@ -391,18 +429,18 @@ class Life(RuleBasedStateMachine):
     def arrive(self, worker: str, group: Group, slots: list[int]) -> list[Held]:
         self.call = "claim"
 
-        def claim(store: Store, which: int) -> list[tuple[int, Verdict, int, int]]:
+        def claim(store: Store, which: int) -> list[tuple[int, ClaimResult, int, int]]:
             pairs = [(self.entry(which, s), self.slots[s].key) for s in slots]
             claimed = store.deliveries.claim(worker, group, pairs, MOST_ATTEMPTS)
             return [
-                (self.slot_of(which, c.entry), c.verdict, c.attempt, c.lost_runs) for c in claimed
+                (self.slot_of(which, c.entry), c.result, c.attempt, c.lost_runs) for c in claimed
             ]
 
         claimed = self.both(claim)
-        for _, verdict, attempt, lost in claimed:
+        for _, result, attempt, lost in claimed:
             given_up = attempt - lost > MOST_ATTEMPTS or lost >= MAX_LOST_RUNS
-            assert (verdict is Verdict.RUN) <= (not given_up)
-            assert (verdict is Verdict.EXHAUSTED) <= given_up
+            assert (result is ClaimResult.RUN) <= (not given_up)
+            assert (result is ClaimResult.EXHAUSTED) <= given_up
         return [Held(worker, group, slot, attempt, v) for slot, v, attempt, _ in claimed]
 
     @precondition(lambda self: self.held)
@@ -417,11 +455,11 @@ class Life(RuleBasedStateMachine):
         n = data.draw(st.integers(0, len(self.held) - 1))
         held = self.held[n] if again else self.held.pop(n)
         if (
-            held.verdict in (Verdict.DUPLICATE, Verdict.CONCURRENT)
+            held.result in (ClaimResult.DUPLICATE, ClaimResult.CONCURRENT)
             and outcome is not Outcome.REQUEUED
         ):
             outcome = Outcome.IGNORED
-        if held.verdict is Verdict.EXHAUSTED:
+        if held.result is ClaimResult.EXHAUSTED:
             outcome = Outcome.DEAD
         self.say(held, outcome, HOUR_MS // 2 if far else 0)
 
@@ -431,7 +469,7 @@ class Life(RuleBasedStateMachine):
 
         def complete(store: Store, which: int) -> bool:
             entry = self.entry(which, held.slot)
-            claimed = Claimed(entry, held.verdict, held.attempt, slot.body())
+            claimed = Claimed(entry, held.result, held.attempt, slot.body())
             one = settled(claimed, outcome, delay_ms=delay_ms)
             return not store.deliveries.complete(held.worker, held.group, [one])
 
@@ -491,7 +529,7 @@ class Life(RuleBasedStateMachine):
 
         def edit(store: Store, which: int) -> int:
             letter = self.letter(store, which, slot, handler)
-            stands = EditedLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
+            stands = EditedDeadLetter(letter, new.event_id, new.key, "x.y", new.body(only=handler))
             done = store.deliveries.edit(group, [stands], b"note")
             assert not twice or not store.deliveries.edit(group, [stands], b"note")
             fields = letter.event_key, refused_field(letter.entry)
@@ -629,17 +667,19 @@ class Life(RuleBasedStateMachine):
 
     def limits_hold(self, group: Group) -> None:
         """No key has more deliveries out than its limit."""
-        if group.flow is None or group.flow.concurrency is None:
+        if group.flow_control is None or group.flow_control.concurrency is None:
             return
         places = {DeliveryState.QUEUED, DeliveryState.RUNNING} | (
-            {DeliveryState.SCHEDULED} if group.flow.ordered else set()
+            {DeliveryState.SCHEDULED} if group.flow_control.ordered else set()
         )
         out = Counter(
             self.slots[slot].subject
             for (slot, handler), place in self.places.items()
             if handler == group.handler and place in places
         )
-        assert all(n <= group.flow.concurrency for n in out.values()), f"{group.handler}: {out}"
+        assert all(n <= group.flow_control.concurrency for n in out.values()), (
+            f"{group.handler}: {out}"
+        )
 
     # -- in the end
 
@@ -654,7 +694,7 @@ class Life(RuleBasedStateMachine):
                     self.observe()
                     for held in self.arrive("w1", group, slots):
                         self.observe()
-                        self.say(held, VERDICTS[held.verdict])
+                        self.say(held, VERDICTS[held.result])
                 self.observe()
             assert before != self.places, f"stuck: {before}"
         handlers = [group.handler for group in self.groups]
@@ -682,7 +722,6 @@ class Life(RuleBasedStateMachine):
 
 
 def _chunk_of(chunks: list[OpenChunk], entry: str) -> OpenChunk | None:
-    key = entry_key(entry)
-    found = [chunk for chunk in chunks if entry_key(chunk.after) < key <= entry_key(chunk.upto)]
+    found = [chunk for chunk in chunks if chunk.has(entry)]
     assert len(found) <= 1, f"{entry} is in several chunks"
     return found[0] if found else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, Advanced, NewChunk
-from celeriac.delivery.chunk_store import ChunkRequest
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest
 from celeriac.event import new_event_id
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, Store
@@ -33,8 +34,10 @@ def move(
     after: int = -1,
     chunk: tuple[int, int] | None = None,
     patterns: tuple[str, ...] = ("a.#",),
+    named: Sequence[int] = (),
 ) -> Advance:
-    """Up to the entry with that index; `chunk` are the first and the last index of it."""
+    """Up to the entry with that index; `chunk` are the first and the last index of it, `named`
+    those of a sparse one."""
 
     def at(index: int) -> str:
         return entries[index] if index >= 0 else "0-0"
@@ -42,7 +45,9 @@ def move(
     new = None
     if chunk is not None:
         first, last = chunk
-        new = NewChunk(f"new{next(_ids)}", at(first - 1), at(last), last - first + 1)
+        count = len(named) or last - first + 1
+        only = tuple(at(index) for index in named)
+        new = NewChunk(f"new{next(_ids)}", at(first - 1), at(last), count, only)
     return Advance(group, at(after), at(upto), upto - after, patterns, new)
 
 
@@ -84,6 +89,49 @@ def test_what_the_handler_wants_is_a_queued_chunk_of_the_worker(
     assert [] == waiting(store, group)
 
 
+def test_a_sparse_chunk_has_only_the_entries_that_it_names(
+    store: Store, group: Group, entries: list[str]
+) -> None:
+    one = move(group, entries, 4, chunk=(0, 3), named=(0, 2, 3))
+    [answer] = advance(store, one)
+    assert (True, 1) == (answer.is_moved, answer.open_chunks)
+    [chunk] = store.chunks.open_chunks(group)
+    named = [entries[0], entries[2], entries[3]]
+    assert (3, named) == (chunk.count, [one for one in entries if chunk.has(one)])
+    assert one.chunk is not None
+    begun = store.chunks.begin("w2", group, one.chunk.id)
+    assert begun is not None
+    assert named == [entry.id for entry in begun]
+    [chunk] = store.chunks.open_chunks(group)
+    assert named == [entry.id for entry in store.chunks.remaining(group, chunk)]
+    assert [] == store.chunks.renew("w2", group, [one.chunk.id])
+    done = ChunkCompletion(until=entries[0], done=1)
+    assert store.chunks.complete("w2", group, one.chunk.id, done)
+    [chunk] = store.chunks.open_chunks(group)
+    assert named[1:] == [entry.id for entry in store.chunks.remaining(group, chunk)]
+    ran = ChunkProgress(until=entries[2], done=1, record=b"")
+    assert store.chunks.begin_progress("w2", group, chunk.id, ran)()
+    [chunk] = store.chunks.open_chunks(group)
+    assert (1, named[2:]) == (chunk.count, [one for one in entries if chunk.has(one)])
+    assert 1 == store.chunks.requeue("w2", group, chunk.id)
+    assert named[2:] == [d.entry for d in store.fetch(group).deliveries]
+    assert [] == store.chunks.open_chunks(group)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_sparse_chunk_names_is_pending_once_its_lease_expired(
+    store: Store, group: Group, entries: list[str], begun: bool
+) -> None:
+    one = move(group, entries, 4, chunk=(1, 4), named=(1, 4))
+    advance(store, one)
+    assert one.chunk is not None
+    if begun:
+        store.chunks.begin("w1", group, one.chunk.id, read=False)
+    with store.leases_over():
+        assert 2 == store.chunks.reclaim([group])
+    assert [entries[1], entries[4]] == [d.entry for d in store.fetch(group).deliveries]
+
+
 def test_the_lease_of_the_chunk_begins(store: Store, group: Group, entries: list[str]) -> None:
     advance(store, move(group, entries, 4, chunk=(0, 4)))
     assert 0 == store.chunks.reclaim([group])
@@ -100,6 +148,30 @@ def test_a_group_that_stands_elsewhere_stays_and_says_where(
     assert (False, entries[stands]) == (answer.is_moved, answer.position)
     assert [] == store.chunks.open_chunks(group)
     assert entries[stands + 1 :] == waiting(store, group)
+
+
+@pytest.mark.parametrize("stands", [-1, 0, 2, 4])
+def test_a_group_that_is_not_looked_up_moves_from_where_it_stands_or_not_at_all(
+    store: Store, group: Group, entries: list[str], stands: int
+) -> None:
+    if stands >= 0:
+        advance(store, move(group, entries, stands))
+    one = replace(move(group, entries, 3, after=0, chunk=(2, 2)), following=entries[1], read=4)
+    [answer] = advance(store, one)
+    at = 3 if stands == 0 else stands
+    position = entries[at] if at >= 0 else "0-0"
+    assert (stands == 0, position) == (answer.is_moved, answer.position)
+    assert (stands == 0) == bool(store.chunks.open_chunks(group))
+    assert 4 - at == lag(store, group)
+    assert entries[at + 1 :] == waiting(store, group)
+
+
+def test_a_group_that_is_gone_is_not_looked_up_in_vain(
+    store: Store, group: Group, entries: list[str]
+) -> None:
+    store.event_log.leave(DOMAIN, group.handler)
+    one = replace(move(group, entries, 3), following=entries[0], read=4)
+    assert [(False, "")] == [(a.is_moved, a.position) for a in advance(store, one)]
 
 
 def test_a_group_of_which_nothing_is_known_says_where_it_stands(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from celeriac.bus_settings import BusSettings
-from celeriac.delivery import Completion, Group, Outcome, Verdict
+from celeriac.delivery import ClaimResult, Completion, Group, Outcome
 from celeriac.errors import ConfigurationError, LogFull
 from celeriac.event import EmittedEvents
 from celeriac.settings import BUS_WIDE, Settings
@@ -144,7 +144,7 @@ def test_a_duplicate_is_known_whatever_happens_to_the_window(
     store.event_log.bus.set("dedup_window", str(after))
     store.emit("a")
     [claimed] = store.claim(group, store.fetch(group).deliveries)
-    assert Verdict.DUPLICATE is claimed.verdict
+    assert ClaimResult.DUPLICATE is claimed.result
 
 
 @pytest.mark.parametrize(("before", "after"), [(3600, 60), (60, 3600)])
@@ -161,7 +161,7 @@ def test_a_dead_letter_is_redriven_whatever_happens_to_the_window(
     [letter] = store.deliveries.dead(DOMAIN)
     assert 1 == store.deliveries.redrive(group, [(letter, b"{}")])
     [claimed] = store.claim(group, store.fetch(group).deliveries)
-    assert Verdict.RUN is claimed.verdict
+    assert ClaimResult.RUN is claimed.result
 
 
 def test_a_window_that_was_made_longer_does_not_claim_to_remember_further(

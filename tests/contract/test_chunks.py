@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from celeriac.delivery import MAX_LOST_RUNS, Completion, DeliveryState, Group, Outcome, Verdict
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery import MAX_LOST_RUNS, ClaimResult, Completion, DeliveryState, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
 from celeriac.delivery.record import Failure
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry
@@ -126,10 +126,59 @@ def test_a_completed_chunk_is_gone_and_says_how_each_entry_ran(store: Store, gro
     assert (3, 4500, 1500) == (stats["processed"], stats["busy_us"], stats["mean_us"])
 
 
-def test_progress_moves_the_beginning_of_a_chunk(store: Store, group: Group) -> None:
+def progress(entries: Sequence[Entry], took_us: int = 1000) -> ChunkProgress:
+    done = completion(entries, took_us)
+    return ChunkProgress(done.until, done.done, done.record)
+
+
+def test_progress_says_how_entries_ran_and_counts_nothing(store: Store, group: Group) -> None:
     entries = [store.emit(name) for name in "abc"]
     chunk, fetched = fetch(store, group)
-    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[:2]))
+    for count in (1, 2):
+        told = progress(fetched.entries[count - 1 : count])
+        # The second time, its answer was lost.
+        for _ in range(2):
+            assert store.chunks.begin_progress("w1", group, chunk, told)()
+    assert None is store.deliveries.stats(group).get("processed")
+    runs = store.chunks.runs(group, entries)
+    assert [*entries[:2], None] == [run and run.entry for run in runs]
+    assert {"running:w1"} == {one.owner for one in store.chunks.open_chunks(group)}
+    done = completion(fetched.entries[2:], counts={"processed": 3})
+    assert store.chunks.complete("w1", group, chunk, done)
+    assert [*entries] == [run and run.entry for run in store.chunks.runs(group, entries)]
+    assert 3 == store.deliveries.stats(group)["processed"]
+
+
+def test_progress_of_a_chunk_that_was_lost_changes_nothing(store: Store, group: Group) -> None:
+    entries = [store.emit(name) for name in "ab"]
+    chunk, fetched = fetch(store, group)
+    told = progress(fetched.entries[:1])
+    assert not store.chunks.begin_progress("w2", group, chunk, told)()
+    assert 2 == store.chunks.requeue("w1", group, chunk)
+    assert not store.chunks.begin_progress("w1", group, chunk, told)()
+    assert [None, None] == store.chunks.runs(group, entries)
+    assert 2 == held(store, group)
+
+
+def test_progress_begins_the_lease_again(store: Store, group: Group) -> None:
+    for name in "ab":
+        store.emit(name)
+    chunk, fetched = fetch(store, group)
+    [before] = store.chunks.open_chunks(group)
+    store.pass_ms(5)
+    assert store.chunks.begin_progress("w1", group, chunk, progress(fetched.entries[:1]))()
+    [after] = store.chunks.open_chunks(group)
+    assert before.renewed_ms < after.renewed_ms
+
+
+@pytest.mark.parametrize("how", ["progress", "completion"])
+def test_a_report_moves_the_beginning_of_a_chunk(store: Store, group: Group, how: str) -> None:
+    entries = [store.emit(name) for name in "abc"]
+    chunk, fetched = fetch(store, group)
+    if how == "progress":
+        assert store.chunks.begin_progress("w1", group, chunk, progress(fetched.entries[:2]))()
+    else:
+        assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[:2]))
     [open_chunk] = store.chunks.open_chunks(group)
     assert (entries[1], entries[2], 1) == (open_chunk.after, open_chunk.upto, open_chunk.count)
     assert 1 == store.chunks.requeue("w1", group, chunk)
@@ -188,10 +237,10 @@ def test_a_chunk_counts_as_one_of_the_runs_that_poison_may_lose(store: Store, gr
         store.chunks.reclaim([group])
     [claimed] = store.run(group)
     for lost in range(2, MAX_LOST_RUNS + 1):
-        assert Verdict.RUN is claimed.verdict
+        assert ClaimResult.RUN is claimed.result
         [claimed] = store.claim(group, store.reclaim(group).deliveries)
         assert lost == claimed.lost_runs
-    assert Verdict.EXHAUSTED is claimed.verdict
+    assert ClaimResult.EXHAUSTED is claimed.result
 
 
 def test_a_lease_that_is_valid_is_not_reclaimed(store: Store, group: Group) -> None:
@@ -377,6 +426,12 @@ def test_a_fetch_says_what_a_dispatcher_needs_to_know(store: Store, group: Group
     fetch(store, group, 1, "w2")
     _, fetched = fetch(store, group, 1)
     assert (1, 1500) == (fetched.open_chunks, fetched.mean_us)
+
+
+def test_a_fetch_says_how_many_entries_are_behind_it(store: Store, group: Group) -> None:
+    for name in "abcd":
+        store.emit(name)
+    assert [3, 1, 0, 0] == [fetch(store, group, n)[1].waiting for n in (1, 2, 2, 2)]
 
 
 def test_a_chunk_is_completed_and_the_next_fetched_in_one_call(store: Store, group: Group) -> None:

@@ -46,6 +46,7 @@ def test_what_is_declared_is_known_in_the_order_of_versions(contracts: ContractS
     assert ("orders", CENTS) == (first.service, first.contract)
     assert first.declared_ms > 0
     assert {"billing.charge": {READS.digest: READS}} == contracts.readers()
+    assert (contracts.contracts(), contracts.readers()) == contracts.contracts_and_readers()
 
 
 def test_declaring_the_same_again_changes_nothing(contracts: ContractStore) -> None:
@@ -97,7 +98,7 @@ def test_readers_of_two_versions_of_the_code_are_both_known(contracts: ContractS
     [
         ("contract:order.placed:1", b"{", "truncated"),
         ("contract:order.placed:1", b"null", "object"),
-        ("reader:billing.charge:abc", b'{"patterns":["#"]}', "not what its name says"),
+        ("reader:billing.charge:abc", b'{"patterns":["#"]}', "does not match its field's name"),
         ("reader:billing.charge:abc", b'{"patterns":["a..b"]}', "segment"),
         ("other", b"{}", "neither a contract nor a reader"),
     ],

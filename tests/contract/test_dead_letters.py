@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from celeriac.delivery import (
+    ClaimResult,
     DeadLetter,
     DeliveryState,
-    EditedLetter,
+    EditedDeadLetter,
     Failure,
     Group,
     Outcome,
-    Verdict,
 )
 from celeriac.delivery.record import MAX_HISTORY
 from celeriac.errors import NotFound
@@ -51,7 +51,7 @@ def test_a_dead_letter_counts_the_attempts_that_ran(store: Store, group: Group) 
     [claimed] = store.run(group)
     store.complete(group, claimed, Outcome.RETRY)
     [claimed] = store.claim(group, store.fetch(group).deliveries, most=1)
-    assert (Verdict.EXHAUSTED, 2) == (claimed.verdict, claimed.attempt)
+    assert (ClaimResult.EXHAUSTED, 2) == (claimed.result, claimed.attempt)
     store.complete(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=1, error="used up"))
     [letter] = store.deliveries.dead(DOMAIN)
     [row] = store.deliveries.rows(group, ["a"])
@@ -103,7 +103,7 @@ def test_a_redriven_delivery_begins_anew(store: Store, group: Group) -> None:
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert [None] == store.deliveries.rows(group, ["a"])
     [claimed] = store.run(group)
-    assert (letter.entry, Verdict.RUN, 1) == (claimed.entry, claimed.verdict, claimed.attempt)
+    assert (letter.entry, ClaimResult.RUN, 1) == (claimed.entry, claimed.result, claimed.attempt)
     assert store.complete(group, claimed)
     assert 1 == store.event_log.length(DOMAIN)
 
@@ -135,7 +135,7 @@ def test_where_the_entry_was_trimmed_the_event_is_appended_addressed(
     assert not store.deliveries.redrive(group, [(letter, addressed)])
     assert [addressed] == [e.body for e in store.event_log.read(DOMAIN)]
     [claimed] = store.run(group)
-    assert (Verdict.RUN, 1, addressed) == (claimed.verdict, claimed.attempt, claimed.body)
+    assert (ClaimResult.RUN, 1, addressed) == (claimed.result, claimed.attempt, claimed.body)
 
 
 def test_an_entry_that_a_new_group_is_given_anyway_is_not_redriven_beside_it(
@@ -157,7 +157,7 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
 ) -> None:
     letter = bury(store, group)
     store.event_log.leave(DOMAIN, group.handler)
-    with pytest.raises(NotFound, match=r"billing\.charge is subscribed to nothing"):
+    with pytest.raises(NotFound, match=r"billing\.charge has no subscription"):
         store.deliveries.redrive(group, [(letter, b"")])
     with pytest.raises(NotFound):
         store.deliveries.schedule(group, [(letter.entry, "a")])
@@ -185,8 +185,8 @@ def test_failures_survive_redrives_with_who_asked(store: Store, group: Group) ->
 # -- editing
 
 
-def edited(letter: DeadLetter, id: str = "b") -> EditedLetter:
-    return EditedLetter(letter, id, id, "order.placed", body(id, handlers=letter.handler))
+def edited(letter: DeadLetter, id: str = "b") -> EditedDeadLetter:
+    return EditedDeadLetter(letter, id, id, "order.placed", body(id, handlers=letter.handler))
 
 
 def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) -> None:
@@ -252,7 +252,7 @@ def test_a_settled_delivery_is_replayed(store: Store, group: Group, outcome: str
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert [None] == store.deliveries.rows(group, ["a"])
     [claimed] = store.run(group)
-    assert (entry, Verdict.RUN, 1) == (claimed.entry, claimed.verdict, claimed.attempt)
+    assert (entry, ClaimResult.RUN, 1) == (claimed.entry, claimed.result, claimed.attempt)
 
 
 def test_replaying_leaves_the_dead_letters_of_others(
@@ -288,7 +288,7 @@ def test_two_entries_of_an_event_replayed_run_once(store: Store, group: Group) -
     store.complete(group, first)
     store.complete(group, second, Outcome.IGNORED)
     assert 2 == store.deliveries.schedule(group, [(entry, "a") for entry in entries])
-    assert [Verdict.RUN, Verdict.CONCURRENT] == [c.verdict for c in store.run(group)]
+    assert [ClaimResult.RUN, ClaimResult.CONCURRENT] == [c.result for c in store.run(group)]
 
 
 # -- entries that are no events

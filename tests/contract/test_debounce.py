@@ -14,9 +14,14 @@ from tests.contract.store import DOMAIN, HOUR_MS, Store
 MINUTE_MS = 60_000
 
 
-def debounced(store: Store, keep: str, **flow: object) -> Group:
+def debounced(store: Store, keep: str, **flow_control: object) -> Group:
     """Of which a key is quiet after half an hour, and waits for three quarters at most."""
-    given = {"quiet_ms": HOUR_MS // 2, "max_quiet_ms": 3 * HOUR_MS // 4, "keep": keep, **flow}
+    given = {
+        "quiet_ms": HOUR_MS // 2,
+        "max_quiet_ms": 3 * HOUR_MS // 4,
+        "keep": keep,
+        **flow_control,
+    }
     group = Group(DOMAIN, "docs.index", FlowControl(**given))  # type: ignore[arg-type]
     store.event_log.join(DOMAIN, group.handler, "0")
     return group

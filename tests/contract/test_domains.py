@@ -71,7 +71,7 @@ def test_a_removed_domain_keeps_what_ids_it_had(make_store: MakeStore) -> None:
     store.event_log.join(DOMAIN, group.handler, "0-0")
     store.emit("a")
     [claimed] = store.claim(group, store.fetch(group).deliveries)
-    assert "duplicate" == claimed.verdict
+    assert "duplicate" == claimed.result
 
 
 def test_a_domain_with_an_event_is_not_removed(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.delivery import MAX_SOURCES, Completion, DeliveryState, Group, Outcome, Verdict
+from celeriac.delivery import MAX_SOURCES, ClaimResult, Completion, DeliveryState, Group, Outcome
 from celeriac.event import event_key
 from tests.contract.store import DOMAIN, Store
 
@@ -20,7 +20,7 @@ def places(store: Store, group: Group) -> list[DeliveryState | None]:
 def test_one_id_of_two_sources_is_two_events(store: Store, group: Group) -> None:
     emit_both(store)
     shop, rival = store.run(group)
-    assert [Verdict.RUN, Verdict.RUN] == [shop.verdict, rival.verdict]
+    assert [ClaimResult.RUN, ClaimResult.RUN] == [shop.result, rival.result]
     assert store.complete(group, shop)
     assert [DeliveryState.PROCESSED, DeliveryState.RUNNING] == places(store, group)
     assert store.complete(group, rival)
@@ -33,7 +33,7 @@ def test_the_same_id_and_source_again_is_the_same_event(store: Store, group: Gro
         store.complete(group, claimed)
     emit_both(store)
     again = store.run(group)
-    assert [Verdict.DUPLICATE, Verdict.DUPLICATE] == [one.verdict for one in again]
+    assert [ClaimResult.DUPLICATE, ClaimResult.DUPLICATE] == [one.result for one in again]
 
 
 def test_skipping_an_event_claims_the_id_for_its_own_source_alone(
@@ -58,7 +58,7 @@ def test_dead_letters_of_one_id_are_redriven_each_for_itself(store: Store, group
     assert [DeliveryState.DEAD, None] == places(store, group)
     assert [shop] == store.deliveries.dead(DOMAIN)
     [again] = store.run(group)
-    assert (rival.entry, Verdict.RUN) == (again.entry, again.verdict)
+    assert (rival.entry, ClaimResult.RUN) == (again.entry, again.result)
     store.complete(group, again)
     assert [DeliveryState.DEAD, DeliveryState.PROCESSED] == places(store, group)
     assert [[1], [1]] == [
@@ -81,7 +81,7 @@ def test_a_refused_event_claims_its_id_for_no_source(store: Store, group: Group)
     assert [None, None] == places(store, group)
     emit_both(store)
     true, rival = store.run(group)
-    assert [Verdict.RUN, Verdict.RUN] == [true.verdict, rival.verdict]
+    assert [ClaimResult.RUN, ClaimResult.RUN] == [true.result, rival.result]
     assert [forged] == [letter.entry for letter in store.deliveries.dead(DOMAIN)]
 
 

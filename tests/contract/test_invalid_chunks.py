@@ -122,7 +122,7 @@ def test_of_a_run_record_that_cannot_be_read_only_the_position_is_known(
     assert ["c", "b", "a"] == bus.found(DeliveryState.PROCESSED)
     bus.states("b")
     [fault] = faults(redis_store, "runs")
-    assert "is no run record" in fault
+    assert "is not a run record" in fault
 
 
 def test_a_run_record_that_is_gone_leaves_its_entries_missing(

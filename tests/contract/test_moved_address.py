@@ -15,7 +15,7 @@ from celeriac.dispatcher.chunk import Item
 from celeriac.event import EventHeader
 from celeriac.store.redis.connection import open_client
 from celeriac.testing.server import start_server
-from celeriac.worker.celery_sender import hint_sender
+from celeriac.worker.celery_sender import delivery_sender
 from devtools.faults.proxy import Proxy
 
 
@@ -36,7 +36,7 @@ def test_a_hint_that_a_demoted_master_refused_goes_to_the_new_one(tmp_path: Path
         handler = bus.service.handlers["billing.charge"]
         event = EventHeader(id="a", source="shop", type="order.placed")
         chunk = Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
-        send = hint_sender(app, bus.service, watched=lambda: False)
+        send = delivery_sender(app, bus.service, watched=lambda: False)
         send(chunk)
         clients: list[Any] = [open_client(one.url, answer_within=5) for one in (master, replica)]
         clients[0].replicaof("127.0.0.1", replica.port)

@@ -178,14 +178,14 @@ def test_what_was_parked_is_free_when_the_handler_is_ordered_no_more(
 ) -> None:
     a, b, c = (store.emit(name, "order/1") for name in "abc")
     assert [a] == out(store, ordered)
-    unordered = replace(ordered, flow=None)
+    unordered = replace(ordered, flow_control=None)
     assert [b, c] == out(store, unordered)
 
 
 def test_a_handler_that_becomes_ordered_takes_what_is_in_flight_along(
     store: Store, ordered: Group
 ) -> None:
-    unordered = replace(ordered, flow=None)
+    unordered = replace(ordered, flow_control=None)
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
     assert [a, b] == out(store, unordered)
     for claimed in store.claim(ordered, store.reclaim(ordered).deliveries):

@@ -22,8 +22,8 @@ def emit(store: Store, tenant: str, count: int = 1, **more: object) -> list[str]
     return [store.event_log.append(DOMAIN, one) for one in bodies]
 
 
-def joined(store: Store, **flow: object) -> Group:
-    group = Group(DOMAIN, "reports.build", FlowControl(key=TENANT, **flow))  # type: ignore[arg-type]
+def joined(store: Store, **flow_control: object) -> Group:
+    group = Group(DOMAIN, "reports.build", FlowControl(key=TENANT, **flow_control))  # type: ignore[arg-type]
     store.event_log.join(DOMAIN, group.handler, "0")
     return group
 
@@ -125,7 +125,7 @@ def test_what_was_blocked_is_free_when_keys_have_no_limit_any_more(store: Store)
     group = joined(store, concurrency=1)
     a = emit(store, "a", 3)
     assert a[:1] == out(store, group)
-    assert a[1:] == out(store, replace(group, flow=None))
+    assert a[1:] == out(store, replace(group, flow_control=None))
 
 
 def test_slots_of_a_group_that_was_destroyed_are_free(store: Store) -> None:

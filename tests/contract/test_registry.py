@@ -7,6 +7,7 @@ import json
 import msgspec
 import pytest
 
+from celeriac.flow_control import ORDERED
 from celeriac.invalid_record import MAX_KEPT
 from celeriac.registry import HandlerRecord, WorkerRecord
 from tests.contract.store import HOUR_MS, MemoryStore, RedisStore, Store
@@ -16,7 +17,7 @@ CHARGE = HandlerRecord(
     service="billing",
     patterns=("order.placed",),
     queue="billing",
-    ordered=True,
+    flow_control=ORDERED,
     since={"order": "0-0"},
     registered_ms=7,
     options={"retries": "8"},

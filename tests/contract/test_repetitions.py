@@ -10,7 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeriac.delivery import Claimed, Completion, Failure, FetchRequest, Group, Outcome, Verdict
+from celeriac.delivery import (
+    Claimed,
+    ClaimResult,
+    Completion,
+    Failure,
+    FetchRequest,
+    Group,
+    Outcome,
+)
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
@@ -125,10 +133,14 @@ def test_a_foreign_copy_of_what_celeriac_appended_is_a_duplicate(
     for one in (id, "a", "b"):
         store.event_log.append(DOMAIN, event(one))
     claimed = claim_all(store, group)
-    assert [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.RUN] == [one.verdict for one in claimed]
+    assert [ClaimResult.DUPLICATE, ClaimResult.DUPLICATE, ClaimResult.RUN] == [
+        one.result for one in claimed
+    ]
     other = Group(DOMAIN, "mail.send")
     store.event_log.join(DOMAIN, other.handler, claimed[0].entry)
-    assert [Verdict.DUPLICATE, Verdict.RUN] == [one.verdict for one in claim_all(store, other)]
+    assert [ClaimResult.DUPLICATE, ClaimResult.RUN] == [
+        one.result for one in claim_all(store, other)
+    ]
 
 
 def test_a_given_id_that_a_foreign_producer_used_is_for_claim_to_decide(
@@ -152,7 +164,7 @@ def test_a_given_id_that_a_foreign_producer_used_is_for_claim_to_decide(
     released = Completion(given, key, 1, Outcome.REQUEUED)
     only = completion(fetched.entries, exceptions=[released])
     assert store.chunks.complete("w1", group, chunk, only)
-    assert [Verdict.RUN] == [one.verdict for one in claim_all(store, group)]
+    assert [ClaimResult.RUN] == [one.result for one in claim_all(store, group)]
 
 
 @pytest.mark.parametrize("again", [GIVEN, FOREIGN], ids=["given", "foreign"])
@@ -177,7 +189,7 @@ def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
     if again is GIVEN:
         assert later == store.event_log.append(DOMAIN, event("a"), GIVEN)
 
-    def verdicts(group: Group) -> list[Verdict]:
+    def verdicts(group: Group) -> list[ClaimResult]:
         chunk, fetched = fetch(store, group, 1, running=True)
         assert [later] == [entry.id for entry in fetched.entries]
         if again is GIVEN:
@@ -185,16 +197,16 @@ def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
             found = store.chunks.repetitions(DOMAIN, with_keys(fetched.entries))
             assert {later: first} == found.possible
         assert 1 == store.chunks.requeue("w1", group, chunk)
-        return [one.verdict for one in claim_all(store, group)]
+        return [one.result for one in claim_all(store, group)]
 
-    assert [Verdict.RUN] == verdicts(group)
-    assert [Verdict.CONCURRENT] == verdicts(other)
+    assert [ClaimResult.RUN] == verdicts(group)
+    assert [ClaimResult.CONCURRENT] == verdicts(other)
     assert store.chunks.complete("w1", other, running, completion(fetched.entries))
     with store.leases_over():
         [taken] = store.deliveries.fetch("w2", [FetchRequest(other, 10, reclaim=True, max_new=0)])
     pairs = [(d.entry, key) for d in taken.deliveries]
     claimed = store.deliveries.claim("w2", other, pairs, 10)
-    assert [Verdict.DUPLICATE] == [one.verdict for one in claimed]
+    assert [ClaimResult.DUPLICATE] == [one.result for one in claimed]
 
 
 def test_a_postponed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
@@ -219,7 +231,7 @@ def test_a_late_first_try_that_is_pending_is_a_duplicate(store: Store, group: Gr
     assert again == fetched.entries[0].id
     assert 1 == store.chunks.requeue("w1", group, chunk)
     [claimed] = claim_all(store, group)
-    assert (late, Verdict.DUPLICATE) == (claimed.entry, claimed.verdict)
+    assert (late, ClaimResult.DUPLICATE) == (claimed.entry, claimed.result)
     assert store.complete(group, claimed, Outcome.IGNORED)
 
 
@@ -354,10 +366,10 @@ class Walk:
         [taken] = self.store.deliveries.fetch("w", [FetchRequest(group, 5, max_new=0)])
         pairs = [(d.entry, read_header(d.body or b"").key) for d in taken.deliveries]
         for claimed in self.store.deliveries.claim("w", group, pairs, 10):
-            key, run = read_header(claimed.body or b"").key, claimed.verdict is Verdict.RUN
+            key, run = read_header(claimed.body or b"").key, claimed.result is ClaimResult.RUN
             self.runs[group.handler].update([key] * run)
             outcome = Outcome.PROCESSED if run else Outcome.IGNORED
-            if claimed.verdict is Verdict.CONCURRENT:
+            if claimed.result is ClaimResult.CONCURRENT:
                 outcome = Outcome.REQUEUED
             settled = Completion(claimed.entry, key, claimed.attempt, outcome)
             assert not self.store.deliveries.complete("w", group, [settled])

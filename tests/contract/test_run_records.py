@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from celeriac.delivery import Group, Outcome
-from celeriac.delivery.chunk_store import ChunkCompletion
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.event_log import Entry, entry_time_ms
 from tests.contract.store import DOMAIN, MemoryStore, RedisStore, Store
@@ -66,8 +66,8 @@ def test_small_chunks_are_joined_when_they_are_reported_out_of_order(
         assert records(store, group) <= 80
 
 
-@pytest.mark.parametrize("kind", ["runs", "stats", "tally"])
-def test_a_completion_that_meets_a_key_of_another_type_changes_nothing(
+@pytest.mark.parametrize("kind", ["runs", "stats", "counters"])
+def test_a_report_that_meets_a_key_of_another_type_changes_nothing(
     store: Store, group: Group, kind: str
 ) -> None:
     if isinstance(store, MemoryStore):
@@ -90,6 +90,10 @@ def test_a_completion_that_meets_a_key_of_another_type_changes_nothing(
     )
     with pytest.raises(ResponseError):
         store.chunks.complete("w1", group, chunk, done)
+    if kind == "runs":
+        progress = ChunkProgress(fetched.entries[0].id, 1, done.record)
+        with pytest.raises(ResponseError):
+            store.chunks.begin_progress("w1", group, chunk, progress)()
     assert before == store.chunks.open_chunks(group)
     assert (2, 0) == (held(store, group), store.deliveries.dead_count(DOMAIN))
     assert None is store.deliveries.pending(group, fetched.entries[1].id)

@@ -26,7 +26,7 @@ from celeriac.testing.ports import free_port
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
 from celeriac.worker.celery_fixes.old_master import OldMaster
-from celeriac.worker.celery_sender import hint_sender
+from celeriac.worker.celery_sender import delivery_sender
 
 PASSWORD = "s3cr3t"
 
@@ -122,7 +122,7 @@ def direct(server: EmbeddedServer) -> Any:
 @pytest.fixture(autouse=True)
 def ask_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the half second in which the old master may be written to."""
-    monkeypatch.setattr(celeriac.store.redis.sentinel, "ASK_EVERY", 0)
+    monkeypatch.setattr(celeriac.store.redis.sentinel, "QUERY_INTERVAL", 0)
 
 
 def test_emits_follow_the_master_over_a_failover_with_living_connections(watched: Watched) -> None:
@@ -176,7 +176,7 @@ def test_hints_follow_when_the_sentinels_demote_the_old_master(watched: Watched)
     """They promote the new one first. Until then both take hints, and workers read the old one's
     queue too."""
     bus, chunk = billing(watched)
-    send = hint_sender(bus.app, bus.service, watched=lambda: False)
+    send = delivery_sender(bus.app, bus.service, watched=lambda: False)
     send(chunk)
     fail_over(watched)
     old, new = (direct(server) for server in (watched.master, watched.replica))
@@ -197,7 +197,7 @@ def test_hints_leave_an_old_master_before_that(watched: Watched) -> None:
     bus, chunk = billing(watched)
     old, new = (direct(server) for server in (watched.master, watched.replica))
     master = OldMaster(bus.service)
-    send = hint_sender(bus.app, bus.service, watched=lambda: False, old_master=master)
+    send = delivery_sender(bus.app, bus.service, watched=lambda: False, old_master=master)
     bus.emit("order.placed")
     send(chunk)
     fail_over(watched)

@@ -7,11 +7,11 @@ import pytest
 from celeriac.delivery import (
     MAX_LOST_RUNS,
     Claimed,
+    ClaimResult,
     Completion,
     FetchRequest,
     Group,
     Outcome,
-    Verdict,
 )
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body, settled
 
@@ -119,12 +119,12 @@ def test_an_attempt_counts_when_it_is_claimed_and_survives_a_crash(
 ) -> None:
     entry = store.emit("a")
     [claimed] = store.run(group)
-    assert Claimed(entry, Verdict.RUN, 1, body("a")) == claimed
+    assert Claimed(entry, ClaimResult.RUN, 1, body("a")) == claimed
     assert "running:w1" == store.owner(group, entry)
     [delivery] = store.reclaim(group, "w2").deliveries
     assert 1 == delivery.attempts
     [claimed] = store.claim(group, [delivery], "w2")
-    assert (Verdict.RUN, 2) == (claimed.verdict, claimed.attempt)
+    assert (ClaimResult.RUN, 2) == (claimed.result, claimed.attempt)
 
 
 def test_a_lost_hint_costs_no_attempt(store: Store, group: Group) -> None:
@@ -223,15 +223,15 @@ def test_runs_that_ended_with_their_lease_count_as_no_attempts(store: Store, gro
             claimed[0].lost_runs,
             claimed[0].attempt,
         )
-        assert (Verdict.RUN, 1) == (claimed[0].verdict, claimed[0].counted)
+        assert (ClaimResult.RUN, 1) == (claimed[0].result, claimed[0].counted)
 
 
 def test_attempts_after_lost_runs_count(store: Store, group: Group) -> None:
     store.emit("a")
     store.run(group)
     [claimed] = store.claim(group, store.reclaim(group).deliveries, most=1)
-    for counted, verdict in ((1, Verdict.RUN), (2, Verdict.EXHAUSTED)):
-        assert (counted, verdict) == (claimed.counted, claimed.verdict)
+    for counted, result in ((1, ClaimResult.RUN), (2, ClaimResult.EXHAUSTED)):
+        assert (counted, result) == (claimed.counted, claimed.result)
         assert store.complete(group, claimed, Outcome.RETRY)
         [delivery] = store.fetch(group).deliveries
         assert 0 == delivery.lost_runs
@@ -255,10 +255,10 @@ def test_a_delivery_that_lost_very_many_runs_is_exhausted(store: Store, group: G
     entry = store.emit("a")
     claimed = store.run(group)
     for lost in range(1, MAX_LOST_RUNS + 1):
-        assert [Verdict.RUN] == [c.verdict for c in claimed]
+        assert [ClaimResult.RUN] == [c.result for c in claimed]
         claimed = store.claim(group, store.reclaim(group).deliveries, most=2)
         assert [lost] == [c.lost_runs for c in claimed]
-    assert [Verdict.EXHAUSTED] == [c.verdict for c in claimed]
+    assert [ClaimResult.EXHAUSTED] == [c.result for c in claimed]
     assert "running:w1" == store.owner(group, entry)
     assert store.complete(group, claimed[0], Outcome.DEAD)
     assert 1 == store.deliveries.dead_count(DOMAIN)
@@ -282,8 +282,8 @@ def test_no_more_than_asked_is_handed_back_at_once(store: Store, group: Group) -
     for n in range(3):
         store.emit(str(n))
     store.fetch(group)
-    assert 2 == store.deliveries.requeue("w1", group, most=2)
-    assert 1 == store.deliveries.requeue("w1", group, most=2)
+    assert 2 == store.deliveries.requeue("w1", group, limit=2)
+    assert 1 == store.deliveries.requeue("w1", group, limit=2)
 
 
 def test_handing_back_keeps_the_attempts(store: Store, group: Group) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.delivery import Completion, Failure, FetchRequest, Group, Outcome, Verdict
+from celeriac.delivery import ClaimResult, Completion, Failure, FetchRequest, Group, Outcome
 from celeriac.event import read_header
 from celeriac.event_log import EntryKind
 from celeriac.store.redis.verified import MAX_NOTED
@@ -124,11 +124,11 @@ def test_what_others_register_suppresses_nothing_where_signatures_are_verified(
     true = store.event_log.append(DOMAIN, raw, EntryKind.FOREIGN)
     [taken] = store.deliveries.fetch("w1", [FetchRequest(group, 10)])
     key = read_header(raw).key
-    for verifies, verdict in ((True, Verdict.RUN), (False, Verdict.DUPLICATE)):
+    for verifies, result in ((True, ClaimResult.RUN), (False, ClaimResult.DUPLICATE)):
         info = group if verifies else Group(DOMAIN, "mail.send")
         if not verifies:
             store.event_log.join(DOMAIN, info.handler, forged)
             [taken] = store.deliveries.fetch("w1", [FetchRequest(info, 10)])
         assert true in [one.entry for one in taken.deliveries]
         claimed = store.deliveries.claim("w1", info, [(true, key)], 10, verifies=verifies)
-        assert [(true, verdict)] == [(one.entry, one.verdict) for one in claimed]
+        assert [(true, result)] == [(one.entry, one.result) for one in claimed]

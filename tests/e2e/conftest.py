@@ -191,6 +191,12 @@ class Deployment:
 
 
 @pytest.fixture
+def is_full(request: pytest.FixtureRequest) -> bool:
+    """Whether a test that kills again and again does it as often as every night."""
+    return bool(request.config.getoption("full"))
+
+
+@pytest.fixture
 def deployment(tmp_path: Path, broker_url: str) -> Iterator[Deployment]:
     with ExitStack() as stack:
         data = tmp_path / "data"

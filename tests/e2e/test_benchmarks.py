@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import emit, latency, process, report
+from benchmarks import emit, latency, lookup, process, report
 from benchmarks.bench import Bench
 from benchmarks.measurement import Candidate, Measurement, Open
 from benchmarks.rounds import run
@@ -51,6 +51,13 @@ def test_workers_drain_a_backlog_and_leave_nothing(bench: Bench) -> None:
     assert not bench.directory.exists()
 
 
+def test_explaining_the_oldest_event_and_an_unknown_one_is_measured(bench: Bench) -> None:
+    with bench:
+        outcome = run(bench, measurement(lookup.explained, OURS))
+    assert outcome.failed == {}
+    assert ["ms", "unknown ms"] == outcome.units
+
+
 @pytest.mark.timeout(420)
 def test_the_quick_benchmark_survives_peers_that_are_missing(tmp_path: Path) -> None:
     """As `dev.py bench --quick --json`, but in one short round, and without what takes longest: one
@@ -58,7 +65,10 @@ def test_the_quick_benchmark_survives_peers_that_are_missing(tmp_path: Path) -> 
     they fail."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json"]
     command += ["--rounds", "1", "--seconds", "0.02"]
-    for name in ("emit", "bulk", "process", "latency", "backlog", "matrix", "start", "command"):
+    for name in (
+        "emit", "bulk", "process", "contracts-emit", "contracts", "latency", "backlog", "matrix",
+        "start", "command",
+    ):  # fmt: skip
         command += ["--only", name]
     said = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert said.returncode == 0, said.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
+DOCS = Path(__file__).parents[2] / "docs"
 ORDERS = """
 import msgspec
 
@@ -125,6 +127,7 @@ def test_a_renamed_field_is_found_named_mended_and_green(repository: Repository)
     assert "order.placed  v1 → v2  field cents removed; field amount added: integer" in said
     assert 'breaks billing.charge_card  (lock of billing)  {"amount":1,"number":1}' in said
     assert "'cents' is a required property" in said
+    assert "→ make billing read version 2, with an @upcast from older versions" in said
 
     # the reader's code without an upcaster does not load
     repository.write("billing.py", BILLING_V2.format(upcaster=""))
@@ -133,7 +136,8 @@ def test_a_renamed_field_is_found_named_mended_and_green(repository: Repository)
 
     # with one, it reads the events of both versions
     repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
-    assert "billing.json does not match the code" in repository.check("billing", code=1)
+    stale = "billing.json does not match the code. Run `celeriac contracts lock -A billing`"
+    assert stale in repository.check("billing", code=1)
     repository.contracts("lock", "-A", "billing")
     assert "Every reader takes every version" in repository.check("billing")
     assert "Every reader takes every version" in repository.check("orders")
@@ -146,6 +150,36 @@ def test_an_upcaster_that_forgets_a_case_is_found_by_its_data(repository: Reposi
     said = repository.check("billing", code=1)
     assert 'breaks billing.charge_card  (code)  {"cents":1,"number":1}' in said
     assert "rename_cents (version 1 to 2) raised KeyError" in said
+    assert "→ change @upcast('order.placed', 1) in billing" in said
+
+
+def test_an_old_version_is_removed_in_two_merges(repository: Repository) -> None:
+    """First it leaves the lock file on main, then the readers stop accepting it."""
+
+    def merge(*services: str) -> None:
+        for service in services:
+            repository.contracts("lock", "-A", service)
+        repository.git("commit", "-qam", "Merge")
+        repository.git("branch", "-f", "main", "HEAD")
+
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
+    merge("orders", "billing")
+    newest_only = BILLING_V2.replace("version=2", "version=2, oldest=2").format(upcaster="")
+    repository.write("billing.py", newest_only)
+    repository.contracts("lock", "-A", "billing")
+    said = repository.check("billing", code=1)
+    assert "→ add @upcast('order.placed', 1) to billing. If no event of version 1 is left" in said
+    assert "`celeriac contracts lock --forget order.placed:1`" in said
+
+    repository.write("billing.py", BILLING_V2.format(upcaster=UPCASTER))
+    repository.contracts("lock", "-A", "billing")
+    repository.contracts("lock", "-A", "orders", "--forget", "order.placed:1")
+    assert "Every reader takes every version" in repository.check("orders")
+    merge()
+    repository.write("billing.py", newest_only)
+    repository.contracts("lock", "-A", "billing")
+    assert "Every reader takes every version" in repository.check("billing")
 
 
 def test_programs_get_the_same(repository: Repository) -> None:
@@ -177,3 +211,47 @@ def test_bad_input_gets_one_line_and_changes_nothing(repository: Repository) -> 
     assert before == lock.read_text()
     assert "module not found: nowhere" in repository.contracts("lock", "-A", "nowhere", code=2)
     assert "-A package.module" in repository.contracts("lock", code=2)
+    repository.write("empty.py", "")
+    said = repository.contracts("lock", "-A", "empty", code=2)
+    assert "0 EventBus objects and no `bus`. Name a module that creates one" in said
+
+
+def test_locks_of_another_repository_are_passed_with_a_directory(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """billing lives elsewhere: without its lock file, the check cannot know its handler."""
+    elsewhere = tmp_path / "of-billing"
+    elsewhere.mkdir()
+    (repository.directory / "contracts" / "billing.json").rename(elsewhere / "billing.json")
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.contracts("lock", "-A", "orders")
+    assert "Every reader takes every version" in repository.check("orders")
+    said = repository.check("orders", "--with", str(elsewhere), code=1)
+    assert "breaks billing.charge_card  (lock of billing)" in said
+    said = repository.check("orders", "--with", "nowhere", code=2)
+    assert "nowhere" in said
+
+
+def checks_of_job(host: str) -> list[list[str]]:
+    """Return the checks of the job for a host, from the how-to."""
+    text = (DOCS / "how-to" / "change-a-contract.md").read_text()
+    job = text.partition(f"On {host}:")[2].split("```")[1]
+    return [line.split() for line in re.findall(r"celeriac (contracts check .*)", job)]
+
+
+@pytest.mark.parametrize("host", ["GitHub", "GitLab"])
+def test_the_job_in_the_docs_fails_on_a_break_and_passes_without(
+    repository: Repository, host: str
+) -> None:
+    checks = checks_of_job(host)
+    assert 2 == len(checks)
+    repository.git("update-ref", "refs/remotes/origin/main", "main")
+
+    def run(codes: tuple[int, int]) -> None:
+        for command, code in zip(checks, codes, strict=True):
+            repository.contracts(*command[1:], code=code)
+
+    run((0, 0))
+    repository.write("orders.py", ORDERS.format(version=2, field="amount"))
+    repository.contracts("lock", "-A", "orders")
+    run((1, 1))

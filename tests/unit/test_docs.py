@@ -154,8 +154,8 @@ def test_every_key_is_there() -> None:
         keys.verified("order", handler)[0],
         keys.failures("order", handler)[0],
         keys.emitted_events("order", handler)[0],
-        keys.tally("order", handler),
-        keys.tally("order", handler, 29733000),
+        keys.counters("order", handler),
+        keys.counters("order", handler, 29733000),
     }
     known |= {keys.no_events("order")[0], *keys.of_flow("order", handler)}
     assert {*table("redis-keys.md")} == known

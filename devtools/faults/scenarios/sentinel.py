@@ -8,7 +8,7 @@ import time
 from redis.exceptions import RedisError, ResponseError
 
 from celeriac.store.redis.connection import Client, open_client
-from celeriac.store.redis.sentinel import ASK_EVERY
+from celeriac.store.redis.sentinel import QUERY_INTERVAL
 from celeriac.testing.ports import free_port
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
@@ -78,7 +78,7 @@ def hand_over(testbed: Testbed) -> None:
     with testbed.fault_window():
         _fail_over(testbed, sentinels[0])
         testbed.until(lambda: _port(sentinels) == replica.port, "the promotion", 30)
-        time.sleep(2 * ASK_EVERY)
+        time.sleep(2 * QUERY_INTERVAL)
     testbed.server = replica
     testbed.follow(replica.url)
     testbed.restored()

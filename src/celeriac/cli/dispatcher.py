@@ -80,7 +80,10 @@ def find_bus(where: str) -> EventBus:
     buses = {id(v): v for v in vars(module).values() if isinstance(v, EventBus)}
     if name or len(buses) != 1:
         reason = f"no EventBus {name}" if name else f"{len(buses)} EventBus objects and no `bus`"
-        raise click.BadParameter(f"{path} has {reason}", param_hint="-A")
+        raise click.BadParameter(
+            f"{path} has {reason}. Name a module that creates one, or MODULE:NAME.",
+            param_hint="-A",
+        )
     return next(iter(buses.values()))
 
 
@@ -93,7 +96,7 @@ def service_of(where: str) -> Service:
 
 def _make(bus: EventBus, processes: int) -> Dispatcher:
     from celeriac.dispatcher import Dispatcher
-    from celeriac.worker.celery_sender import hint_sender
+    from celeriac.worker.celery_sender import delivery_sender
 
     app, service = bus.app, bus.service
     app.loader.import_default_modules()
@@ -101,7 +104,7 @@ def _make(bus: EventBus, processes: int) -> Dispatcher:
     service.worker = worker_name(f"{service.settings.service}-dispatcher")
     return Dispatcher(
         service,
-        hint_sender(
+        delivery_sender(
             app, bus.service, watched=lambda: app.conf.worker_send_task_events is not False
         ),
         processes=processes,

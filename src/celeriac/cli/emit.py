@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
 import msgspec
+import redis
 
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.terminal import echo
 from celeriac.cli.time_param import DURATION
+from celeriac.contract import schema_uri
+from celeriac.contract.registered import RegisteredContracts
+from celeriac.contract.schema_uri import FIRST, MAX_VERSION
 from celeriac.emitter import Emitter
 
 
 @click.command()
 @click.argument("type")
 @click.argument("json", required=False)
+@click.option(
+    "--version",
+    type=click.IntRange(FIRST, MAX_VERSION),
+    help="Version of the data, for a type with contracts. [default: 1]",
+)
 @click.option("--subject", help="Subject of the event: order/42")
 @click.option(
     "--id", "event_id", help="Id of the event; an id is emitted once. [default: a new one]"
@@ -34,6 +44,7 @@ def emit(
     session: Session,
     type: str,
     json: str | None,
+    version: int | None,
     subject: str | None,
     event_id: str | None,
     delay: float | None,
@@ -47,6 +58,10 @@ def emit(
     """
     emitter = Emitter(session.settings, lambda: session.backend.event_log)
     given: dict[str, Any] = {"subject": subject, "id": event_id}
+    if version is not None:
+        given["dataschema"] = schema_uri(type, version)
+    else:
+        _check_first_version(session, type)
     if encrypt_for is not None:
         given["encrypt_for"] = _listed(encrypt_for)
     event = emitter.build(
@@ -57,6 +72,21 @@ def emit(
         **{name: value for name, value in given.items() if value is not None},
     )
     echo(emitter.emit(event, delay=delay, made=event_id is None))
+
+
+def _check_first_version(session: Session, type: str) -> None:
+    """Check that data without a version is not meant as that of a later one.
+
+    Readers would run their upcasters on it. Raises UsageError.
+    """
+    newest = FIRST
+    # Without Redis, or the right to read the registry, the emit itself has the better error.
+    with suppress(redis.RedisError):
+        newest = RegisteredContracts.read(session.backend.contracts).newest(type)
+    if newest > FIRST:
+        raise click.UsageError(
+            f"--version is missing: {type} has version {newest}. Pass the version of the data."
+        )
 
 
 def _listed(given: str | None) -> list[str]:

@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
 def bus(ctx: click.Context) -> None:
     """Inspect and operate the event bus of the app."""
     from celeriac.cli.session import Session
-    from celeriac.worker.installed import services_of
+    from celeriac.worker.app_services import services_of
 
     service = next(iter(services_of(ctx.obj.app)), None)
     if service is None:

@@ -40,6 +40,12 @@ class ContractStore(Protocol):
         """Return what handlers read: handler → digest → reader."""
         ...
 
+    def contracts_and_readers(
+        self,
+    ) -> tuple[list[StoredContract], Mapping[str, Mapping[str, LockedReader]]]:
+        """Return both, read at one time and in one round trip."""
+        ...
+
     def declare(
         self,
         service: str,

@@ -1,5 +1,7 @@
 """Dead letters: choose, show, redrive, edit and discard them, and the audit log."""
 
+from celeriac.dead_letter.actions import discard_dead_letters, redrive_dead_letter
+from celeriac.dead_letter.audit import AuditEntry, Note, audit_log, record_setting, restart_text
 from celeriac.dead_letter.batch import Batch, count_batch, discard_batch, redrive_batch
 from celeriac.dead_letter.choice import Choice, choose, dead_letter_at, type_of
 from celeriac.dead_letter.edit import (
@@ -11,9 +13,7 @@ from celeriac.dead_letter.edit import (
     patch_change,
 )
 from celeriac.dead_letter.history import Step, history_of
-from celeriac.dead_letter.note import AuditEntry, Note, audit_log, record_setting, restart_text
 from celeriac.dead_letter.page import DeadPage, dead_page
-from celeriac.dead_letter.single import discard_dead_letters, redrive_dead_letter
 
 __all__ = [
     "AuditEntry",

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from celeriac.dead_letter.actions import addressed, group_of
 from celeriac.dead_letter.choice import Choice, type_of
-from celeriac.dead_letter.single import addressed, group_of
 from celeriac.delivery import DeadLetter, Group, exception_of
 from celeriac.errors import NotFound
 from celeriac.registry import HandlerRecord

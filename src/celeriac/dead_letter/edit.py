@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from celeriac.dead_letter.single import group_of
-from celeriac.delivery import DeadLetter, EditedLetter
+from celeriac.contract.registered import RegisteredContracts
+from celeriac.dead_letter.actions import group_of
+from celeriac.delivery import DeadLetter, EditedDeadLetter
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
     RawEvent,
@@ -86,12 +87,15 @@ def masked_document(document: Document, names: Collection[str]) -> dict[str, Any
 
 
 def edit_dead_letter(
-    dead_letter: DeadLetter, change: Change, names: Collection[str] = ()
+    dead_letter: DeadLetter,
+    change: Change,
+    contracts: RegisteredContracts,
+    names: Collection[str] = (),
 ) -> DeadLetterEdit:
     """Return the edit of a dead letter; `change` maps its document to the edited one.
 
     Raises InvalidEvent if nothing or the identity of the event changes, or the result is not an
-    event.
+    event; InvalidData if the data does not match its contract, or the handler cannot read it.
     """
     before = document_of(dead_letter)
     changed = change(msgspec.json.decode(msgspec.json.encode(before)))
@@ -114,6 +118,7 @@ def edit_dead_letter(
     }
     edited.pop("traceparent", None)
     event = decode(msgspec.json.encode(edited))
+    contracts.check_edited(dead_letter.handler, event, decode(dead_letter.event))
     shown = masked_document(before, names), masked_document(changed, names)
     return DeadLetterEdit(dead_letter, event, *shown, difference(*shown))
 
@@ -143,7 +148,7 @@ def apply_edit(
             "trusts."
         )
     key = event_key(event.id, event.source)
-    edited = EditedLetter(edit.dead_letter, event.id, key, event.type, body)
+    edited = EditedDeadLetter(edit.dead_letter, event.id, key, event.type, body)
     return bool(backend.deliveries.edit(group, [edited], note))
 
 

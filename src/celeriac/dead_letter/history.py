@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from celeriac.dead_letter.note import Note
+from celeriac.dead_letter.audit import Note
 from celeriac.delivery import Failure, Restart
 from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, state_of
 

@@ -1,4 +1,4 @@
-from celeriac.delivery.counters import Counters, HandlerStats, Histogram, sum_tallies
+from celeriac.delivery.counters import Counters, HandlerStats, Histogram, sum_counters
 from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
 from celeriac.delivery.record import Failure, History, Restart, Row, refused_field
 from celeriac.delivery.state import (
@@ -6,9 +6,9 @@ from celeriac.delivery.state import (
     FINISHED,
     IN_FLIGHT,
     MOVES,
+    ClaimResult,
     DeliveryState,
     Outcome,
-    Verdict,
 )
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
@@ -20,7 +20,7 @@ from celeriac.delivery.store import (
     DeadLetter,
     Delivery,
     DeliveryStore,
-    EditedLetter,
+    EditedDeadLetter,
     FetchRequest,
     FetchResult,
     Group,
@@ -40,6 +40,7 @@ __all__ = [
     "ORDERED",
     "REQUEUE_DELAY_MS",
     "Audited",
+    "ClaimResult",
     "Claimed",
     "Completion",
     "Counters",
@@ -48,7 +49,7 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "DeliveryStore",
-    "EditedLetter",
+    "EditedDeadLetter",
     "Failure",
     "FetchRequest",
     "FetchResult",
@@ -61,8 +62,7 @@ __all__ = [
     "Pending",
     "Restart",
     "Row",
-    "Verdict",
     "exception_of",
     "refused_field",
-    "sum_tallies",
+    "sum_counters",
 ]

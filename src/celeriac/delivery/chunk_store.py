@@ -1,13 +1,14 @@
-"""Open chunks: intervals of a domain's event log that one worker holds for one consumer group.
+"""Open chunks: intervals of a domain's event log that one worker has for one consumer group.
 
-The plain case (delivered once, ran, succeeded) needs no record of its own: it follows from the
-group's position and from the run record of its chunk. An entry is in one place at a time: in the
-interval of one open chunk, pending by itself, or done. See docs/internals/chunks.md.
+A delivery that runs once and succeeds needs no record of its own: the group's position and the run
+record of its chunk imply it. An entry is in exactly one state: in the interval of one open chunk,
+pending separately, or completed. See docs/internals/chunks.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Protocol
@@ -15,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.fetch_size import FEW
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.store import Completion, Group
@@ -23,7 +25,7 @@ from celeriac.event_log.open_chunk import OpenChunk
 
 
 def new_chunk_id() -> str:
-    """Return an id that no chunk has or had: 64 random bits, as hexadecimal digits."""
+    """Return a unique id for a chunk: 64 random bits, as hexadecimal digits."""
     return token_hex(8)
 
 
@@ -31,9 +33,9 @@ def new_chunk_id() -> str:
 class ChunkRequest:
     """At most `count` entries for a consumer group, as a new chunk with the id `chunk`.
 
-    The id must be one that no other chunk ever had: it is what fences off an owner whose lease
-    expired. `running`: the process that fetches runs the chunk itself; else it is queued for a
-    process that begins it.
+    The id must be unique, because it fences off an owner whose lease expired. `running`: the
+    process that fetches runs the chunk itself; else the chunk is queued for a process that begins
+    it.
     """
 
     group: Group
@@ -43,13 +45,16 @@ class ChunkRequest:
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """`entries` are those of the chunk, in the order of the log; none where nothing was waiting.
-    `position` is the last entry that the group was given. `removed`: the handler has no consumer
-    group any more. `open_chunks` counts those of the worker, this one included; `patterns` are
-    those in force for the handler (see `DeliveryStore.note_patterns`); `mean_us` is its run time, 0
-    if unknown. `is_ambiguous`: an entry of any kind may repeat an event; ask `repetitions` before
-    any of them runs, also when the chunk is begun elsewhere. `is_unknown`: the group's node of a
-    cluster is away, and the chunk may have been opened."""
+    """The result of a fetch.
+
+    `entries` are those of the chunk, in log order, none if nothing was waiting. `position` is the
+    group's position. `removed`: the handler has no consumer group. `open_chunks` counts the chunks
+    of the worker, this one included. `patterns` are those in force for the handler (see
+    `DeliveryStore.note_patterns`). `mean_us` is its run time, 0 if unknown. `is_ambiguous`: entries
+    may repeat an event; call `repetitions` before any of them runs, even if another process begins
+    the chunk. `is_unknown`: the group's cluster node is unreachable, and the chunk may have been
+    opened. `waiting` is the number of entries behind these, None if unknown.
+    """
 
     entries: tuple[Entry, ...] = ()
     position: str = ""
@@ -60,16 +65,35 @@ class Fetched(msgspec.Struct, frozen=True):
     mean_us: int = 0
     is_ambiguous: bool = False
     is_unknown: bool = False
+    waiting: int | None = None
+
+    def share(self, requested: int) -> int:
+        """Return how many of the following entries the process of this chunk may fetch at once, so
+        that other processes get as many; 0 if there are none. `requested` entries were requested.
+        """
+        if self.waiting is None:
+            return FEW if len(self.entries) >= requested else 0
+        return math.ceil(self.waiting / max(1, self.open_chunks)) if self.entries else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkProgress:
+    """The entries of a chunk up to `until`, inclusive, were processed or ignored. `until` is not
+    its last entry. `record` is that of ChunkCompletion."""
+
+    until: str
+    done: int
+    record: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkCompletion:
-    """What became of the entries of a chunk up to and with `until`.
+    """The results of the entries of a chunk up to `until`, inclusive.
 
-    `record` packs the run of each (see run_record.py). `exceptions` are the entries that need a
-    record of their own: failed, to be retried, skipped, with effects, or not to be decided here.
-    `counts` are the fields that are added to the statistics, `counters` those that are added to the
-    counts by event type.
+    `record` packs the run of each (see run_record.py). `exceptions` are entries that need a record
+    of their own: failed, retried, skipped, with emitted events, or undecided. `counts` are added to
+    the fields of the statistics, `counters` to the counters by event type; both include what
+    `begin_progress` reported before.
     """
 
     until: str
@@ -82,22 +106,25 @@ class ChunkCompletion:
 
 
 class ChunkStore(Protocol):
-    """Every method is one atomic move, blocks for one round trip, and raises redis.RedisError
-    where Redis cannot be reached. Of a handler that was removed nothing is held."""
+    """The open chunks of consumer groups.
+
+    Every method is one atomic transition, blocks for one round trip, and raises redis.RedisError if
+    Redis is unreachable. A removed handler has no chunks.
+    """
 
     def fetch(self, worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
-        """Give the next waiting entries of each group to the worker, as one chunk each.
+        """Fetch the next waiting entries of each group for the worker, as one chunk each.
 
-        The group's position moves past them, and the chunk's lease begins, in one step: no entry
-        is given twice, or passed over. After a lost answer the lease's end makes them pending.
+        In one step, the group's position moves past them and the chunk's lease begins: no entry is
+        delivered twice or left out. If the reply is lost, lease expiry makes them pending.
         """
         ...
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
-        """Move groups past entries that were read once for all of them, and queue as a chunk what
-        each handler wants.
+        """Advance groups past entries that were read once for all of them, and queue what each
+        handler wants as a chunk.
 
-        Each moves only if it stands where the move says, no other version of its handler is in
+        A group advances only if its position is as expected, no other version of its handler is in
         force, and `upto` is still in the log.
         """
         ...
@@ -107,17 +134,30 @@ class ChunkStore(Protocol):
     ) -> list[Entry] | None:
         """Make a queued chunk a running one; return its entries that are left in the log.
 
-        Whichever worker queued it. Without `read` they are not read, which spares a round trip, and
-        none is returned. None where it was begun already, given back, or reclaimed.
+        Any worker may have queued it. Without `read` the entries are not read, which saves a round
+        trip, and the list is empty. None if the chunk was already begun, requeued or reclaimed.
+        """
+        ...
+
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        """Report the first entries of a running chunk; the returned function waits for the reply,
+        and must be called once.
+
+        Records the runs and renews the lease of the chunk. Counts nothing: `complete` does. The
+        function returns False if the worker no longer owns the chunk: then nothing is recorded.
+        Idempotent.
         """
         ...
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
-        """Record what became of the first entries of a chunk of the worker, and renew its lease.
+        """Record the results of the first entries of a worker's chunk, and renew its lease.
 
-        With the last entry the chunk is gone. The exceptions go where `DeliveryStore.complete` puts
-        them. False where the worker does not hold the chunk any more: nothing is recorded then.
-        Repeated for the same `until` of a chunk that is still open, it changes nothing."""
+        With its last entry, the chunk is removed. Exceptions become deliveries, as in
+        `DeliveryStore.complete`. Returns False if the worker no longer owns the chunk: then nothing
+        is recorded. Repeating the call for the same `until` of an open chunk changes nothing.
+        """
         ...
 
     def complete_and_fetch(
@@ -128,55 +168,59 @@ class ChunkStore(Protocol):
         completion: ChunkCompletion,
         request: ChunkRequest,
     ) -> tuple[bool, Fetched]:
-        """`complete`, then `fetch`: two atomic moves in one round trip, the second whatever came of
-        the first. After a lost answer, `requeue` of the id in the request gives back what it got.
+        """Call `complete`, then `fetch`, in one round trip: two atomic transitions, the second
+        regardless of the first. If the reply is lost, `requeue` the id in the request.
         """
         ...
 
     def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
-        """Begin the leases again; return the chunks that the worker does not hold any more."""
+        """Renew the leases; return the chunks that the worker no longer owns."""
         ...
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
-        """Make what is left of the worker's chunk pending and due at once, with no attempt
-        counted; return how many entries.
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
+        """Make the rest of the worker's chunk pending and due at once, without counting an attempt;
+        return the number of entries.
 
-        With `only_queued`, a chunk that a process has begun stays as it is."""
+        With `only_queued`, a chunk that a process has begun is not changed.
+        """
         ...
 
     def reclaim(self, groups: Sequence[Group]) -> int:
-        """`requeue` for every chunk whose lease expired, whoever holds it; in one round trip.
+        """Requeue every chunk whose lease expired, of any owner, in one round trip.
 
-        Each entry of a chunk that a process had begun has then lost a run (see Delivery).
+        Each entry of a chunk that a process had begun then loses a run (see Delivery).
         """
         ...
 
     def count_open(self, worker: str, groups: Sequence[Group]) -> list[int]:
-        """How many chunks of each consumer group the worker holds; in one round trip for all."""
+        """Return the worker's number of open chunks for each group, in one round trip."""
         ...
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
-        """Which entries of an ambiguous fetch, given with their event keys, repeat an event.
+        """Return which entries of an ambiguous fetch, given with their event keys, repeat an event.
 
-        For entries that run in a chunk; `DeliveryStore.claim` finds repetitions itself. Blocks for
-        a round trip, and once for each event that was tried again for as long as it takes to read
-        the log since its first try."""
+        For entries that run in a chunk; `DeliveryStore.claim` detects repetitions itself. Blocks
+        for a round trip, and for each retried event until the log since its first try has been
+        read.
+        """
         ...
 
     def now_ms(self) -> int:
-        """The server's time. Blocks for a round trip at the first call only."""
+        """Return the server's time. Blocks for a round trip at the first call only."""
         ...
 
     def open_chunks(self, group: Group) -> list[OpenChunk]:
-        """The open chunks of a consumer group, in the order of the log."""
+        """Return the open chunks of a consumer group, in log order."""
+        ...
+
+    def remaining(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        """Return the entries that are left in an open chunk and in the log."""
         ...
 
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
-        """How each entry ran within a chunk; None where it did not, or its record was removed.
+        """Return the run of each entry within a chunk; None without a run or if it was removed.
 
-        Blocks for a round trip for each 16 distant entries. A record that cannot be read is
-        reported: of its entries only that they were processed is known (see Run).
+        Blocks for a round trip for each 16 distant entries. An invalid record is reported: it is
+        only certain that its entries were processed (see Run).
         """
         ...

@@ -1,7 +1,7 @@
-"""What a handler did with events of one type, counted: outcomes, and how long things took.
+"""Counters of a handler for events of one type: outcomes and durations.
 
-Durations are counted in buckets of powers of two: bucket k is of those below 2**k ms, and not below
-2**(k - 1) ms. So a quantile is known to a factor of two, and better by interpolation.
+Durations are counted in buckets of powers of two: bucket k has those from 2**(k - 1) ms to below
+2**k ms. So a quantile is known to a factor of two, and more precisely by interpolation.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from dataclasses import dataclass, field
 
 from celeriac.delivery.state import Outcome
 
-FIRST, LAST = -4, 23  # 62.5 µs; 2.3 hours and all that is longer
+FIRST, LAST = -4, 23  # 62.5 µs; 2.3 hours and longer
 UNCOUNTED = frozenset({Outcome.IGNORED, Outcome.REQUEUED, Outcome.COALESCED})
-OTHER = "other"  # stands for the types beyond those that are counted each
+OTHER = "other"  # counts the types above the limit of counted types
 
 
 _UPPER_US = [2.0**bucket * 1000 for bucket in range(FIRST, LAST)]
 
 
 def bucket_of(us: int) -> int:
-    """The bucket that a duration is counted in."""
+    """Return the bucket of a duration."""
     return FIRST + bisect_right(_UPPER_US, us)
 
 
 def upper_bound_s(bucket: int) -> float:
-    """The durations of a bucket are below this, in seconds; the last one has no bound."""
+    """Return the exclusive upper bound of a bucket in seconds; the last bucket has none."""
     return math.inf if bucket >= LAST else 2.0**bucket / 1000
 
 
 @dataclass(slots=True)
 class Histogram:
-    """How many durations fell into each bucket, and their sum."""
+    """The number of durations in each bucket, and their sum."""
 
     buckets: dict[int, int] = field(default_factory=dict)
     sum_us: int = 0
@@ -58,7 +58,7 @@ class Histogram:
         self.sum_us += other.sum_us
 
     def quantile(self, q: float) -> float | None:
-        """The q-quantile in seconds, interpolated within its bucket; None without durations."""
+        """Return the q-quantile in seconds, interpolated in its bucket; None without durations."""
         rank, before = q * self.count, 0
         for bucket in sorted(self.buckets):
             inside = self.buckets[bucket]
@@ -72,11 +72,11 @@ class Histogram:
 
 @dataclass(slots=True)
 class HandlerStats:
-    """One handler and one event type, over all time or one minute.
+    """Statistics of one handler and one event type, in total or for one minute.
 
-    `retried` counts attempts that failed and are run again, `dead` those given up. `wait` is from
-    the entry into the log until the first attempt began, `run` of each attempt, `total` until it
-    was processed.
+    `retried` counts failed attempts that are retried, `dead` dead-lettered ones. `wait` is the time
+    from the entry into the log until the first attempt, `run` that of each attempt, `total` the
+    time until the event was processed.
     """
 
     processed: int = 0
@@ -107,39 +107,39 @@ _DURATIONS = frozenset({"run", "wait", "total"})
 _OUTCOMES = {"processed": "processed", "retry": "retried", "dead": "dead", "skipped": "skipped"}
 
 
-def tally_settled(
-    tally: HandlerStats, outcome: Outcome, attempt: int, took_us: int, total_us: int
+def count_completed(
+    stats: HandlerStats, outcome: Outcome, attempt: int, took_us: int, total_us: int
 ) -> None:
-    """Counts one delivery that its holder settled, of UNCOUNTED none, as `_tally.lua` does."""
+    """Count one completed delivery, of UNCOUNTED none, as `count_completed` in _counters.lua."""
     name = _OUTCOMES[outcome.value]
-    setattr(tally, name, getattr(tally, name) + 1)
+    setattr(stats, name, getattr(stats, name) + 1)
     if outcome is Outcome.SKIPPED or attempt == 0:
         return
-    tally.run.observe(took_us)
+    stats.run.observe(took_us)
     if attempt == 1:
-        tally.wait.observe(max(0, total_us - took_us))
+        stats.wait.observe(max(0, total_us - took_us))
     if outcome is Outcome.PROCESSED:
-        tally.total.observe(total_us)
+        stats.total.observe(total_us)
 
 
-def tally_processed(
-    type: str, entries: Sequence[str], took_us: Sequence[int], now_ms: int
+def count_processed(
+    type: str, entries: Sequence[str], took_us: Sequence[int], at_ms: Sequence[int]
 ) -> dict[str, int]:
-    """Return the fields that are added for entries processed in their first attempt, as
-    `tally_processed` in _tally.lua counts them."""
+    """Return the additions to the fields for entries processed in their first attempt, as
+    `count_processed` in _counters.lua. `at_ms` is when each was reported."""
     run, wait, total = Counter[int](), Counter[int](), Counter[int]()
     run_us = wait_us = total_us = 0
-    # All at once: an entry id is `<ms>-<sequence>`.
+    # One split for all entries: an entry id is `<ms>-<sequence>`.
     entered_ms = map(int, "-".join(entries).split("-")[::2])
-    # Many entries of a chunk have both in common.
-    for (ms, took), count in Counter(zip(entered_ms, took_us, strict=True)).items():
-        whole = max(0, now_ms - ms) * 1000
-        waited = max(0, whole - took)
+    # Many entries of a chunk have both times in common.
+    for (ms, took, at), count in Counter(zip(entered_ms, took_us, at_ms, strict=True)).items():
+        latency = max(0, at - ms) * 1000
+        waited = max(0, latency - took)
         run[bucket_of(took)] += count
         wait[bucket_of(waited)] += count
-        total[bucket_of(whole)] += count
+        total[bucket_of(latency)] += count
         run_us, wait_us, total_us = (
-            run_us + took * count, wait_us + waited * count, total_us + whole * count,
+            run_us + took * count, wait_us + waited * count, total_us + latency * count,
         )  # fmt: skip
     fields = {f"{type} processed": len(entries)}
     for what, us, buckets in (
@@ -150,25 +150,25 @@ def tally_processed(
     return fields
 
 
-def add_tally(counters: Counters, field: str, value: bytes) -> None:
-    """Adds one field that `_tally.lua` writes. Raises ValueError for another."""
+def add_counter(counters: Counters, field: str, value: bytes) -> None:
+    """Add one field that `_counters.lua` writes. Raises ValueError for other fields."""
     type, what, *bucket = field.split(" ")
-    tally, number = counters.get(type) or HandlerStats(), int(value)
+    stats, number = counters.get(type) or HandlerStats(), int(value)
     if not bucket and what in _OUTCOMES:
-        setattr(tally, _OUTCOMES[what], number)
+        setattr(stats, _OUTCOMES[what], number)
     elif bucket == ["us"] and what in _DURATIONS:
-        getattr(tally, what).sum_us = number
+        getattr(stats, what).sum_us = number
     elif len(bucket) == 1 and what in _DURATIONS:
-        getattr(tally, what).buckets[max(FIRST, min(int(bucket[0]), LAST))] = number
+        getattr(stats, what).buckets[max(FIRST, min(int(bucket[0]), LAST))] = number
     else:
-        raise ValueError("is no count")
-    counters[type] = tally
+        raise ValueError("is not a counter")
+    counters[type] = stats
 
 
-def sum_tallies(several: Iterable[Counters]) -> Counters:
-    """Tallies of the same types added up: of several minutes, domains or handlers."""
+def sum_counters(several: Iterable[Counters]) -> Counters:
+    """Return the sums of the same types: of several minutes, domains or handlers."""
     total: Counters = {}
     for counters in several:
-        for type, tally in counters.items():
-            total.setdefault(type, HandlerStats()).add(tally)
+        for type, stats in counters.items():
+            total.setdefault(type, HandlerStats()).add(stats)
     return total

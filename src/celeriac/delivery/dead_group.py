@@ -1,4 +1,4 @@
-"""Dead letters, grouped: what one handler gave up for one type of error."""
+"""Dead letters, grouped by handler and type of error."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _KIND = re.compile(r"([\w.<>]+)(?::|\Z)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class DeadGroup:
-    """`exception` is '' where the errors begin with no name of a type; `newest` is the id of the
-    last dead letter that came, which may be gone."""
+    """`exception` is '' if the errors do not begin with the name of a type; `newest` is the id of
+    the last dead letter that was added, which may be gone."""
 
     domain: str
     handler: str
@@ -22,7 +22,7 @@ class DeadGroup:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """One act of a person on `count` deliveries of a domain. `note` is as the caller gave it."""
+    """An action of an operator on `count` deliveries of a domain, with the caller's `note`."""
 
     id: str
     domain: str
@@ -31,9 +31,9 @@ class Audited:
 
 
 def exception_of(error: str) -> str:
-    """The type that an error's text begins with: `GatewayDown: timed out` → `GatewayDown`.
+    """Return the type that an error's text begins with: `GatewayDown: timed out` → `GatewayDown`.
 
-    As `group_of` in ledger/lua/_dead.lua.
+    Same as `group_of` in store/redis/lua/_dead.lua.
     """
-    found = _KIND.match(error)
-    return found[1] if found else ""
+    match = _KIND.match(error)
+    return match[1] if match else ""

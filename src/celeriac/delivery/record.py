@@ -15,8 +15,10 @@ MAX_HISTORY = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What handler j did with event i, last. `at_ms` is by the server's clock; `into` is the entry
-    that stands for a coalesced one."""
+    """The last result of a handler for one event.
+
+    `at_ms` is the server's time. `into` is the entry that was handled in place of a coalesced one.
+    """
 
     state: DeliveryState
     entry: str
@@ -41,7 +43,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     life: int = 1
 
     def encode(self) -> bytes:
-        # complete.lua reads "attempt", which comes first, and the first "at".
+        # complete.lua reads the first field, "attempt", and the first "at".
         return msgspec.json.encode(
             {
                 "attempt": self.attempt,
@@ -54,11 +56,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
-    """A redrive or replay of a delivery that had a record before. `note` says who asked (JSON of
-    `operation.Note`), `life` is the one that it began. `ended` is the state in which the life
-    before it ended, in the attempt `attempts` at `ended_at` (ms); empty where there was no row.
-    `edited` is the id of the event that stands for this one since an edit, which begins no life
-    here: `life` is the one that it ended."""
+    """A redrive, replay or edit of a delivery that already had a record.
+
+    `note` is the JSON of `dead_letter.Note`. `life` is the life that the restart began. The life
+    before it ended in the state `ended`, in the attempt `attempts` at `ended_at` (ms); these are
+    empty if the delivery had no row. After an edit, `edited` is the id of the event that replaced
+    this one. An edit begins no new life here: `life` is the one that it ended.
+    """
 
     at: int
     note: str = ""
@@ -86,28 +90,31 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What happened to one delivery before its present attempt, both oldest first."""
+    """The failures and restarts of one delivery before its current attempt, both oldest first."""
 
     failures: tuple[Failure, ...] = ()
     restarts: tuple[Restart, ...] = ()
 
     @property
     def life(self) -> int:
-        """The present life of the delivery, counted from 1."""
-        return 1 + sum(not one.edited for one in self.restarts)
+        """The current life of the delivery, counted from 1."""
+        return 1 + sum(not restart.edited for restart in self.restarts)
 
 
 def refused_field(entry: str) -> str:
-    """What the row of an entry is found by whose event was refused: not by a key, which anyone may
-    have written there. No event key begins with a line feed."""
+    """Return the field of the row of an entry whose event was refused.
+
+    It is not the event key: any producer can write the key of another event. No event key begins
+    with a line feed.
+    """
     return f"\n{entry}"
 
 
 def parse_row(stored: bytes) -> Row:
-    """From `state entry attempt after took`, where `after` counts ms from the entry's own time.
+    """Parse `state entry attempt after took`; `after` counts ms from the entry's own time.
 
-    A sixth field is the id of the dead letter, for the scripts, or what a coalesced entry is
-    coalesced into.
+    A sixth field is the id of the dead letter, for the scripts, or the entry that was handled in
+    place of a coalesced one.
     """
     state, entry, attempt, after, took, *more = stored.decode().split(" ")
     return Row(
@@ -144,7 +151,7 @@ def parse_history(stored: bytes) -> History:
     restarts: list[Restart] = []
     for raw in stored.split(b"\n"):
         line = msgspec.json.decode(raw, type=_Line)
-        life = 1 + sum(not one.edited for one in restarts)
+        life = 1 + sum(not restart.edited for restart in restarts)
         if line.edited:
             restarts.append(Restart(at=line.at, note=line.note, life=life, edited=line.edited))
         elif line.attempt is None:

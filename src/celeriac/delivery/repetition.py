@@ -1,8 +1,8 @@
-"""Which entries of a log repeat an event that an earlier entry has.
+"""Detect entries of a log that repeat the event of an earlier entry.
 
-An event whose id was given, or that was tried again, is registered with its entry. Where it may
-have an earlier entry that is not registered, that one is looked for in the log, once. Pure: what to
-look for, and what follows from what was found.
+An event is registered with its entry if its id was given, or if appending it was retried. If an
+earlier entry may exist that is not registered, the log is searched for it once. The functions are
+pure: they compute where to search, and what follows from the result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 import msgspec
 
 from celeriac.delivery.run_record import Run, RunOutcome
-from celeriac.delivery.state import Verdict
+from celeriac.delivery.state import ClaimResult
 from celeriac.errors import InvalidEvent
 from celeriac.event import is_signed, is_unguessable, key_id, made_ms, read_header
 from celeriac.event_log import Entry, EntryKind, entry_key, entry_time_ms
@@ -23,15 +23,18 @@ from celeriac.transfer import FIRST_PAGE, next_page
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
-MAX_SEARCHED = 200_000  # entries, for one chunk: seconds
-# Entries from an id to another, both included, at most so many.
+MAX_SEARCHED = 200_000  # entries, for one chunk; takes seconds
+# Reads entries from one id to another, both included, at most N.
 Read = Callable[[str, str, int], Sequence[Entry]]
 
 
 class Repetitions(msgspec.Struct, frozen=True):
-    """Ids of entries. The `certain` ones repeat the event of another one, and must be ignored. The
-    `possible` ones do so if the handler did not refuse the entry that is named with each: they must
-    be claimed, each as a delivery of its own."""
+    """Ids of entries that repeat an event.
+
+    The `certain` ones repeat the event of another entry and must be ignored. The `possible` ones
+    repeat it unless the handler refused the entry that each is mapped to: they must be claimed,
+    each as a separate delivery.
+    """
 
     certain: frozenset[str] = frozenset()
     possible: Mapping[str, str] = {}
@@ -40,16 +43,20 @@ class Repetitions(msgspec.Struct, frozen=True):
 def find_repetitions(
     entries: Sequence[tuple[Entry, str]],
     known: Mapping[str, Registered],
-    found: Mapping[str, str],
+    first_entries: Mapping[str, str],
 ) -> Repetitions:
-    """Return the entries that repeat an event. `known`: event key → what is registered; `found`:
-    event key → an earlier entry that the log has."""
+    """Return the entries that repeat an event.
+
+    Args:
+        known: Event key → what is registered for it.
+        first_entries: Event key → an earlier entry in the log.
+    """
     certain: set[str] = set()
     possible: dict[str, str] = {}
     for entry, event_key in entries:
-        if entry.kind is EntryKind.REDRIVEN:  # in the log again on purpose
+        if entry.kind is EntryKind.REDRIVEN:  # appended again on purpose
             continue
-        registered, first = known.get(event_key), found.get(event_key)
+        registered, first = known.get(event_key), first_entries.get(event_key)
         if first is not None:
             if first != entry.id:
                 certain.add(entry.id)
@@ -57,29 +64,31 @@ def find_repetitions(
             other = registered.earlier or registered.entry
             if other == entry.id:
                 continue
-            if registered.is_contested or registered.earlier or _is_vouched(entry, event_key):
+            if registered.is_contested or registered.earlier or _may_be_forged(entry, event_key):
                 possible[entry.id] = other
             else:
                 certain.add(entry.id)
     return Repetitions(frozenset(certain), possible)
 
 
-def verdicts_on(
+def claim_results(
     possible: Mapping[str, str], runs: Mapping[str, Run], running: Container[str]
-) -> dict[str, Verdict]:
-    """Return the verdicts of a handler on entries that may repeat the one named with each. `runs`
-    are those of entries in chunks; `running` are in an open chunk."""
-    verdicts = {}
+) -> dict[str, ClaimResult]:
+    """Return the results for entries that may repeat the entry that each is mapped to.
+
+    `runs` are runs of entries in chunks; `running` are entries of an open chunk.
+    """
+    results = {}
     for entry, other in possible.items():
         if other in running:
-            verdicts[entry] = Verdict.CONCURRENT
+            results[entry] = ClaimResult.CONCURRENT
         elif other in runs and runs[other].outcome is RunOutcome.PROCESSED:
-            verdicts[entry] = Verdict.DUPLICATE
-    return verdicts
+            results[entry] = ClaimResult.DUPLICATE
+    return results
 
 
-def _is_vouched(entry: Entry, event_key: str) -> bool:
-    """Whether it is signed and has an id that someone may have used for a forged event before."""
+def _may_be_forged(entry: Entry, event_key: str) -> bool:
+    """Return whether the entry is signed and an earlier, forged event may have its id."""
     if entry.kind is not EntryKind.FOREIGN or is_unguessable(key_id(event_key)):
         return False
     return is_signed(entry.body or b"")
@@ -87,19 +96,19 @@ def _is_vouched(entry: Entry, event_key: str) -> bool:
 
 def unresolved(known: Mapping[str, Registered]) -> dict[str, Registered]:
     """Return where to look for earlier entries of registered events."""
-    return {event_key: one for event_key, one in known.items() if not one.is_resolved}
+    return {key: registered for key, registered in known.items() if not registered.is_resolved}
 
 
 def new_foreign(
     entries: Sequence[tuple[Entry, str]],
     known: Mapping[str, Registered],
-    found: Mapping[str, str],
+    first_entries: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return event key → what to register for events of foreign producers that are not known."""
+    """Return event key → what to register for unknown events of foreign producers."""
     new: dict[str, str] = {}
     for entry, event_key in entries:
         if entry.kind is EntryKind.FOREIGN and event_key and event_key not in known:
-            new.setdefault(event_key, found.get(event_key) or entry.id + CONTESTED)
+            new.setdefault(event_key, first_entries.get(event_key) or entry.id + CONTESTED)
     return new
 
 
@@ -107,39 +116,41 @@ def foreign_copies(
     entries: Sequence[tuple[Entry, str]], known: Mapping[str, Registered]
 ) -> dict[str, Registered]:
     """Return where to look for events that a foreign producer appended with an id of `emit`."""
-    found = {}
+    copies = {}
     for entry, event_key in entries:
         if entry.kind is not EntryKind.FOREIGN or event_key in known:
             continue
         if made := made_ms(key_id(event_key)):
             from_ms = made - MARGIN_MS
-            found[event_key] = Registered(entry.id, from_ms, from_ms + MADE_SPAN_MS, False)
-    return found
+            copies[event_key] = Registered(entry.id, from_ms, from_ms + MADE_SPAN_MS, False)
+    return copies
 
 
 def find_first(read: Read, wanted: Mapping[str, Registered]) -> tuple[dict[str, str], bool]:
-    """Look for earlier entries of events; return event key → the first one, and whether all that
-    had to be read was read."""
-    found: dict[str, str] = {}
-    left = MAX_SEARCHED
+    """Search the log for earlier entries of events.
+
+    Returns event key → the first entry, and whether the search was complete.
+    """
+    first_entries: dict[str, str] = {}
+    remaining = MAX_SEARCHED
     for start, end in _ranges(wanted.values()):
         for entry in _entries(read, start, end):
-            left -= 1
-            if left < 0:
+            remaining -= 1
+            if remaining < 0:
                 logger.warning(
-                    "celeriac: more than %d entries since %s would have to be read to find events "
-                    "that were tried again; they may run twice",
+                    "celeriac: the search for retried events reached its limit of %d entries "
+                    "since %s; some events may run twice",
                     MAX_SEARCHED,
                     start,
                 )
-                return found, False
+                return first_entries, False
             if entry.kind is not EntryKind.MADE:
                 continue
             event_key = _key_of(entry)
             sought = wanted.get(event_key)
-            if sought is not None and event_key not in found and _is_sought(entry, sought):
-                found[event_key] = entry.id
-    return found, True
+            if sought is not None and event_key not in first_entries and _is_sought(entry, sought):
+                first_entries[event_key] = entry.id
+    return first_entries, True
 
 
 def _is_sought(entry: Entry, sought: Registered) -> bool:
@@ -156,10 +167,10 @@ def _key_of(entry: Entry) -> str:
 
 
 def _ranges(sought: Iterable[Registered]) -> Iterator[tuple[str, str]]:
-    """The stretches of the log that have to be read, none twice."""
+    """Return the ranges of the log to read, without overlaps."""
     spans = sorted(
-        (one.from_ms, min(one.to_ms or entry_time_ms(one.entry), entry_time_ms(one.entry)))
-        for one in sought
+        (at.from_ms, min(at.to_ms or entry_time_ms(at.entry), entry_time_ms(at.entry)))
+        for at in sought
     )
     joined: list[tuple[int, int]] = []
     for from_ms, to_ms in spans:
@@ -177,4 +188,4 @@ def _entries(read: Read, start: str, end: str) -> Iterator[Entry]:
         if len(page) < count:
             return
         start = f"({page[-1].id}"
-        count = next_page([len(one.body or b"") for one in page], PAGE)
+        count = next_page([len(entry.body or b"") for entry in page], PAGE)

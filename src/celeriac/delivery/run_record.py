@@ -1,9 +1,9 @@
 """How the entries of a chunk ran, packed into 4 to 10 bytes each. Pure.
 
-A record is one frame, or several that were put one behind the other. A frame of few entries is
-that of small_frame.py. Else it is its length as four bytes, the first of them 0, then MessagePack
-of the worker, the time in ms, the entry ids joined by line feeds and compressed with zlib, and two
-bytes for each entry.
+A record is one frame or several concatenated frames. A frame of few entries has the format of
+small_frame.py. Any other frame begins with its length in four bytes, the first of them 0. Then
+follows MessagePack of the worker, the time in ms, the entry ids joined by line feeds and compressed
+with zlib, and two bytes for each entry.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ import msgspec
 from celeriac.delivery.small_frame import pack_small, parse_small
 from celeriac.event_log import entry_time_ms, is_entry
 
-# The two bytes: an outcome, an exponent and a mantissa, so that run times are right to 0.4 %.
+# The two bytes: an outcome, an exponent and a mantissa, so that run times are accurate to 0.4 %.
 MANTISSA_BITS, EXPONENT_BITS = 9, 5
 MANTISSA = (1 << MANTISSA_BITS) - 1
-MAX_ENTRY_IDS_BYTES = 1_000_000  # of one frame: what is no frame may fill the memory else
+MAX_ENTRY_IDS_BYTES = 1_000_000  # of one frame: a limit for the memory that invalid data can use
 MAX_HEADER_BYTES = 10_000
 _LENGTH = struct.Struct(">I")
 
 
 class RunOutcome(IntEnum):
-    """What became of an entry in a chunk."""
+    """The outcome of an entry in a chunk."""
 
     PROCESSED = 0
     IGNORED = 1  # not meant for this handler
-    EXCEPTION = 2  # it has a record of its own
+    EXCEPTION = 2  # it has its own record
 
 
 class Run(msgspec.Struct, frozen=True):
-    """The run of one entry in a chunk. `at_ms` is when the chunk's completion was recorded, 0 where
-    the record cannot be read: then it is known only that the entry was processed."""
+    """The run of one entry in a chunk.
+
+    `at_ms` is when the completion of the chunk was recorded. It is 0 if the record cannot be read:
+    then it is certain only that the entry was processed.
+    """
 
     entry: str
     outcome: RunOutcome
@@ -67,7 +70,7 @@ def run_code(outcome: RunOutcome, took_us: int) -> int:
 
 def processed_codes(took_us: Iterable[int]) -> list[int]:
     """Return `run_code` of entries that were processed."""
-    # Short run times are codes by themselves.
+    # Short run times are their own codes.
     return [took if took <= MANTISSA else run_code(RunOutcome.PROCESSED, took) for took in took_us]
 
 
@@ -83,8 +86,10 @@ def parse_run_code(code: int) -> tuple[RunOutcome, int]:
 def pack_runs(
     worker: str, at_ms: int, entries: Sequence[str], codes: Sequence[int], until: str = ""
 ) -> bytes:
-    """Return one frame. `codes` are those of `run_code`, of the entries, which may be in any order.
-    `until` is the last entry of the chunk where that is another than the last of these."""
+    """Return one frame. `codes` are the `run_code` of each entry; entries may be in any order.
+
+    `until` is the last entry of the chunk if it is not among `entries`.
+    """
     until_ms = entry_time_ms(until or entries[-1])
     if (small := pack_small(at_ms, entries, codes, until_ms)) is not None:
         return small
@@ -98,8 +103,8 @@ def pack_runs(
 
 
 class RunRecord(NamedTuple):
-    """A member of the sorted set of run records: of the entries after `after`, up to and with
-    `upto`. `workers` are those to which its small frames refer."""
+    """A member of the sorted set of run records, for the entries after `after` up to `upto`,
+    inclusive. Small frames refer to `workers` by index."""
 
     after: str
     upto: str
@@ -108,12 +113,12 @@ class RunRecord(NamedTuple):
 
 
 def parse_record(member: bytes) -> RunRecord:
-    """From `after upto worker…`, a line feed, and the frames. Raises ValueError for others."""
+    """Parse `after upto worker…`, a line feed, and the frames. Raises ValueError for other data."""
     header, _, frames = member.partition(b"\n")
     after, _, others = header[:MAX_HEADER_BYTES].decode(errors="replace").partition(" ")
     upto, _, workers = others.partition(" ")
     if not (is_entry(after) and is_entry(upto) and frames):
-        raise ValueError("is no run record: it does not begin with two entry ids")
+        raise ValueError("is not a run record: it does not begin with two entry ids")
     return RunRecord(after, upto, workers.split(), frames)
 
 
@@ -121,20 +126,24 @@ def _decompressed(entries: bytes) -> str:
     decompress = zlib.decompressobj()
     text = decompress.decompress(entries, MAX_ENTRY_IDS_BYTES)
     if not decompress.eof:
-        raise ValueError(f"is no run record: its entry ids have over {MAX_ENTRY_IDS_BYTES:,} bytes")
+        raise ValueError(
+            f"is not a run record: its entry ids have over {MAX_ENTRY_IDS_BYTES:,} bytes"
+        )
     return text.decode()
 
 
 def parse_runs(record: RunRecord, only: Container[str] | None = None) -> Iterator[Run]:
-    """Yield every run of the frames of a record, or of those entries only. Raises ValueError where
-    these are no frames."""
+    """Yield every run of the frames of a record, or only the runs of the entries in `only`.
+
+    Raises ValueError for invalid frames.
+    """
     at, frames = 0, record.frames
     upto_ms = entry_time_ms(record.upto)
     while at < len(frames):
         try:
             if frames[at]:
-                place, at_ms, runs, at = parse_small(frames, at, upto_ms)
-                worker = record.workers[place]
+                worker_index, at_ms, runs, at = parse_small(frames, at, upto_ms)
+                worker = record.workers[worker_index]
             else:
                 worker, at_ms, runs, at = _parse_large(frames, at)
         except (
@@ -145,7 +154,7 @@ def parse_runs(record: RunRecord, only: Container[str] | None = None) -> Iterato
             IndexError,
             ValueError,
         ) as error:
-            raise ValueError(f"is no run record: {error}") from error
+            raise ValueError(f"is not a run record: {error}") from error
         for entry, code in runs:
             if only is None or entry in only:
                 outcome, took_us = parse_run_code(code)
@@ -153,7 +162,7 @@ def parse_runs(record: RunRecord, only: Container[str] | None = None) -> Iterato
 
 
 def _parse_large(frames: bytes, at: int) -> tuple[str, int, list[tuple[str, int]], int]:
-    """Return the worker, the time, the runs, and where the next frame begins."""
+    """Return the worker, the time, the runs, and the offset of the next frame."""
     (length,) = _LENGTH.unpack_from(frames, at)
     at += _LENGTH.size
     frame = msgspec.msgpack.decode(frames[at : at + length], type=_Frame)

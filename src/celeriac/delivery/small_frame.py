@@ -1,10 +1,11 @@
-"""The frame of a run record for few entries: 9 or 10 bytes, and some 4 for each after the first.
+"""The frame of a run record for few entries: 9 or 10 bytes, and about 4 for each further entry.
 
-The number of entries and the place of the worker in the record's header, a byte each; the time of
-the completion in ms after that of the last entry; the time of the first entry modulo SPAN_MS. Then
-of each entry its time in ms after the one before, unless it is the first; its sequence number, or
-how many were left out where the time is the same; and two bytes of run_record.run_code. Numbers are
-LEB128, the two bytes and the time of the first entry little-endian. Pure.
+A frame begins with the number of entries and the index of the worker in the record's header, one
+byte each. Then follow the ms from the last entry to the completion, and the time of the first entry
+modulo SPAN_MS. For each entry follow the ms since the previous entry (except for the first); its
+sequence number, or the number of skipped ones if the time is the same; and two bytes of
+run_record.run_code. Numbers are LEB128; the two bytes and the time of the first entry are
+little-endian. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SPAN_BYTES = 3
 
 
 class SmallFrame(NamedTuple):
-    """`worker` is a place in the record's header, `end` where the next frame begins."""
+    """`worker` is an index into the record's header, `end` the offset of the next frame."""
 
     worker: int
     at_ms: int
@@ -31,7 +32,7 @@ class SmallFrame(NamedTuple):
 def pack_small(
     at_ms: int, entries: Sequence[str], codes: Sequence[int], until_ms: int
 ) -> bytes | None:
-    """Return the frame, with 0 as the worker's place; None where it needs one of another kind.
+    """Return the frame, with 0 as the worker's index; None if it needs a frame of the other kind.
 
     `until_ms` is the time of the last entry of the chunk, which may have no run.
     """
@@ -57,9 +58,9 @@ def pack_small(
 
 
 def parse_small(record: bytes, at: int, upto_ms: int) -> SmallFrame:
-    """Return the frame at that place of a record whose last entry has the time `upto_ms`.
+    """Return the frame at this offset of a record whose last entry has the time `upto_ms`.
 
-    Raises ValueError or IndexError where there is none.
+    Raises ValueError or IndexError if there is none.
     """
     count, worker = record[at], record[at + 1]
     late_ms, at = _number(record, at + 2)
@@ -87,7 +88,7 @@ def _add(out: bytearray, number: int) -> None:
 
 
 def _number(record: bytes, at: int) -> tuple[int, int]:
-    """Return the number at that place, and the place after it."""
+    """Return the number at this offset, and the offset after it."""
     number = shift = 0
     while True:
         byte = record[at]

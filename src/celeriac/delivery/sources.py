@@ -1,7 +1,7 @@
-"""Which sources the events of a domain have, noted for those who look for an event by its id alone.
+"""Record which sources the events of a domain have, so that an event can be found by its id alone.
 
-A record of an event is found by its event key, which holds a hash of the source. So whoever knows
-only the id tries the sources that are known.
+The record of an event is stored under its event key, which contains a hash of the source. A reader
+that has only the id tries all known sources.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from itertools import islice
 from celeriac.delivery.store import DeliveryStore
 from celeriac.event_log import entry_time_ms
 
-NOTED_AGAIN = 3600.0  # seconds after which a source counts as last seen
-# In one turn: where each event has a source of its own, noting them stays cheap, and incomplete.
+NOTED_AGAIN = 3600.0  # seconds after which a source is recorded again
+# In one pass. Recording stays cheap, but incomplete, if each event has a source of its own.
 MAX_NOTED = 100
 MAX_REMEMBERED = 10_000
 
 
 class Sources:
-    """Sources that one process has seen, each noted in the ledger once in NOTED_AGAIN."""
+    """The sources that one process has seen. Each is recorded once in NOTED_AGAIN."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -34,13 +34,13 @@ class Sources:
                 self._new.setdefault(domain, {})[source] = entry
 
     def flush(self, deliveries: DeliveryStore) -> None:
-        """Note what was added since, in one round trip for each domain that has a new source."""
+        """Record the added sources, in one round trip for each domain that has a new one."""
         now = self._clock()
         if now >= self._forget_at or len(self._noted) > MAX_REMEMBERED:
             self._noted.clear()
             self._forget_at = now + NOTED_AGAIN
         new, self._new = self._new, {}
         for domain, sources in new.items():
-            some = {s: entry_time_ms(entry) for s, entry in islice(sources.items(), MAX_NOTED)}
-            deliveries.note_sources(domain, some)
-            self._noted.update((domain, source) for source in some)
+            recorded = {s: entry_time_ms(entry) for s, entry in islice(sources.items(), MAX_NOTED)}
+            deliveries.note_sources(domain, recorded)
+            self._noted.update((domain, source) for source in recorded)

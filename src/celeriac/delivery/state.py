@@ -1,8 +1,8 @@
-"""The life of a delivery: its places, and the only moves between them, each one atomic call.
+"""The states of a delivery and the only transitions between them, each one an atomic call.
 
-A delivery is one event for one handler. At any moment it is in exactly one place. The table below
-is the whole machine: the Lua scripts carry it out, the in-memory ledger interprets it, and
-`tests/contract` drives both through random lives and checks each step against it.
+A delivery is one event for one handler and is in exactly one state at any time. The table below is
+the complete state machine. The Lua scripts implement it, the in-memory store interprets it, and
+`tests/contract` drives both through random sequences of calls and checks each step against it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ class DeliveryState(StrEnum):
     """The state of one event for one handler. The last two are derived, and stored nowhere."""
 
     WAITING = "waiting"  # after the group's last delivered id
-    BLOCKED = "blocked"  # pending; waits for a slot, the rate or the turn of its ordering key
+    BLOCKED = "blocked"  # pending; waits for a slot, the rate limit or its ordering key
     QUEUED = "queued"  # pending; a dispatcher sent its delivery task, or is about to
     RUNNING = "running"  # pending; an executor claimed it and renews its lease
     SCHEDULED = "scheduled"  # pending, and in the sorted set of times
     PROCESSED = "processed"  # acknowledged; the matrix has its row
     SKIPPED = "skipped"  # acknowledged; rejected by `when=` of the handler
     COALESCED = "coalesced"  # acknowledged; another event of its key is handled in its place
-    IGNORED = "ignored"  # acknowledged or passed, without a row: not for this handler
+    IGNORED = "ignored"  # acknowledged or skipped, without a row: not for this handler
     DEAD = "dead"  # acknowledged; stored as a dead letter
     MISSING = "missing"  # the handler should have received it, and there is no record of that
     FORGOTTEN = "forgotten"  # older than the records that are kept
@@ -42,16 +42,16 @@ FINISHED = frozenset(
 
 MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
     (DeliveryState.WAITING, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
-    # its key may have no further one
+    # its key may have no free slot
     (DeliveryState.SCHEDULED, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
-    # the lease is over: its process died, or the hint was lost; what was given in one list waits
-    # for its key
+    # the lease expired: its process died, or the delivery task was lost; deliveries that the
+    # handler receives in one list wait for their key
     (DeliveryState.QUEUED, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
     (DeliveryState.RUNNING, "fetch"): frozenset({DeliveryState.QUEUED, DeliveryState.BLOCKED}),
-    # its key may have another one, and it is its turn; or the handler limits no keys any more
+    # its key has a free slot and this delivery is the next one; or keys are no longer limited
     (DeliveryState.BLOCKED, "fetch"): frozenset({DeliveryState.QUEUED}),
     (DeliveryState.QUEUED, "claim"): frozenset({DeliveryState.RUNNING}),
-    # the dispatcher settles in passing what the handler does not want
+    # the dispatcher completes what the handler does not want
     (DeliveryState.QUEUED, "complete"): frozenset(
         {
             DeliveryState.SKIPPED,
@@ -85,20 +85,20 @@ MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
         {DeliveryState.SCHEDULED, DeliveryState.BLOCKED}
     ),
     (DeliveryState.DEAD, "schedule"): frozenset({DeliveryState.SCHEDULED, DeliveryState.BLOCKED}),
-    # by way of a new log entry where the old one was trimmed
+    # as a new log entry if the old one was trimmed
     (DeliveryState.DEAD, "redrive"): frozenset(
         {DeliveryState.SCHEDULED, DeliveryState.BLOCKED, DeliveryState.WAITING}
     ),
 }
 
 
-# The moves of entries in the interval of an open chunk: see docs/internals/chunks.md. A dispatcher
-# completes a queued chunk of which its handler wants nothing.
+# The transitions of entries in the interval of an open chunk: see docs/internals/chunks.md. If the
+# handler wants no entry of a queued chunk, the dispatcher completes the chunk.
 CHUNK_MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
     (DeliveryState.WAITING, "fetch_chunk"): frozenset(
         {DeliveryState.QUEUED, DeliveryState.RUNNING}
     ),
-    # read once for many handlers; some of it this one does not want
+    # read once for many handlers; this handler may not want all of the entries
     (DeliveryState.WAITING, "advance"): frozenset({DeliveryState.QUEUED, DeliveryState.IGNORED}),
     (DeliveryState.QUEUED, "begin_chunk"): frozenset({DeliveryState.RUNNING}),
     **dict.fromkeys(
@@ -113,13 +113,17 @@ CHUNK_MOVES: dict[tuple[DeliveryState, str], frozenset[DeliveryState]] = {
             }
         ),
     ),
+    **dict.fromkeys(
+        [(DeliveryState.QUEUED, "progress_chunk"), (DeliveryState.RUNNING, "progress_chunk")],
+        frozenset({DeliveryState.PROCESSED, DeliveryState.IGNORED}),
+    ),
     (DeliveryState.QUEUED, "requeue_chunk"): frozenset({DeliveryState.SCHEDULED}),
     (DeliveryState.RUNNING, "requeue_chunk"): frozenset({DeliveryState.SCHEDULED}),
 }
 
 
 class Outcome(StrEnum):
-    """What became of a delivery, as told to `finish`."""
+    """The outcome of a delivery, as reported to `complete`."""
 
     PROCESSED = "processed"
     SKIPPED = "skipped"
@@ -128,13 +132,13 @@ class Outcome(StrEnum):
     RETRY = "retry"
     REQUEUED = "requeued"
     DEAD = "dead"
-    REFUSED = "refused"  # dead before the handler ran: no claim on the event's key
+    REFUSED = "refused"  # dead before the handler ran: the event's key is not claimed
 
 
-class Verdict(StrEnum):
-    """What `claim` says of a delivery."""
+class ClaimResult(StrEnum):
+    """What `claim` decided about a delivery."""
 
     RUN = "run"
-    DUPLICATE = "duplicate"  # another entry of the event is settled, or will run again
+    DUPLICATE = "duplicate"  # another entry of the event is finished, or will run again
     CONCURRENT = "concurrent"  # another entry of the event is running, and may be refused
     EXHAUSTED = "exhausted"

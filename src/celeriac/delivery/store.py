@@ -18,7 +18,7 @@ import msgspec
 from celeriac.delivery.counters import Counters
 from celeriac.delivery.dead_group import Audited, DeadGroup
 from celeriac.delivery.record import Failure, History, Row
-from celeriac.delivery.state import Outcome, Verdict
+from celeriac.delivery.state import ClaimResult, Outcome
 from celeriac.event import EmittedEvents, key_id
 from celeriac.flow_control import FlowControl
 
@@ -36,15 +36,15 @@ MAX_SOURCES = 1000
 class Group:
     """The consumer group of one handler on the event log of one domain.
 
-    `flow` holds its limits per ordering key; two groups are equal without regard to it."""
+    `flow_control` has its limits per ordering key; two groups are equal without regard to it."""
 
     domain: str
     handler: str
-    flow: FlowControl | None = field(default=None, compare=False)
+    flow_control: FlowControl | None = field(default=None, compare=False)
 
     @property
     def ordered(self) -> bool:
-        return self.flow is not None and self.flow.ordered
+        return self.flow_control is not None and self.flow_control.ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     `lost_runs` counts the earlier attempts whose lease expired."""
 
     entry: str
-    verdict: Verdict
+    result: ClaimResult
     attempt: int
     body: bytes | None
     lost_runs: int = 0
@@ -166,12 +166,12 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class EditedLetter:
+class EditedDeadLetter:
     """A dead letter and the edited event that replaces it: for this handler only, with a new id.
 
     `body` is the event as it is appended to the log."""
 
-    letter: DeadLetter
+    dead_letter: DeadLetter
     id: str
     key: str
     type: str
@@ -204,7 +204,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, limit: int = 1000) -> int:
         """Requeue deliveries that the worker has queued; return how many. No attempt is counted."""
         ...
 
@@ -212,7 +212,7 @@ class DeliveryStore(Protocol):
         """Dead-letter a queued entry that is not a valid event; return whether this call did."""
         ...
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
+    def skip(self, worker: str, group: Group, completions: Sequence[Completion]) -> list[str]:
         """Complete queued deliveries that will not run; return the entries no longer owned."""
         ...
 
@@ -280,13 +280,13 @@ class DeliveryStore(Protocol):
         ...
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         """Record the outcomes of running deliveries; return the entries no longer owned."""
         ...
 
     def begin_complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
         """Send `complete`; the returned function waits for its reply, and must be called once.
 
@@ -294,7 +294,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
+    def renew(self, worker: str, group: Group, leases: Sequence[tuple[str, int]]) -> list[str]:
         """Renew the leases of (entry, attempt) pairs; return the entries no longer owned."""
         ...
 
@@ -338,7 +338,7 @@ class DeliveryStore(Protocol):
         ...
 
     def pending_between(
-        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, limit: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         """Return the pending deliveries from entry `first` to `last`, both included, in log order.
 
@@ -391,7 +391,7 @@ class DeliveryStore(Protocol):
         """Return dead letters of a domain with ids after `after`."""
         ...
 
-    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+    def dead_letter(self, domain: str, id: str) -> DeadLetter | None:
         """Return a dead letter; None if there is none of this id."""
         ...
 
@@ -404,7 +404,7 @@ class DeliveryStore(Protocol):
         ...
 
     def redrive(
-        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, dead_letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
         """Redrive dead letters of the handler; return how many still existed.
 
@@ -413,7 +413,7 @@ class DeliveryStore(Protocol):
         the handler has no consumer group."""
         ...
 
-    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedDeadLetter], note: bytes = b"") -> int:
         """Replace dead letters of the handler by edited events; return how many still existed.
 
         The dead letter is removed, the event is appended, and the history of the old delivery names
@@ -421,7 +421,7 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+    def discard(self, domain: str, ids: Sequence[str], note: bytes = b"") -> int:
         """Discard dead letters permanently; return how many existed. Records `note`."""
         ...
 

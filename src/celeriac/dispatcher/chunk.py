@@ -1,4 +1,4 @@
-"""How many events travel in one Celery task. Pure."""
+"""Decide how many events one Celery task delivers. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from celeriac.event_log import Entry
 from celeriac.handler import Handler
 from celeriac.settings import Settings
 
-# Below this a chunk is mostly Celery's own millisecond, so it is not split among processes.
+# A smaller chunk costs mostly Celery's own millisecond, so it is not split among processes.
 WORTH_A_TASK_US = 2000
 MAX_SHOWN = 255
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One delivery on its way to a chunk. `lost_runs` is 0 unless the last run lost its lease;
-    `together` is the same for those that are given to the handler in one list."""
+    """One delivery of a chunk.
+
+    `lost_runs` is 0 unless the last run lost its lease. `together` is equal for deliveries that the
+    handler receives in one list.
+    """
 
     entry: str
     attempts: int
@@ -31,14 +34,14 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     together: str = ""
 
     def coalesced(self, into: str) -> Completion:
-        """Settled, since the entry `into` stands for it."""
+        """Return its completion if the entry `into` is handled in its place."""
         outcome = Outcome.COALESCED
         return Completion(
             self.entry, self.event.key, self.attempts, outcome, type=self.event.type, into=into
         )
 
-    def put_off(self, delay_ms: int) -> Completion:
-        """Back to what is due, after the delay, with no attempt counted."""
+    def requeued(self, delay_ms: int) -> Completion:
+        """Return a completion that schedules it after the delay, without counting an attempt."""
         return Completion(
             self.entry, self.event.key, self.attempts, Outcome.REQUEUED, delay_ms=delay_ms
         )
@@ -46,12 +49,13 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one delivery task names: events of one handler in one domain, in the order of the log.
+    """The content of one delivery task: events of one handler in one domain, in log order.
 
-    Pending deliveries, or, with an `id`, an open chunk of the store; `items` are then those that
-    the handler wants, and `entries` all of it where the worker's own pool is to run it. There may
-    be `more` to fetch behind it. If it `stays`, the worker that took them is to run them, as long
-    as its pool can be reached."""
+    These are pending deliveries or, with an `id`, an open chunk of the store. `items` are then the
+    entries that the handler wants, and `entries` all of them if the worker's own pool runs it. The
+    process may fetch `more` of the following entries at once, 0 for none. If it `stays`, the worker
+    that fetched the deliveries must run them, as long as its pool is reachable.
+    """
 
     handler: Handler
     group: Group
@@ -59,7 +63,7 @@ class Chunk:
     stays: bool = False
     id: str = ""
     entries: tuple[Entry, ...] | None = None
-    more: bool = False
+    more: int = 0
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -67,7 +71,7 @@ class Chunk:
         return [(item.entry, item.event.key) for item in self.items]
 
     def describe(self) -> dict[str, Any]:
-        """What people see of the hint in Flower: types and ids, never data.
+        """Return what Flower shows of the delivery task: types and ids, never data.
 
         Flower keeps it for each task, so each value has at most MAX_SHOWN characters.
         """
@@ -89,28 +93,28 @@ def _cut(text: str) -> str:
 
 
 def chunk_size(handler: Handler, mean_us: int, ready: int, processes: int, s: Settings) -> int:
-    """Events in one task: about `chunk_time` of work, at least 1, at most `max_chunk`.
+    """Return the events of one task: about `chunk_time` of work, at least 1, at most `max_chunk`.
 
-    An unmeasured handler starts with 1. A handler with a time limit has 1, so that the limit is
-    of one event. What is ready is spread over the processes where the pieces are worth a task.
+    An unmeasured handler starts with 1. A handler with a time limit gets 1, so that the limit
+    applies to one event. Ready events are spread over the processes if the parts are worth a task.
     """
     if handler.time_limit or handler.soft_time_limit:
         return 1 if handler.batch is None else handler.batch
     if mean_us <= 0:
         return handler.batch or 1
-    most = max(1, min(s.max_chunk, int(s.chunk_time * 1e6 / mean_us)))
+    max_events = max(1, min(s.max_chunk, int(s.chunk_time * 1e6 / mean_us)))
     share = math.ceil(ready / max(1, processes))
     worth = math.ceil(WORTH_A_TASK_US / mean_us)
-    return max(min(most, max(share, worth)), handler.batch or 1)
+    return max(min(max_events, max(share, worth)), handler.batch or 1)
 
 
 def limit(handler: Handler, mean_us: int, processes: int, s: Settings) -> int:
-    """How many deliveries one worker may hold queued: a few full chunks for each process."""
+    """Return how many deliveries one worker may queue: a few full chunks for each process."""
     full = chunk_size(handler, mean_us, s.max_chunk * processes, processes, s)
-    most = full * processes * s.prefetch
+    max_queued = full * processes * s.prefetch
     if handler.per_second is not None:
-        most = min(most, max(1, math.ceil(handler.per_second)))
-    return most
+        max_queued = min(max_queued, max(1, math.ceil(handler.per_second)))
+    return max_queued
 
 
 def split(
@@ -123,10 +127,10 @@ def split(
     *,
     more: bool = False,
 ) -> list[Chunk]:
-    """Chunks of the items in their order; what was begun before goes alone.
+    """Split items into chunks, in order; an item that was begun before is alone in its chunk.
 
-    A delivery whose process died under it, or that failed, takes no neighbour with it again. Where
-    there is `more` to come, these need not be spread over the processes.
+    So a delivery that failed or whose process died affects no other. If `more` items will follow,
+    these need not be spread over the processes.
     """
     alone = [item for item in items if item.attempts > 0]
     fresh = [item for item in items if item.attempts == 0]
@@ -134,19 +138,19 @@ def split(
     size = chunk_size(handler, mean_us, ready, processes, s)
     together = [fresh[i : i + size] for i in range(0, len(fresh), size)]
     groups = [[item] for item in alone] + together
-    if handler.flow is not None and handler.flow.keep == "all":
+    if handler.flow_control is not None and handler.flow_control.keep == "all":
         groups = [[item] for item in alone] + _lists(fresh)
     return [Chunk(handler, group, tuple(state)) for state in groups]
 
 
-def first_calls(items: Sequence[Item], most: int) -> tuple[list[Item], list[Item]]:
-    """Return the items of the first `most` calls of the handler, and the others. Those that it is
-    given in one list are one call."""
+def first_calls(items: Sequence[Item], count: int) -> tuple[list[Item], list[Item]]:
+    """Return the items of the first `count` calls of the handler, and the others. Items that it
+    receives in one list are one call."""
     calls: set[str] = set()
     kept, rest = [], []
     for item in items:
         call = item.together or item.entry
-        if call in calls or len(calls) < most:
+        if call in calls or len(calls) < count:
             calls.add(call)
             kept.append(item)
         else:
@@ -155,7 +159,7 @@ def first_calls(items: Sequence[Item], most: int) -> tuple[list[Item], list[Item
 
 
 def _lists(items: Sequence[Item]) -> list[list[Item]]:
-    """The events of each key that was quiet, in one task."""
+    """Return the events of each debounced key, in one list."""
     lists: dict[str, list[Item]] = {}
     for item in items:
         lists.setdefault(item.together or item.entry, []).append(item)

@@ -1,36 +1,50 @@
-"""Reads for all groups that stand together in a domain: see domain_reading.py."""
+"""Read a domain for all groups that share its reading: see domain_reading.py."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched
+from celeriac.delivery.fetch_size import FEW
 from celeriac.dispatcher.domain_reading import (
     SHARED_FROM,
     DomainReading,
-    Page,
     PlannedAdvance,
-    plan_advance,
-    sort_page,
+    plan_chunk,
+    plan_leaving,
 )
 from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
-from celeriac.dispatcher.group_state import UNKNOWN, GroupState
+from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState
 from celeriac.dispatcher.interest_index import InterestIndex
+from celeriac.dispatcher.poll_interval import BUSY
 from celeriac.event_log import entry_key
 from celeriac.service import Service
 
-MAX_PAGES = 4  # of one domain in one turn
-# Another worker may have moved a group in between.
+MAX_PAGES = 4  # of one domain in one iteration
+MAX_READ = 4000  # entries in one iteration, over all domains
+LEAST_PAGE = 50
+# Prefetched entries that are in no chunk yet, over all domains, and their bytes. No more is read
+# while there are more.
+MAX_AHEAD, MAX_AHEAD_BYTES = 20_000, 16_000_000
+# Prefetched entries of a group without a free chunk slot, after which it fetches separately.
+MAX_LAG = 1000
+# Another worker may have advanced a group in between.
 MAX_TRIES = 2
+MAX_CHUNKS = 256  # in one iteration, for tasks that use the broker
+MAX_POLLED = 256  # groups in one iteration, unless one domain has more
+# An advance that needs no lookup costs as much as looking up this many groups.
+LOOKED_UP = 8
+MAX_COUNTED = 64  # groups whose open chunks are counted in one iteration
 
 
 @dataclass(slots=True)
-class Read:
-    """What came of it: chunks that were opened, groups that go on by themselves, groups that have
-    pending deliveries or open chunks, and groups that are gone."""
+class ReadResult:
+    """The result of reading: opened chunks, groups that fetch separately from now on, groups that
+    have pending deliveries or expired chunks, and groups that are gone."""
 
     chunks: list[FetchedChunk] = field(default_factory=list)
     pending: list[GroupState] = field(default_factory=list)
@@ -38,36 +52,40 @@ class Read:
     removed: list[GroupState] = field(default_factory=list)
 
     def leave(self, groups: Iterable[GroupState]) -> None:
-        """They fetch for themselves."""
+        """Make the groups fetch separately."""
         for state in groups:
-            state.is_together = False
+            state.read_separately()
             self.leaving.append(state)
 
 
 class DomainReader:
-    """Of one dispatcher. `look_every` is how often, in seconds, it looks at each domain; no turn is
-    held for that. What blocks, blocks for round trips and raises redis.RedisError."""
+    """The reader of one dispatcher. It polls each domain every `poll_interval` seconds, without
+    waiting for that. Methods that block, block for round trips and raise redis.RedisError."""
 
-    def __init__(self, service: Service, fetcher: ChunkFetcher, look_every: float) -> None:
+    def __init__(self, service: Service, fetcher: ChunkFetcher, poll_interval: float) -> None:
         self._service, self._fetcher = service, fetcher
-        self._look_every = look_every
+        self._poll_interval = poll_interval
         self._readings: dict[str, DomainReading] = {}
+        self._begin = 0
+        self._queues: frozenset[str] = frozenset()
 
     def __contains__(self, domain: str) -> bool:
         return domain in self._readings
 
     def serve(self, groups: Iterable[GroupState]) -> None:
-        """Read where many of these groups are in one domain. They stand together once each has
-        fetched for itself what is there now."""
+        """Read the domains that have many of these groups. A group shares the reading once it has
+        fetched separately all that the domain has now."""
+        groups = list(groups)
+        self._queues = frozenset(state.handler.queue for state in groups)
         before, self._readings = self._readings, {}
         for domain, some in _by_domain(groups).items():
             if len(some) < SHARED_FROM:
                 for state in some:
-                    state.is_together = False
+                    state.read_separately()
                 continue
             index = InterestIndex((state.group, state.handler) for state in some)
             reading = before.get(domain) or DomainReading(domain, {}, index, self._newest(domain))
-            reading.groups, reading.index = {state.group: state for state in some}, index
+            reading.serve(some, index)
             self._readings[domain] = reading
 
     def _newest(self, domain: str) -> str:
@@ -75,22 +93,30 @@ class DomainReader:
         return newest[0].id if newest else "0-0"
 
     def wake(self, domains: Collection[str] | None) -> None:
-        """There may be something new in these domains; None says in any."""
+        """Mark these domains as having new entries; None means any domain."""
         for domain, reading in self._readings.items():
             if domains is None or domain in domains:
                 reading.is_behind = True
 
     def wake_pending(self, domain: str) -> None:
-        """Something is due in the domain."""
-        self._readings[domain].is_rung = True
+        """Mark the domain as having due deliveries."""
+        self._readings[domain].is_woken = True
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether there may be more to read for some group."""
-        return any(one.is_behind and one.together for one in self._readings.values())
+    def pause(self) -> float:
+        """Return the seconds until there is more to read or to send: 0, a short time, or infinity
+        if a wakeup will follow."""
+        readings = self._readings.values()
+        if any(r.is_behind and r.has_shared for r in readings) and not self._is_full():
+            return 0.0
+        return BUSY if any(reading.waiting for reading in readings) else NEVER
+
+    def _is_full(self) -> bool:
+        waiting = [reading for reading in self._readings.values() if reading.waiting]
+        entries = sum(len(state.prefetched) for r in waiting for state in r.waiting.values())
+        return entries >= MAX_AHEAD or sum(r.bytes_ahead for r in waiting) >= MAX_AHEAD_BYTES
 
     def note_fetched(self, groups: Iterable[GroupState], *, at_end: bool) -> None:
-        """These groups fetched for themselves, `at_end`: to the end of the log."""
+        """Record that these groups fetched separately; `at_end`: to the end of the log."""
         for domain, some in _by_domain(groups).items():
             if domain in self._readings:
                 self._readings[domain].note_fetched(some, at_end=at_end)
@@ -98,83 +124,132 @@ class DomainReader:
     # -- reading
 
     def read(
-        self, may_share: Callable[[GroupState], bool], takes_chunk: Callable[[GroupState], bool]
-    ) -> Read:
-        """Read on in each domain where there is more, and move the groups whose handlers want some
-        of it.
+        self,
+        may_share: Callable[[GroupState], bool],
+        takes_chunks: Callable[[GroupState], bool],
+        pool_capacity: Callable[[str], int | None],
+    ) -> ReadResult:
+        """Read the next entries of each domain, and open chunks of what the handlers want.
 
-        A group that may not share leaves the others; one that takes no chunk stops before what its
-        handler wants.
+        A group that may not share fetches separately. So does one that takes no chunks, once it was
+        advanced up to the entries that its handler wants. `pool_capacity` returns how many delivery
+        tasks of a queue may be sent, None for any number.
         """
-        read = Read()
-        for reading in self._readings.values():
-            if reading.is_behind:
-                self._read_domain(reading, may_share, takes_chunk, read)
+        read = ReadResult()
+        self._read_pages(read)
+        slots = _TaskSlots(pool_capacity)
+        for _ in range(MAX_TRIES):
+            if self._open_chunks(may_share, takes_chunks, slots, read):
+                break
         return read
 
-    def _read_domain(
-        self,
-        reading: DomainReading,
-        may_share: Callable[[GroupState], bool],
-        takes_chunk: Callable[[GroupState], bool],
-        read: Read,
-    ) -> None:
-        event_log = self._service.backend.event_log
+    def _read_pages(self, read: ReadResult) -> None:
+        """Read a page of each domain with new entries, in one round trip for all; repeat while
+        there are more."""
+        remaining = MAX_READ
         for _ in range(MAX_PAGES):
-            if not any(state.is_together for state in reading.groups.values()):
+            behind = [r for r in self._readings.values() if r.is_behind and r.has_shared]
+            if not behind or remaining <= 0 or self._is_full():
                 return
-            count = reading.size.count(1)
-            entries = event_log.read(reading.domain, start=f"({reading.upto}", count=count)
-            page = sort_page(reading, entries, is_full=len(entries) == count)
-            reading.size.note(len(entries), len(entries), sum(len(e.body or b"") for e in entries))
-            wanting = [reading.groups[group] for group in page.wanted]
-            wanting = [state for state in wanting if state.is_together]
-            read.leave(state for state in wanting if not may_share(state))
-            if page.entries:
-                groups = [state for state in wanting if state.is_together]
-                self._advance(page, groups, takes_chunk, read)
-                reading.upto, reading.count = page.upto, page.count + len(page.entries)
-            if page.is_cut:
-                read.leave(reading.together)
-            reading.is_behind = page.is_full
-            if not page.is_full or page.is_cut:
-                return
+            share = max(LEAST_PAGE, remaining // len(behind))
+            pages = [(r.domain, r.upto, min(r.size.count(1), share)) for r in behind]
+            answers = self._service.backend.event_log.read_after(pages)
+            for reading, (_, _, count), entries in zip(behind, pages, answers, strict=True):
+                if entries is None:  # its cluster node is unreachable: the next poll tries again
+                    reading.is_behind = False
+                    reading.is_away = True
+                    continue
+                remaining -= len(entries)
+                if not reading.add(entries, is_full=len(entries) >= count):
+                    read.leave(reading.shared)
 
-    def _advance(
+    def _open_chunks(
         self,
-        page: Page,
-        groups: Sequence[GroupState],
-        takes_chunk: Callable[[GroupState], bool],
-        read: Read,
+        may_share: Callable[[GroupState], bool],
+        takes_chunks: Callable[[GroupState], bool],
+        slots: _TaskSlots,
+        read: ReadResult,
+    ) -> bool:
+        """Open a chunk for each group that waits for entries and has a free slot.
+
+        Returns whether no group must be tried again.
+        """
+        planned: list[PlannedAdvance] = []
+        full: list[GroupState] = []
+        for reading in self._in_turn():
+            if slots.are_used(self._queues):
+                break
+            for state in list(reading.waiting.values()):
+                if not slots.has(state.handler.queue) or not reading.is_waiting(state):
+                    continue
+                if not may_share(state):
+                    read.leave([state])
+                elif not takes_chunks(state):
+                    move = plan_leaving(reading, state)
+                    if move is None:
+                        read.leave([state])
+                    else:
+                        planned.append(move)
+                elif not self._fetcher.has_slot(state):
+                    full.append(state)
+                else:
+                    slots.use()
+                    planned.append(plan_chunk(reading, state))
+        self._count_open(full, read)
+        return self._carry_out(planned, slots, read)
+
+    def _in_turn(self) -> list[DomainReading]:
+        """Return the domains in which groups wait, in rotation."""
+        waiting = [reading for reading in self._readings.values() if reading.waiting]
+        if not waiting:
+            return []
+        self._begin = (self._begin + 1) % len(waiting)
+        return [*waiting[self._begin :], *waiting[: self._begin]]
+
+    def _count_open(self, full: Sequence[GroupState], read: ReadResult) -> None:
+        """Count the open chunks of groups without a free slot: they may have one again."""
+        lagging = [state for state in full if len(state.prefetched) >= MAX_LAG]
+        read.leave(lagging)
+        counted = [state for state in full if state.is_shared][:MAX_COUNTED]
+        self._fetcher.count_open(counted)
+
+    def _carry_out(
+        self, planned: Sequence[PlannedAdvance], slots: _TaskSlots, read: ReadResult
+    ) -> bool:
+        if not planned:
+            return True
+        requests = [_request(plan) for plan in planned if plan.chosen]
+        of_domain = Counter(plan.reading.domain for plan in planned)
+        moves = [
+            plan.reading.without_look_up(plan)
+            if LOOKED_UP * of_domain[plan.reading.domain] < len(plan.reading.groups)
+            else plan.move
+            for plan in planned
+        ]
+        answers = self._fetcher.advance(moves, requests)
+        is_done = True
+        for plan, answer in zip(planned, answers, strict=True):
+            plan.reading.note_read(plan.count if answer.is_moved else -1, answer.entries_read)
+            if answer.is_moved:
+                self._moved(plan, answer, slots, read)
+            elif _note_position(plan.state, plan.move, answer, read):
+                is_done = False
+        return is_done
+
+    def _moved(
+        self, plan: PlannedAdvance, answer: Advanced, slots: _TaskSlots, read: ReadResult
     ) -> None:
-        left = list(groups)
-        for _ in range(MAX_TRIES):
-            planned = [plan_advance(page, one, takes_chunk=takes_chunk(one)) for one in left]
-            read.leave(one.state for one in planned if one.move is None and not one.stays)
-            moving = [(one, one.move) for one in planned if one.move is not None]
-            left = []
-            for (one, move), answer in zip(moving, self._move(page, moving), strict=True):
-                if answer.is_moved:
-                    one.state.count = page.count + one.end + 1
-                    self._moved(page, one, answer, read)
-                elif _note_position(one.state, move, answer, read):
-                    left.append(one.state)
-        read.leave(left)
-
-    def _move(self, page: Page, moving: Sequence[tuple[PlannedAdvance, Advance]]) -> list[Advanced]:
-        requests = [_request(page, one) for one, move in moving if move.chunk is not None]
-        moves = [move for _, move in moving]
-        return self._fetcher.advance(moves, requests) if moves else []
-
-    def _moved(self, page: Page, one: PlannedAdvance, answer: Advanced, read: Read) -> None:
-        state = one.state
-        state.position = answer.position
-        entries = [page.entries[index] for index in one.chosen]
-        size = sum(len(entry.body or b"") for entry in page.entries)
-        state.size.note(len(page.entries), len(page.wanted.get(state.group, ())), size)
-        if entries:
+        state, reading = plan.state, plan.reading
+        state.position, state.count = answer.position, plan.count
+        for _ in plan.chosen:
+            state.prefetched.popleft()
+        reading.waiting.pop(state.group, None)
+        reading.dense.discard(state.group)
+        if state.prefetched:
+            reading.waiting[state.group] = state  # behind the other groups
+        if plan.chosen:
             fetched = Fetched(
-                entries=tuple(entries),
+                entries=tuple([chosen.entry for chosen in plan.chosen]),
                 position=answer.position,
                 now_ms=answer.now_ms,
                 open_chunks=answer.open_chunks,
@@ -182,74 +257,129 @@ class DomainReader:
                 mean_us=answer.mean_us,
                 is_ambiguous=answer.is_ambiguous,
             )
-            more = not one.stays
-            read.chunks.append(self._fetcher.opened(state, _request(page, one), fetched, more=more))
-        if not one.stays:
+            is_direct = slots.is_direct(state.handler.queue)
+            more = FEW if plan.leaves else 0
+            read.chunks.append(FetchedChunk(state, _request(plan), fetched, more, is_direct))
+        if plan.leaves:
             read.leave([state])
 
-    # -- what no doorbell rings for
+    # -- what causes no wakeup
 
-    def look(self, now: float, may_share: Callable[[GroupState], bool]) -> Read:
-        """Where it is time to: move groups past what their handlers do not want, and find those
-        that have pending deliveries or open chunks, or are gone."""
-        read = Read()
-        rung = [one for one in self._readings.values() if one.is_rung]
-        counts = self._service.backend.deliveries.pending_counts([one.domain for one in rung])
-        for reading, count in zip(rung, counts, strict=True):
-            reading.is_rung = False
+    def _due(self, now: float) -> list[DomainReading]:
+        """Return the domains to poll: if one is due, all that are due soon, but not more groups
+        than one iteration may take."""
+        readings = sorted(self._readings.values(), key=lambda reading: reading.poll_at)
+        if not readings or readings[0].poll_at > now:
+            return []
+        soon, groups, due = now + self._poll_interval / 4, 0, list[DomainReading]()
+        for reading in readings:
+            if reading.poll_at > soon or (due and groups + len(reading.groups) > MAX_POLLED):
+                break
+            groups += len(reading.groups)
+            due.append(reading)
+        return due
+
+    def look(self, now: float, may_share: Callable[[GroupState], bool]) -> ReadResult:
+        """Poll the domains that are due.
+
+        Advances groups past entries that their handlers do not want, and finds groups that have
+        pending deliveries or open chunks, or are gone.
+        """
+        read = ReadResult()
+        woken = [reading for reading in self._readings.values() if reading.is_woken]
+        domains = [reading.domain for reading in woken]
+        counts = self._service.backend.deliveries.pending_counts(domains)
+        for reading, count in zip(woken, counts, strict=True):
+            reading.is_woken = False
             groups = reading.groups.values()
             read.pending += [state for state in groups if count and count.get(state.handler.id)]
-        due = [one for one in self._readings.values() if one.look_at <= now]
+        due = self._due(now)
         for reading in due:
-            reading.look_at = now + self._look_every * random.uniform(0.5, 1)
-            read.leave(state for state in reading.together if not may_share(state))
-        moving = [(one, state, one.catch_up(state)) for one in due for state in one.groups.values()]
+            reading.poll_at = now + self._poll_interval * random.uniform(0.5, 1)
+            reading.is_behind |= reading.is_away
+            reading.is_away = False
+            read.leave(state for state in reading.shared if not may_share(state))
+        moving = [
+            (reading, state, reading.catch_up(state))
+            for reading in due
+            for state in reading.groups.values()
+        ]
         answers = self._fetcher.advance([move for _, _, move in moving], ()) if moving else []
         for (reading, state, move), answer in zip(moving, answers, strict=True):
             if answer.has_open:
                 read.pending.append(state)
             if answer.is_moved:
                 state.position, state.count = answer.position, reading.count
+                reading.note_read(reading.count, answer.entries_read)
             else:
                 _note_position(state, move, answer, read)
         return read
 
 
-def _request(page: Page, one: PlannedAdvance) -> ChunkRequest:
-    assert one.move is not None
-    assert one.move.chunk is not None
-    return ChunkRequest(one.state.group, one.move.chunk.id, len(one.chosen))
+class _TaskSlots:
+    """How many delivery tasks may still be sent in one iteration."""
+
+    def __init__(self, pool_capacity: Callable[[str], int | None]) -> None:
+        self._pool_capacity = pool_capacity
+        self._of_queue: dict[str, int | None] = {}
+        self._used = 0
+
+    def has(self, queue: str) -> bool:
+        """Return whether another task of the queue may be sent."""
+        if queue not in self._of_queue:
+            self._of_queue[queue] = self._pool_capacity(queue)
+        capacity = self._of_queue[queue]
+        return self._used < (MAX_CHUNKS if capacity is None else capacity)
+
+    def use(self) -> None:
+        """Count a task that will be sent."""
+        self._used += 1
+
+    def are_used(self, queues: Iterable[str]) -> bool:
+        """Return whether no task may be sent to any of the queues."""
+        return not any(map(self.has, queues))
+
+    def is_direct(self, queue: str) -> bool:
+        """Return whether tasks of the queue are delivered directly to the worker's own pool."""
+        return self._of_queue.get(queue) is not None
 
 
-def _note_position(state: GroupState, move: Advance, answer: Advanced, read: Read) -> bool:
-    """Note where the group stands that was not moved; whether another try is worth it: another
-    worker moved it on."""
+def _request(plan: PlannedAdvance) -> ChunkRequest:
+    assert plan.move.chunk is not None
+    return ChunkRequest(plan.state.group, plan.move.chunk.id, len(plan.chosen))
+
+
+def _note_position(state: GroupState, move: Advance, answer: Advanced, read: ReadResult) -> bool:
+    """Record the position of a group that was not advanced.
+
+    Returns whether another try is useful: another worker advanced it.
+    """
     if answer.is_unknown:
-        if state.is_together and move.after != UNKNOWN:
+        if state.is_shared and move.after != UNKNOWN:
             read.leave([state])
         return False
     if not answer.position:
-        state.is_together = False
+        state.read_separately()
         read.removed.append(state)
         return False
-    if not state.is_together:
+    if not state.is_shared:
         return False
     before, state.position = state.position, answer.position
     if answer.position == before:
         if move.after != UNKNOWN:
-            # Another version of its handler is in force, or the log has lost its end.
+            # Another version of its handler has patterns in force, or the log lost its end.
             read.leave([state])
         return False
     state.count = -1
     if entry_key(answer.position) < entry_key(before):
-        # It was set back.
+        # The group was set back.
         read.leave([state])
         return False
     return True
 
 
 def _by_domain(groups: Iterable[GroupState]) -> dict[str, list[GroupState]]:
-    found: dict[str, list[GroupState]] = {}
+    groups_of: dict[str, list[GroupState]] = {}
     for state in groups:
-        found.setdefault(state.group.domain, []).append(state)
-    return found
+        groups_of.setdefault(state.group.domain, []).append(state)
+    return groups_of

@@ -1,43 +1,52 @@
-"""Reading a domain once for all consumer groups of the service that stand together in it.
+"""Read a domain once for all consumer groups of the service that share its reading.
 
 A thousand groups that each read the whole domain would read every entry a thousand times. So the
-dispatcher reads what is new, and moves each group past it; what its handler wants becomes a chunk.
-A group that is behind, or that cannot take what its handler wants, leaves the others and fetches
-for itself until it stands with them again.
+dispatcher reads new entries once, and selects for each group those that its handler wants. They
+become a chunk as soon as a chunk slot is free. Until then the dispatcher keeps reading, so that
+chunks are large under a backlog. A group that is far behind fetches separately until it has reached
+the position of the others.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from celeriac.delivery import Group
 from celeriac.delivery.advance import Advance, NewChunk
 from celeriac.delivery.chunk_store import new_chunk_id
-from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, FetchSize
-from celeriac.dispatcher.group_state import UNKNOWN, GroupState
+from celeriac.delivery.fetch_size import FETCH_TIME_US, MAX_FETCH_BYTES, UNMEASURED, FetchSize
+from celeriac.dispatcher.group_state import UNKNOWN, GroupState, ReadEntry
 from celeriac.dispatcher.interest_index import InterestIndex
 from celeriac.errors import InvalidEvent
 from celeriac.event import read_header
 from celeriac.event_log import Entry, entry_key
 
-SHARED_FROM = 4  # groups in one domain: of fewer, each fetches in one round trip for itself
-PAGE = 500  # entries
-DENSE = 0.5  # a handler that wants more of a backlog than that fetches for itself
+REMEMBERED = 2000  # entries that were read last
+SHARED_FROM = 4  # groups in one domain; fewer groups fetch separately, in one round trip
+PAGE = 1000  # entries
+# A handler that wants more than this share of a backlog fetches separately. With fewer entries the
+# share is not significant.
+DENSE, DENSE_FROM = 0.5, 100
 
 
 @dataclass(slots=True)
 class DomainReading:
-    """`groups` are all of the dispatcher's in the domain. `upto` is the last entry that was read,
-    or the newest one before any was, and `count` how many were. `is_behind`: there may be more.
-    `look_at` is when the groups are moved on, by the dispatcher's clock in seconds; `is_rung`:
-    pending deliveries are due now.
+    """The shared reading of one domain.
 
-    A group that stands together may still be at an earlier position: its handler wants nothing of
-    the entries in between, so it is moved past them later, with the others. The `count` of a group
-    is that of the reading at the group's position, negative where that is unknown.
+    `groups` are all of the dispatcher's groups in the domain. `upto` is the last entry that was
+    read, or the newest one before the first read, and `count` the number of read entries.
+    `is_behind`: there may be more. `poll_at` is when the groups are advanced, by the dispatcher's
+    clock in seconds. `is_woken`: deliveries are due now. `is_away`: the domain could not be read.
+    `newest` are the last entries that were read. `read_before` is Redis' count of entries before
+    the first one, negative if unknown. `waiting` are the groups with prefetched entries, the
+    longest waiting first; of these, the `dense` ones want most of a backlog.
+
+    A shared group may still be at an earlier position. Its handler wants no entry in between except
+    the prefetched ones, so it is advanced past them later, together with others. The `count` of a
+    group is the reading's count at the group's position, negative if unknown.
     """
 
     domain: str
@@ -46,142 +55,193 @@ class DomainReading:
     upto: str
     count: int = 0
     is_behind: bool = False
-    look_at: float = float("-inf")
-    is_rung: bool = False
+    is_away: bool = False
+    poll_at: float = float("-inf")
+    is_woken: bool = False
     size: FetchSize = field(default_factory=lambda: FetchSize(PAGE))
+    newest: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    read_before: int = -1
+    waiting: dict[Group, GroupState] = field(default_factory=dict)
+    dense: set[Group] = field(default_factory=set)
 
     @property
-    def together(self) -> list[GroupState]:
-        """Return the groups that stand together."""
-        return [state for state in self.groups.values() if state.is_together]
+    def shared(self) -> list[GroupState]:
+        """Return the groups that share the reading."""
+        return [state for state in self.groups.values() if state.is_shared]
+
+    @property
+    def has_shared(self) -> bool:
+        """Return whether any group shares the reading."""
+        return any(state.is_shared for state in self.groups.values())
+
+    @property
+    def bytes_ahead(self) -> float:
+        """Return the approximate bytes of prefetched entries."""
+        entries = sum(len(state.prefetched) for state in self.waiting.values())
+        return entries * self.size.mean_bytes
+
+    def serve(self, groups: Iterable[GroupState], index: InterestIndex) -> None:
+        """Read for these groups from now on."""
+        self.groups, self.index = {state.group: state for state in groups}, index
+        self.waiting = {g: state for g, state in self.waiting.items() if g in self.groups}
+
+    def add(self, entries: Sequence[Entry], *, is_full: bool) -> bool:
+        """Select for each group the entries that it wants of those that were read next.
+
+        `is_full`: there may be more behind them. Returns False if one is not a valid event: each
+        group then fetches it separately.
+        """
+        wanted: dict[Group, list[ReadEntry]] = {}
+        before, count, size, is_event = self.upto, self.count, 0, True
+        for entry in entries:
+            body = entry.body or b""
+            try:
+                groups = self.index.wanting(read_header(body, self.domain))
+            except InvalidEvent:
+                is_event = False
+                break
+            size += len(body)
+            count += 1
+            for group in groups:
+                wanted.setdefault(group, []).append(ReadEntry(count, before, entry))
+            before = entry.id
+        self.newest.extend([entry.id for entry in entries[: count - self.count]])
+        read = count - self.count
+        self.size.note(read, read, size)
+        self.upto, self.count, self.is_behind = before, count, is_full
+        for group, some in wanted.items():
+            state = self.groups[group]
+            if not state.is_shared:
+                continue
+            state.size.note(read, len(some), size)
+            state.prefetched.extend(some)
+            self.waiting.setdefault(group, state)
+            if is_full and read >= DENSE_FROM and len(some) > DENSE * read:
+                self.dense.add(group)
+        return is_event
 
     def note_fetched(self, groups: Sequence[GroupState], *, at_end: bool) -> None:
-        """These fetched for themselves, `at_end`: to the end of the log. Those that have what was
-        read stand with the others again."""
+        """Record that these groups fetched separately; `at_end`: to the end of the log. Groups that
+        have reached the reading's position share it again."""
         positions = [state.position for state in groups if state.position != UNKNOWN]
-        together = self.together
-        if positions and (at_end or not together):
-            # To begin where most are; and where the log has lost its end, from there.
+        shared = self.shared
+        if positions and (at_end or not shared):
+            # Begin where most groups are; if the log lost its end, begin there.
             furthest = max(positions, key=entry_key)
             before = self.upto
-            self.upto = min(self.upto, furthest, key=entry_key) if together else furthest
+            self.upto = min(self.upto, furthest, key=entry_key) if shared else furthest
             if self.upto != before:
-                for state in together:
+                self.newest.clear()
+                self.read_before = -1
+                for state in shared:
                     state.count = -1
+                    self._forget_lost(state.prefetched)
         for state in groups:
             if state.position == UNKNOWN and at_end:
                 state.position = self.upto
-            state.is_together = self.has_reached(state)
+            state.is_shared = self.has_reached(state)
             state.count = self.count if state.position == self.upto else -1
-            self.is_behind |= state.is_together
+            self.is_behind |= state.is_shared
+
+    def _forget_lost(self, prefetched: deque[ReadEntry]) -> None:
+        end = entry_key(self.upto)
+        while prefetched and entry_key(prefetched[-1].entry.id) > end:
+            prefetched.pop()
 
     def has_reached(self, state: GroupState) -> bool:
-        """Whether the group was given all that was read."""
+        """Return whether the group has received all that was read."""
         return state.position != UNKNOWN and entry_key(state.position) >= entry_key(self.upto)
 
+    def is_waiting(self, state: GroupState) -> bool:
+        """Return whether the group waits for entries, without those that another worker fetched."""
+        prefetched = state.prefetched
+        if prefetched and state.position != UNKNOWN:
+            position = entry_key(state.position)
+            while prefetched and entry_key(prefetched[0].entry.id) <= position:
+                prefetched.popleft()
+        if not prefetched:
+            self.waiting.pop(state.group, None)
+            self.dense.discard(state.group)
+        return bool(prefetched)
+
+    def note_read(self, count: int, entries_read: int) -> None:
+        """Calibrate: Redis counts `entries_read` for a group whose position has this `count`."""
+        if count >= 0 and entries_read >= 0:
+            self.read_before = entries_read - count
+
+    def without_look_up(self, plan: PlannedAdvance) -> Advance:
+        """Return the advance so that the store need not look up the group, if enough is known."""
+        behind = self.count - plan.state.count
+        is_known = self.read_before >= 0 and plan.state.count >= 0
+        if not is_known or not 0 < behind <= len(self.newest):
+            return plan.move
+        following, read = self.newest[-behind], self.read_before + plan.count
+        return replace(plan.move, following=following, read=read)
+
     def catch_up(self, state: GroupState) -> Advance:
-        """Return how to move the group past what was read; for one that does not stand with the
-        others, or has it, a move that only tells where it stands."""
+        """Return how to advance the group past what was read.
+
+        If the group does not share the reading, is up to date, or waits for entries, the result
+        only reads its position.
+        """
         count = self.count - state.count if state.count >= 0 else -1
-        is_ahead = not state.is_together or self.has_reached(state)
+        is_ahead = not state.is_shared or bool(state.prefetched) or self.has_reached(state)
         after = UNKNOWN if is_ahead else state.position
         return Advance(state.group, after, self.upto, count, state.handler.patterns)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Entries that were read after `before`, in the order of the log, and the `count` of those
-    that were read before them. `is_full`: there may be more behind them. `wanted` maps groups to
-    the indices of the entries that their handlers want.
-
-    `is_cut`: the entry behind them is no event. Each group fetches it for itself.
-    """
-
-    before: str
-    count: int
-    entries: Sequence[Entry]
-    wanted: Mapping[Group, Sequence[int]]
-    is_full: bool
-    is_cut: bool
-
-    @property
-    def upto(self) -> str:
-        """Return the last entry."""
-        return self.entries[-1].id
-
-    def at(self, index: int) -> str:
-        """Return the entry at the index; the one before the page at -1."""
-        return self.entries[index].id if index >= 0 else self.before
-
-
-def sort_page(reading: DomainReading, entries: Sequence[Entry], *, is_full: bool) -> Page:
-    """Find out which groups want which of the entries that were read next."""
-    wanted: dict[Group, list[int]] = {}
-    before, count = reading.upto, reading.count
-    for n, entry in enumerate(entries):
-        try:
-            event = read_header(entry.body or b"", reading.domain)
-            groups = reading.index.wanting(event)
-        except InvalidEvent:
-            return Page(before, count, entries[:n], wanted, is_full, is_cut=True)
-        for group in groups:
-            wanted.setdefault(group, []).append(n)
-    return Page(before, count, entries, wanted, is_full, is_cut=False)
-
-
-@dataclass(frozen=True, slots=True)
 class PlannedAdvance:
-    """`chosen` are the indices of the page that the chunk is opened for, `end` is that of the entry
-    that the group moves to. `stays`: the group then still stands with the others."""
+    """`chosen` are the entries of the chunk to open. `count` is the reading's count at the entry
+    that the group advances to. `leaves`: the group fetches separately afterwards."""
 
+    reading: DomainReading
     state: GroupState
-    move: Advance | None
-    chosen: Sequence[int] = ()
-    end: int = -1
-    stays: bool = True
+    move: Advance
+    chosen: Sequence[ReadEntry]
+    count: int
+    leaves: bool = False
 
 
-def plan_advance(page: Page, state: GroupState, *, takes_chunk: bool) -> PlannedAdvance:
-    """Plan how far the group moves, and what it is given. Pure but for the id of the chunk.
-
-    `takes_chunk`: a chunk may be opened for it. It stops before what it wants and cannot take.
-    """
-    start = _index_after(page, state.position)
-    if page.at(start - 1) == state.position:
-        state.count = page.count + start
-    wanted = [n for n in page.wanted.get(state.group, ()) if n >= start]
-    dense = page.is_full and len(wanted) > DENSE * (len(page.entries) - start)
-    chosen: Sequence[int] = _within_size(page, state, wanted) if takes_chunk else []
-    is_all = len(chosen) == len(wanted)
-    stays = is_all and not dense
-    end = len(page.entries) - 1
-    if not stays:
-        end = chosen[-1] if is_all else wanted[len(chosen)] - 1
-    upto = page.at(end)
-    if entry_key(upto) <= entry_key(state.position):
-        return PlannedAdvance(state, None, stays=stays)
-    chunk = None
-    if chosen:
-        first, last = chosen[0], chosen[-1]
-        chunk = NewChunk(new_chunk_id(), page.at(first - 1), page.at(last), last - first + 1)
-    entries = page.count + end + 1 - state.count if state.count >= 0 else -1
-    move = Advance(state.group, state.position, upto, entries, state.handler.patterns, chunk)
-    return PlannedAdvance(state, move, chosen, end, stays)
+def plan_chunk(reading: DomainReading, state: GroupState) -> PlannedAdvance:
+    """Plan the next chunk of a group that waits for entries. Pure except for the chunk's id."""
+    chosen = _within_size(state)
+    first, last = chosen[0], chosen[-1]
+    is_all = len(chosen) == len(state.prefetched)
+    is_sparse = last.number - first.number >= len(chosen)
+    named = tuple([read.entry.id for read in chosen]) if is_sparse else ()
+    chunk = NewChunk(new_chunk_id(), first.before, last.entry.id, len(chosen), named)
+    upto, count = (reading.upto, reading.count) if is_all else (last.entry.id, last.number)
+    is_dense = state.group in reading.dense
+    return PlannedAdvance(
+        reading, state, _move(state, upto, count, chunk), chosen, count, leaves=is_dense
+    )
 
 
-def _index_after(page: Page, position: str) -> int:
-    """Return the index of the first entry behind the position."""
-    return bisect_right(page.entries, entry_key(position), key=lambda entry: entry_key(entry.id))
+def plan_leaving(reading: DomainReading, state: GroupState) -> PlannedAdvance | None:
+    """Plan how to advance a group up to the entries that it will then fetch separately."""
+    first = state.prefetched[0]
+    if entry_key(first.before) <= entry_key(state.position):
+        return None
+    count = first.number - 1
+    return PlannedAdvance(
+        reading, state, _move(state, first.before, count, None), (), count, leaves=True
+    )
 
 
-def _within_size(page: Page, state: GroupState, wanted: Sequence[int]) -> Sequence[int]:
-    """Return the first ones that together are about a fetch of work: see fetch_size.py."""
+def _move(state: GroupState, upto: str, count: int, chunk: NewChunk | None) -> Advance:
+    entries = count - state.count if state.count >= 0 else -1
+    return Advance(state.group, state.position, upto, entries, state.handler.patterns, chunk)
+
+
+def _within_size(state: GroupState) -> Sequence[ReadEntry]:
+    """Return the first entries that together are about one fetch of work: see fetch_size.py."""
     batch = state.handler.batch or 1
-    most = max(batch, FETCH_TIME_US // state.mean_us if state.mean_us > 0 else 1)
-    chosen = list(islice(wanted, min(most, state.size.most)))
+    limit = max(batch, FETCH_TIME_US // state.mean_us if state.mean_us > 0 else UNMEASURED)
+    chosen = list(islice(state.prefetched, min(limit, state.size.max_events)))
     size = 0
-    for n, index in enumerate(chosen):
-        size += len(page.entries[index].body or b"")
+    for n, read in enumerate(chosen):
+        size += len(read.entry.body or b"")
         if size > MAX_FETCH_BYTES and n:
             return chosen[:n]
     return chosen

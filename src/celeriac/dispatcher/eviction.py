@@ -1,4 +1,5 @@
-"""Warn where Redis deletes keys to make room: events and deliveries vanish without an error."""
+"""Warn if Redis evicts keys when it is full: events and deliveries would vanish without an
+error."""
 
 from __future__ import annotations
 
@@ -11,22 +12,22 @@ logger = logging.getLogger(__name__)
 
 
 class EvictionWatch:
-    """Warns at the first look, and again when more keys were evicted. Not thread-safe."""
+    """Warns at the first check, and again when more keys were evicted. Not thread-safe."""
 
     def __init__(self) -> None:
         self._evicted: dict[str, int] = {}
 
     def look(self, servers: Iterable[Eviction]) -> None:
-        for one in servers:
-            before = self._evicted.get(one.server)
-            self._evicted[one.server] = one.evicted
-            if one.policy == "noeviction" or (before is not None and one.evicted <= before):
+        for server in servers:
+            before = self._evicted.get(server.server)
+            self._evicted[server.server] = server.evicted
+            if server.policy == "noeviction" or (before is not None and server.evicted <= before):
                 continue
             logger.warning(
                 "celeriac: Redis at %s has maxmemory-policy %s: when it is full it deletes events "
                 "and deliveries without an error. It has evicted %d keys since its start. Set "
                 "maxmemory-policy noeviction",
-                one.server,
-                one.policy,
-                one.evicted,
+                server.server,
+                server.policy,
+                server.evicted,
             )

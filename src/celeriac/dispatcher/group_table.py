@@ -1,9 +1,10 @@
-"""The consumer groups that a dispatcher serves, and when it looks at each again. Pure.
+"""The consumer groups that a dispatcher serves, and when it polls each again. Pure.
 
-A turn that looked at every group would cost a thousand handlers a thousand scripts for each event.
-So a group is looked at when the doorbell rang for its domain, when its own next time has come
-(something is due, or there is room again), and otherwise now and then, for what no bell rings for:
-an expired lease, a group that is gone.
+Polling every group in each iteration would cost a thousand handlers a thousand scripts per event.
+So a group is polled after a wakeup of its domain, at its next time (a delivery is due, or a slot
+may be free), and otherwise rarely, to detect expired leases and deleted groups. For groups that
+share a domain's reading, polling the domain detects these, and idle groups cost an iteration
+nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from itertools import islice
 from celeriac.delivery import Group
 from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
 
-# Nothing waits for a group that rests: a few, or a share of all, are looked at along with those for
-# which something does, and many in a turn that has nothing else to do.
-FEW_RESTED, SHARE_RESTED, MANY_RESTED = 8, 1 / 16, 256
+# Idle groups are polled rarely. Some of them, a few or a share of all, are polled together with
+# groups that are due, and many in an iteration without due groups.
+FEW_IDLE, SHARE_IDLE, MANY_IDLE = 8, 1 / 16, 256
 
 
 class GroupTable:
-    """In the order of urgency, which is that in which they were added."""
+    """The groups in order of urgency, in which they were added."""
 
     def __init__(self) -> None:
         self._groups: dict[Group, GroupState] = {}
         self._by_domain: dict[str, list[GroupState]] = {}  # an index
         self._domains: frozenset[str] | None = None
+        self._scheduled: dict[int, GroupState] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -43,24 +45,30 @@ class GroupTable:
         return self._groups.get(group)
 
     def add(self, state: GroupState) -> None:
-        """Serve a group, which is looked at in the next turn."""
+        """Serve a group, which is polled in the next iteration."""
+        state.urgency, state.scheduled = len(self._groups), self._scheduled
         self._groups[state.group] = state
+        self._scheduled[id(state)] = state
         self._by_domain.setdefault(state.group.domain, []).append(state)
         self._domains = None
 
     def keep(self, groups: Collection[Group]) -> list[GroupState]:
-        """Serve no others; return the groups that are served no more."""
+        """Serve only these groups; return the groups that are no longer served."""
         dropped = [state for state in self if state.group not in groups]
         for state in dropped:
             del self._groups[state.group]
+            self._scheduled.pop(id(state), None)
+            state.scheduled = {}
         self._index()
         return dropped
 
     def order(self, handlers: Sequence[str]) -> None:
-        """Put the groups in the order of their handlers."""
+        """Sort the groups by the order of their handlers."""
         urgency = {handler: n for n, handler in enumerate(handlers)}
-        found = sorted(self, key=lambda state: urgency[state.handler.id])
-        self._groups = {state.group: state for state in found}
+        ordered = sorted(self, key=lambda state: urgency[state.handler.id])
+        self._groups = {state.group: state for state in ordered}
+        for n, state in enumerate(ordered):
+            state.urgency = n
         self._index()
 
     def in_domain(self, domain: str) -> list[GroupState]:
@@ -68,21 +76,22 @@ class GroupTable:
 
     @property
     def domains(self) -> frozenset[str]:
-        """Return the domains of the groups: the same object while these are the same."""
+        """The domains of the groups; the same object while they do not change."""
         if self._domains is None:
             self._domains = frozenset(self._by_domain)
         return self._domains
 
     def ready(self, now: float) -> list[GroupState]:
-        """Return every group whose time has come, and some of those that rested."""
-        ready = [state for state in self if state.look_at <= now]
-        few = max(FEW_RESTED, int(len(self) * SHARE_RESTED))
-        rested = (state for state in self if state.rests_until <= now)
-        return [*ready, *islice(rested, few if ready else MANY_RESTED)]
+        """Return every group that is due, and some idle groups."""
+        groups = sorted(self._scheduled.values(), key=_urgency)
+        ready = [state for state in groups if state.poll_at <= now]
+        few = max(FEW_IDLE, int(len(self) * SHARE_IDLE))
+        idle = (state for state in groups if state.idle_until <= now)
+        return [*ready, *islice(idle, few if ready else MANY_IDLE)]
 
-    def next_look(self) -> float:
-        """Return the earliest time that a turn is held for; infinity where there is none."""
-        return min((state.look_at for state in self), default=NEVER)
+    def next_poll(self) -> float:
+        """Return the earliest time at which a group is due; infinity if there is none."""
+        return min((state.poll_at for state in self._scheduled.values()), default=NEVER)
 
     def _index(self) -> None:
         self._by_domain, self._domains = {}, None
@@ -90,27 +99,36 @@ class GroupTable:
             self._by_domain.setdefault(state.group.domain, []).append(state)
 
 
-def look_at(state: GroupState, at: float) -> None:
-    """Look at the group at that time, and not before unless a bell rings."""
-    state.look_at, state.rests_until = at, NEVER
+def _urgency(state: GroupState) -> int:
+    return state.urgency
 
 
-def look_soon(groups: Iterable[GroupState], at: float) -> None:
-    """Look at the groups at that time at the latest."""
+def poll_at(state: GroupState, at: float) -> None:
+    """Poll the group at this time, and not earlier without a wakeup."""
+    state.poll_at, state.idle_until = at, NEVER
+    state.scheduled[id(state)] = state
+
+
+def poll_soon(groups: Iterable[GroupState], at: float) -> None:
+    """Poll the groups at this time at the latest."""
     for state in groups:
-        look_at(state, min(state.look_at, at))
+        poll_at(state, min(state.poll_at, at))
 
 
-def rest(state: GroupState, until: float) -> None:
-    """Look at the group in some turn after that time, which none is held for."""
-    state.look_at, state.rests_until = NEVER, until
+def idle(state: GroupState, until: float) -> None:
+    """Poll the group in any iteration after this time, without waiting for it."""
+    state.poll_at, state.idle_until = NEVER, until
+    if until == NEVER:
+        state.scheduled.pop(id(state), None)
+    else:
+        state.scheduled[id(state)] = state
 
 
 def wake(groups: Iterable[GroupState], *, new: bool = False, pending: bool = False) -> None:
-    """Look in the next turn for what is new in the groups, or pending."""
+    """Poll the groups for new or pending entries in the next iteration."""
     for state in groups:
         if new:
             state.fetch_at = NOW
         if pending:
-            state.take_at = NOW
-        look_at(state, NOW)
+            state.pending_at = NOW
+        poll_at(state, NOW)

@@ -1,4 +1,4 @@
-"""Joining: every handler gets its consumer group on each domain that its patterns reach."""
+"""Join handlers: each gets its consumer group on each domain that its patterns match."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NEWEST = "$"
 def plan_joins(
     handler: Handler, known: HandlerRecord | None, domains: Collection[str]
 ) -> Mapping[str, str]:
-    """Domain → the entry after which the handler takes part, for domains it is not yet in. Pure.
+    """Return domain → the entry after which the handler begins, for domains that it has not joined.
 
-    A handler seen for the first time begins where its `start` says. For one that was there, a
-    domain that its old patterns reached as well appeared later, so it begins with the very first
-    entry; a domain that only its new patterns reach begins where `start` says.
+    A new handler begins at its `start`. For a known handler, a domain that its old patterns also
+    matched appeared later, so it begins with the first entry; a domain that only its new patterns
+    match begins at `start`. Pure.
     """
     literal = handler.matcher.domains
     reached = set(domains) if literal is None else set(literal)
@@ -45,10 +45,10 @@ def plan_joins(
 def _recovered(
     backend: Backend, handlers: Iterable[Handler], domains: Collection[str], newest: dict[str, str]
 ) -> dict[str, HandlerRecord]:
-    """What the groups say of handlers whose record is gone. A wildcard must not begin "now" in a
-    domain that appeared while it was away. One without any group is new."""
+    """Return records from the groups of handlers whose record is missing. A wildcard must not begin
+    "now" in a domain that appeared in the meantime. A handler without any group is new."""
     wild = {h.id: h for h in handlers if h.matcher.domains is None}
-    found: dict[str, HandlerRecord] = {}
+    recovered: dict[str, HandlerRecord] = {}
     for domain in sorted(domains) if wild else ():
         for state in backend.event_log.groups(domain):
             handler = wild.get(state.handler)
@@ -57,8 +57,8 @@ def _recovered(
             if domain not in newest:
                 newest[domain] = _newest(backend.event_log, domain)
             in_force = backend.deliveries.patterns(handler.group(domain))
-            before = found.get(handler.id)
-            found[handler.id] = HandlerRecord(
+            before = recovered.get(handler.id)
+            recovered[handler.id] = HandlerRecord(
                 id=handler.id,
                 service=handler.service,
                 patterns=patterns_in_force(in_force or handler.patterns, before),
@@ -66,12 +66,12 @@ def _recovered(
                 since={**(before.since if before else {}), domain: newest[domain]},
                 registered_ms=before.registered_ms if before else backend.registry.now_ms(),
             )
-    return found
+    return recovered
 
 
 def _start(handler: Handler) -> str:
     if isinstance(handler.start, datetime):
-        # XGROUP takes "after this id": the last one before that millisecond
+        # XGROUP CREATE means "after this id": the last one before that millisecond
         return f"{max(0, int(handler.start.timestamp() * 1000) - 1)}-{2**64 - 1}"
     return FIRST if handler.start == "beginning" else NEWEST
 
@@ -83,11 +83,11 @@ def join(
     joined: Collection[Group] = (),
     registered: Collection[str] = (),
 ) -> list[HandlerRecord]:
-    """Joins each handler's groups and registers it. Idempotent; returns the records in order.
+    """Join each handler's groups and register it. Idempotent; returns the records in order.
 
-    Lanes in `joined` have their group: of thousands of domains only new ones cost a call. The
-    handlers in `registered` are those that this worker registered before. Where an operator has
-    removed one since, it does not join, and no record of it is returned.
+    Groups in `joined` exist, so that among thousands of domains only new ones cost a call. The
+    handlers in `registered` were registered by this worker before. If an operator removed one of
+    them since, it does not join, and no record of it is returned.
     """
     handlers = list(handlers)
     forgotten = backend.event_log.forgotten()
@@ -105,21 +105,21 @@ def join(
 
 
 def _is_new(backend: Backend, handler: Handler, domains: Iterable[str]) -> bool:
-    """Whether no group of the handler is left from a time before its record was lost."""
+    """Return whether no group of the handler is left from before its record was lost."""
     groups = (state for domain in domains for state in backend.event_log.groups(domain))
     return not any(state.handler == handler.id for state in groups)
 
 
 def leave_domains(backend: Backend, handlers: Collection[str], gone: Collection[str]) -> None:
-    """Takes domains that were removed because they were empty out of the handlers' records."""
+    """Remove domains that were removed as empty from the handlers' records."""
     for name, record in backend.registry.handlers().items():
-        left = without_domains(record, gone)
-        if name in handlers and left != record:
-            backend.registry.update(left)
+        updated = without_domains(record, gone)
+        if name in handlers and updated != record:
+            backend.registry.update(updated)
 
 
 def without_domains(record: HandlerRecord, gone: Collection[str]) -> HandlerRecord:
-    """The record without these domains, but for those that the handler names."""
+    """Return the record without these domains, except those that the handler names."""
     if not gone:
         return record
     named = {pattern.partition(".")[0] for pattern in record.patterns}
@@ -141,7 +141,7 @@ def _join(
     since = dict(known.since) if known else {}
     plan = plan_joins(handler, known, domains)
     if handler.paused and known is None and is_starting and _is_new(backend, handler, plan):
-        # Before it has a group: no worker of the service may fetch for it.
+        # Before the group exists: no worker of the service may fetch for it.
         backend.circuits.pause(handler.id, reason=FIRST_START)
     for domain, start in plan.items():
         if start == NEWEST:
@@ -149,7 +149,7 @@ def _join(
                 newest[domain] = _newest(backend.event_log, domain)
             start = newest[domain]
         since[domain] = start
-    # The group of a known handler is normally there; after a loss of Redis data it is not.
+    # A known handler normally has its groups; after a loss of Redis data it does not.
     made = [
         domain
         for domain, start in since.items()
@@ -160,8 +160,7 @@ def _join(
         service=handler.service,
         patterns=patterns_in_force(handler.patterns, known),
         queue=handler.queue,
-        ordered=handler.ordered,
-        flow=handler.flow,
+        flow_control=handler.flow_control,
         when=handler.when is not None,
         since=since,
         added=_added(backend, handler, known),
@@ -172,13 +171,13 @@ def _join(
         doc=handler.doc,
     )
     if known and set(record.patterns) == set(known.patterns):
-        # Two versions with the same patterns in force must not write over each other in turns.
+        # Two versions with the same patterns in force must not overwrite each other repeatedly.
         record = msgspec.structs.replace(record, patterns=known.patterns)
     if is_starting:
         if record != known:
             backend.registry.register(record)
     elif (record != known or made) and not backend.registry.update(record):
-        # Removed since it was read. The operator may have looked for groups before these were made.
+        # Removed since it was read. The operator may have searched for groups before these existed.
         for domain in made:
             backend.event_log.leave(domain, handler.id)
             backend.deliveries.forget(handler.group(domain))
@@ -200,9 +199,9 @@ def _added(backend: Backend, handler: Handler, known: HandlerRecord | None) -> d
 
 
 def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | None:
-    """After its group in the domain vanished: None if an operator removed the handler, else joined.
+    """Join again after a group vanished from the domain; None if an operator removed the handler.
 
-    Where Redis lost all that it held, from the first entry: all that is there now came after.
+    If Redis lost all its data, begins with the first entry: all current entries are newer.
     """
     if backend.registry.was_removed(handler.id):
         return None
@@ -215,7 +214,7 @@ def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | N
                 queue=handler.queue,
             )
         )
-    # The set of domains may be lost too, and a handler with wildcards knows no domain by itself.
+    # The set of domains may be lost too, and wildcard patterns name no domain.
     domains = backend.event_log.domains() | {domain}
     return next(iter(join(backend, [handler], domains, registered=[handler.id])), None)
 

@@ -1,4 +1,4 @@
-"""What a worker writes with each beat: that it lives, and what the shared records lost of it."""
+"""Send a worker's heartbeat, and restore its records if they were lost."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from celeriac.store.factory import Backend
 logger = logging.getLogger(__name__)
 
 
-def beat(backend: Backend, worker: WorkerRecord, own: MutableMapping[str, HandlerRecord]) -> None:
-    """Write the beat, and register again each of the worker's own handlers whose record is missing
-    or cannot be read. A registry that was deleted or damaged is whole again within a beat.
+def send_heartbeat(
+    backend: Backend, worker: WorkerRecord, handlers: MutableMapping[str, HandlerRecord]
+) -> None:
+    """Write the heartbeat, and register each of the worker's handlers again whose record is missing
+    or invalid. So a deleted or damaged registry is restored within one heartbeat.
 
-    `own` holds the records of the worker's handlers, and is brought up to date. Blocks for some
-    round trips.
+    `handlers` are the records of the worker's handlers; they are updated. Blocks for a few round
+    trips.
     """
     backend.registry.heartbeat(worker)
-    named = {literal_domain(pattern) for record in own.values() for pattern in record.patterns}
+    named = {literal_domain(p) for record in handlers.values() for p in record.patterns}
     backend.event_log.register_domains(sorted(d for d in named if d is not None), bounded=False)
-    for name in backend.registry.unregistered(own):
-        if backend.registry.update(own[name]):
+    for name in backend.registry.unregistered(handlers):
+        if backend.registry.update(handlers[name]):
             logger.warning(
                 "%s: its record in the registry was missing or invalid; it is registered again",
                 name,
             )
-    _reconcile(backend, worker, own)
+    _reconcile(backend, worker, handlers)
 
 
 def _reconcile(
-    backend: Backend, worker: WorkerRecord, own: MutableMapping[str, HandlerRecord]
+    backend: Backend, worker: WorkerRecord, handlers: MutableMapping[str, HandlerRecord]
 ) -> None:
-    """Bring the patterns in force up to date: see versions.py."""
-    stored = dict(backend.registry.registered(own))
+    """Update the patterns in force: see versions.py."""
+    stored = dict(backend.registry.registered(handlers))
     differing = [
         name
         for name, record in stored.items()
@@ -50,11 +52,11 @@ def _reconcile(
         if code is None:
             continue
         served = patterns_served(workers, name, now_ms)
-        record = reconcile(stored[name], own[name], code, served, now_ms)
+        record = reconcile(stored[name], handlers[name], code, served, now_ms)
         if record != stored[name]:
             _put_in_force(backend, stored[name], record, code)
         stored[name] = record
-    own.update(stored)
+    handlers.update(stored)
 
 
 def _put_in_force(
@@ -68,8 +70,8 @@ def _put_in_force(
         return
     for pattern in gone:
         logger.warning(
-            "%s: no worker has had its pattern %s for a while, so it is not in force any more. Its "
-            "events that waited are skipped: `celeriac replay` runs them once code has the pattern",
+            "%s: no worker has had its pattern %s for a while, so it is no longer in force. Its "
+            "waiting events are skipped; `celeriac replay` runs them once code has the pattern",
             record.id,
             pattern,
         )

@@ -1,4 +1,4 @@
-"""Which of a domain's consumer groups want an event: many handlers are not asked one by one."""
+"""Index which of a domain's consumer groups want which events, without checking each handler."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from celeriac.delivery import Group
 from celeriac.event import EventHeader, meant_for
 from celeriac.handler import Handler
 
-MAX_TYPES = 4096  # remembered
+MAX_TYPES = 4096  # cached
 
 
 class InterestIndex:
-    """By type and by the handlers that an event names; `when=` is not looked at. Pure."""
+    """Indexes by type and by the handlers that an event names; ignores `when=`. Pure."""
 
     def __init__(self, handlers: Iterable[tuple[Group, Handler]]) -> None:
         self._by_type: dict[str, list[Group]] = {}
         self._by_pattern: list[tuple[Group, Handler]] = []
-        self._found: dict[str, Sequence[Group]] = {}
+        self._groups_by_type: dict[str, Sequence[Group]] = {}
         for group, handler in handlers:
             if any("*" in pattern or "#" in pattern for pattern in handler.patterns):
                 self._by_pattern.append((group, handler))
@@ -27,11 +27,11 @@ class InterestIndex:
 
     def wanting(self, event: EventHeader) -> Sequence[Group]:
         """Return the groups that want the event."""
-        subscribed = self._found.get(event.type)
+        subscribed = self._groups_by_type.get(event.type)
         if subscribed is None:
-            if len(self._found) >= MAX_TYPES:
-                self._found.clear()
-            subscribed = self._found[event.type] = self._subscribed(event.type)
+            if len(self._groups_by_type) >= MAX_TYPES:
+                self._groups_by_type.clear()
+            subscribed = self._groups_by_type[event.type] = self._subscribed(event.type)
         named = event.handlers
         if not named:
             return subscribed

@@ -1,7 +1,7 @@
-"""Which handlers and consumer groups a dispatcher serves.
+"""The handlers and consumer groups that a dispatcher serves.
 
-They change while it runs: domains appear and are forgotten, queues are added and cancelled, an
-operator removes a handler, another version of its code joins.
+They change while it runs: domains appear or are removed, queues are added or cancelled, an operator
+removes a handler, another version of its code joins.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from celeriac.delivery import Group
 from celeriac.delivery.fetch_size import FetchSize
 from celeriac.dispatcher.domain_reader import DomainReader
 from celeriac.dispatcher.group_state import NOW, UNKNOWN, GroupState
-from celeriac.dispatcher.group_table import GroupTable, look_at, wake
+from celeriac.dispatcher.group_table import GroupTable, poll_at, wake
 from celeriac.dispatcher.groups import join, leave_domains, rejoin, without_domains
-from celeriac.dispatcher.pause import IDLE
-from celeriac.dispatcher.served import Unserved, served_handlers
-from celeriac.dispatcher.share import Share
+from celeriac.dispatcher.handler_assignment import UnservedHandlers, served_handlers
+from celeriac.dispatcher.poll_interval import IDLE
+from celeriac.dispatcher.process_share import ProcessShare
 from celeriac.dispatcher.task_sender import note_queued
 from celeriac.event.pattern import literal_domain
 from celeriac.handler import Handler
@@ -26,19 +26,20 @@ from celeriac.service import Service
 
 logger = logging.getLogger(__name__)
 
-DOMAINS_LOOKED_FOR = 1000  # a second: of more, new ones are looked for less often than every IDLE
+DOMAINS_PER_SECOND = 1000  # with more domains, new ones are searched less often than every IDLE
 
 
 class Membership:
-    """Of one dispatcher. `handlers` are those that it serves, the most urgent first, `records` what
-    the registry has of them. What blocks, blocks for round trips and raises redis.RedisError."""
+    """Belongs to one dispatcher. `handlers` are those that it serves, the most urgent first;
+    `records` are their records in the registry. Methods that block, block for round trips and raise
+    redis.RedisError."""
 
     def __init__(
         self,
         service: Service,
         queues: Callable[[], Collection[str]] | None,
         groups: GroupTable,
-        share: Share,
+        share: ProcessShare,
         reader: DomainReader,
         clock: Callable[[], float],
     ) -> None:
@@ -46,33 +47,41 @@ class Membership:
         self.groups = groups
         self._queues, self._share, self._reader, self._clock = queues, share, reader, clock
         self._consumed = None if queues is None else frozenset(queues())
-        # Pool processes have no handler that is imported later.
+        # Pool processes do not have handlers that are imported later.
         self._in_code = tuple(service.handlers.values())
         self.handlers: list[Handler] = served_handlers(self._in_code, self._consumed)
         self.records: dict[str, HandlerRecord] = {}
         self.domains: frozenset[str] = frozenset()
         self._removed: set[str] = set()
-        self._unserved = Unserved()
-        # Domains of which wildcards know.
+        self._unserved = UnservedHandlers()
+        # Domains that were offered to wildcard patterns.
         self._offered: frozenset[str] = frozenset()
         self._joined = False
         self._looked_for_domains = NOW
+        self._wildcard: tuple[list[Handler], bool] = ([], False)
 
     @property
     def has_wildcard(self) -> bool:
-        """Whether some handler wants events of every domain."""
-        return any(handler.matcher.domains is None for handler in self.handlers)
+        """Whether any handler wants events of every domain."""
+        handlers, has_wildcard = self._wildcard
+        if handlers is not self.handlers:
+            handlers = self.handlers
+            has_wildcard = any(handler.matcher.domains is None for handler in handlers)
+            self._wildcard = handlers, has_wildcard
+        return has_wildcard
 
     def look_for_domains(self) -> None:
-        """Look in the next turn for domains that appeared or were forgotten."""
+        """Search for new or removed domains in the next iteration."""
         self._looked_for_domains = NOW
 
     # -- queues
 
-    def follow_queues(self, give_back: Callable[[GroupState], None]) -> bool:
-        """Serve the handlers of a queue that was added, and leave those of one that was cancelled
-        to other workers; return whether there is such a queue. `give_back` makes due for others
-        what is queued here for a group."""
+    def follow_queues(self, requeue: Callable[[GroupState], None]) -> bool:
+        """Serve the handlers of an added queue, and leave those of a cancelled one to other
+        workers.
+
+        Returns whether there is such a queue. `requeue` requeues the queued deliveries of a group.
+        """
         if self._queues is None:
             return False
         consumed = frozenset(self._queues())
@@ -82,19 +91,19 @@ class Membership:
         served = {handler.id for handler in after}
         for state in self.groups:
             if state.handler.id not in served:
-                give_back(state)
-        # From here on nothing is asked of Redis: a turn that fails above is repeated as a whole.
+                requeue(state)
+        # No command follows: an iteration that failed above is repeated completely.
         self._consumed, self.handlers = consumed, after
         self._keep_groups({g.group for g in self.groups if g.handler.id in served})
-        self.records = {name: one for name, one in self.records.items() if name in served}
-        # Asked for in the order of their urgency, as at the start.
+        self.records = {name: r for name, r in self.records.items() if name in served}
+        # Polled in order of urgency, as at the start.
         for state in self.groups:
-            look_at(state, NOW)
+            poll_at(state, NOW)
         self._joined = False
         for handler in before:
             if handler not in after:
                 logger.info(
-                    "celeriac: %s runs here no longer (queue %s)", handler.id, handler.queue
+                    "celeriac: %s no longer runs here (queue %s)", handler.id, handler.queue
                 )
         for handler in after:
             if handler not in before:
@@ -120,9 +129,9 @@ class Membership:
     # -- domains and groups
 
     def join_domains(self) -> None:
-        """Join the handlers to domains that appeared, and leave those that were forgotten."""
+        """Join the handlers to new domains, and leave removed ones."""
         now = self._clock()
-        pause = max(IDLE, len(self._offered) / DOMAINS_LOOKED_FOR)
+        pause = max(IDLE, len(self._offered) / DOMAINS_PER_SECOND)
         if self._joined and now - self._looked_for_domains < pause:
             return
         self._looked_for_domains = now
@@ -137,7 +146,7 @@ class Membership:
         for handler in self.handlers:
             if handler.id not in self.records:
                 self._drop_handler(handler)
-        # Not `domains`: what this very join announced was not offered to wildcards yet.
+        # Not `domains`: domains that this join announced were not offered to wildcards yet.
         self._offered = domains
         for handler in self.handlers:
             for domain in self.records[handler.id].since:
@@ -163,7 +172,8 @@ class Membership:
         state.in_force = deliveries.note_patterns(state.group, state.handler.patterns)
 
     def note_in_force(self, state: GroupState, patterns: tuple[str, ...]) -> None:
-        """Note what the store answered; put patterns of this code that it lacks in force again."""
+        """Apply the patterns in force that the store returned; add missing patterns of this
+        code."""
         before, handler = state.in_force, state.handler
         if before == patterns:
             return
@@ -175,7 +185,7 @@ class Membership:
             self.records |= self.service.backend.registry.registered([handler.id])
 
     def retired(self, state: GroupState) -> Mapping[str, int]:
-        """Return the patterns that are in force no more, and since when (ms)."""
+        """Return the patterns that are no longer in force, and since when (ms)."""
         record = self.records.get(state.handler.id)
         if record is None or not record.retired:
             return {}
@@ -183,7 +193,7 @@ class Membership:
         return {p: at for p, at in record.retired.items() if literal_domain(p) in (None, domain)}
 
     def is_left_to_others(self, state: GroupState) -> bool:
-        """Whether only other versions of the handler subscribe to the domain."""
+        """Return whether only other versions of the handler subscribe to the domain."""
         domains, domain = state.handler.matcher.domains, state.group.domain
         if domains is None or domain in domains:
             return False
@@ -191,19 +201,18 @@ class Membership:
         return any(literal_domain(pattern) in (None, domain) for pattern in others)
 
     def may_share(self, state: GroupState) -> bool:
-        """Return whether what the handler does not want can be passed over: no other version of it,
-        and no pattern that it had, wants that."""
+        """Return whether entries that the handler does not want can be skipped: no other version of
+        it wants them, and no pattern that it had before."""
         return (
             {*state.in_force} <= {*state.handler.patterns}
             and not self.retired(state)
             and not self.is_left_to_others(state)
         )
 
-    # -- what is served no more
+    # -- handlers and groups that are no longer served
 
     def _drop_forgotten(self, domains: Collection[str]) -> None:
-        """Stops serving domains that were removed because they were empty, but for those that a
-        handler names."""
+        """Stop serving domains that were removed as empty, except those that a handler names."""
         gone = frozenset(domains) & self.service.backend.event_log.forgotten() if domains else ()
         if not gone:
             return
@@ -220,7 +229,7 @@ class Membership:
         self._keep_groups({state.group for state in self.groups} - dropped)
 
     def _keep_groups(self, kept: Collection[Group]) -> None:
-        """Forget all other groups."""
+        """Drop all other groups."""
         for state in self.groups.keep(kept):
             note_queued(state, 0)
             self._share.drop(state)
@@ -228,7 +237,7 @@ class Membership:
         self._reader.serve(self.groups)
 
     def join_again(self, groups: Iterable[GroupState]) -> None:
-        """Join groups that are gone, unless their domain was forgotten or their handler removed."""
+        """Join groups that are gone, unless their domain or their handler was removed."""
         for state in groups:
             group, handler = state.group, state.handler
             if group not in self.groups:
@@ -244,14 +253,15 @@ class Membership:
                 self._drop_handler(handler)
                 continue
             self.records[handler.id] = record
-            state.position, state.is_together = UNKNOWN, False
+            state.position = UNKNOWN
+            state.read_separately()
             wake([state], new=True, pending=True)
             logger.warning("%s: its group on %s was gone; joined again", handler.id, group.domain)
 
     def _drop_handler(self, handler: Handler) -> None:
         logger.warning(
-            "%s was removed by an operator; this worker stops serving it. Restart the worker "
-            "to register it anew",
+            "%s was removed by an operator; this worker no longer runs it. Restart the worker to "
+            "register it again",
             handler.id,
         )
         self._removed.add(handler.id)
@@ -262,5 +272,5 @@ class Membership:
 
 
 def _names(handler: Handler, group: Group) -> bool:
-    """Whether a pattern of the handler names the domain: then it is read even if empty."""
+    """Return whether a pattern names the domain: such a domain is read even if empty."""
     return any(pattern.partition(".")[0] == group.domain for pattern in handler.patterns)

@@ -1,8 +1,8 @@
-"""Sends delivery tasks, and knows how many of them wait.
+"""Send delivery tasks, and count how many of them wait.
 
-Without a bound a busy handler would get a task for every event the moment it comes, each at the
-cost of a Celery task, and would fall behind for that cost alone. While enough tasks wait to keep
-the processes busy, what comes stays in the log, and goes together into the next one.
+Without a limit, a busy handler would get a task for every event as soon as it arrives, and would
+fall behind because of the cost of a Celery task for each. While enough tasks wait to keep the
+processes busy, new entries stay in the log, and go together into the next task.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from celeriac.dispatcher.chunk import Chunk
-from celeriac.dispatcher.circuits import Doors
+from celeriac.dispatcher.circuits import CircuitCache
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.group_table import GroupTable
 
@@ -19,48 +19,55 @@ TASKS_AHEAD = 4  # for each process
 
 
 class TaskSender:
-    """Of one dispatcher. Tasks with an open chunk are not counted: see group_state.OPEN_CHUNKS."""
+    """Belongs to one dispatcher. Tasks with open chunks are not counted: see OPEN_CHUNKS."""
 
-    def __init__(self, send: Send, processes: int, groups: GroupTable, doors: Doors) -> None:
-        self._send, self._processes, self._groups, self._doors = send, processes, groups, doors
+    def __init__(
+        self, send: Send, processes: int, groups: GroupTable, circuits: CircuitCache
+    ) -> None:
+        self._send, self._processes, self._groups, self._circuits = (
+            send,
+            processes,
+            groups,
+            circuits,
+        )
         self._unsent: list[Chunk] = []
 
     def add(self, chunks: Sequence[Chunk]) -> None:
-        """Send these with the next call of `flush`."""
+        """Send these chunks with the next call of `flush`."""
         self._unsent += chunks
 
     def drop(self, state: GroupState) -> None:
-        """Send none of the group: what they name is given back."""
+        """Drop the unsent chunks of the group: its deliveries are requeued."""
         self._unsent = [chunk for chunk in self._unsent if chunk.group != state.group]
 
     def flush(self) -> None:
-        """Send them. One that the broker did not take is kept, and sent at the next call."""
+        """Send the chunks. A chunk that the broker refused is sent again at the next call."""
         while self._unsent:
             self._send(self._unsent[0])
             chunk = self._unsent.pop(0)
             state = self._groups.get(chunk.group)
             if state is not None and not chunk.id:
                 note_sent(state, len(chunk.items))
-            self._doors.sent(chunk.handler.id)
+            self._circuits.sent(chunk.handler.id)
 
     def has_enough(self, state: GroupState) -> bool:
-        """Return whether as many tasks of the group's handler wait as may."""
+        """Return whether the group's handler has as many waiting tasks as it may."""
         return state.of.waiting_tasks >= TASKS_AHEAD * self._processes
 
-    def room(self, state: GroupState) -> int:
-        """Return how many more may wait; negative where more do."""
+    def available_tasks(self, state: GroupState) -> int:
+        """Return how many more tasks may wait; negative if too many do."""
         unsent = sum(chunk.handler.id == state.of.id for chunk in self._unsent if not chunk.id)
         return TASKS_AHEAD * self._processes - state.of.waiting_tasks - unsent
 
 
 def note_sent(state: GroupState, deliveries: int) -> None:
-    """A task with so many pending deliveries was sent. Tasks are taken in about that order."""
+    """Record a sent task with this many pending deliveries. Tasks run in about that order."""
     state.sent.append(deliveries)
     state.of.waiting_tasks += 1
 
 
 def note_queued(state: GroupState, queued: int) -> None:
-    """So many deliveries are not claimed yet: the latest ones that were sent."""
+    """Record that this many deliveries are not claimed yet: the latest ones that were sent."""
     while state.sent and sum(state.sent) - state.sent[0] >= queued:
         state.sent.popleft()
         state.of.waiting_tasks -= 1

@@ -1,4 +1,4 @@
-"""A span for each hint that a dispatcher sends."""
+"""Create a span for each delivery task that a dispatcher sends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celeriac.settings import Settings
 
 
 def traced(send: Callable[[Chunk], None], settings: Settings) -> Callable[[Chunk], None]:
-    """`send` itself where tracing is off."""
+    """Return `send` with a span around it; `send` itself if tracing is off."""
     tracing = tracing_of(settings)
     if tracing is None:
         return send

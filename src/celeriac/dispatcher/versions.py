@@ -1,7 +1,7 @@
-"""Several versions of a handler's code at once, as in a rolling deploy or a roll back. Pure.
+"""Several versions of a handler's code at once, as in a rolling deployment or a rollback. Pure.
 
-A pattern is in force from the moment a worker joins with it until RETIRE_AFTER_MS after the last
-worker that has it. So long, code without the pattern leaves its events to code that has it.
+A pattern is in force from when a worker joins with it until RETIRE_AFTER_MS after the last worker
+that has it. During that time, code without the pattern leaves its events to code that has it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from celeriac.registry import HandlerRecord, WorkerRecord
 
 RETIRE_AFTER_MS = 600_000
-LIVES_WITHIN_MS = 15_000  # three beats
+LIVES_WITHIN_MS = 15_000  # three heartbeats
 MAX_RETIRED = 20
 
 
@@ -23,39 +23,45 @@ def patterns_in_force(code: Iterable[str], known: HandlerRecord | None) -> tuple
 
 
 def patterns_served(workers: Iterable[WorkerRecord], handler: str, now_ms: int) -> frozenset[str]:
-    """Return the patterns that the code of some living worker has for the handler."""
-    living = (one for one in workers if now_ms - one.beat_ms <= LIVES_WITHIN_MS)
-    return frozenset(p for one in living for p in one.patterns.get(handler, ()))
+    """Return the patterns that the code of any living worker has for the handler."""
+    living = (worker for worker in workers if now_ms - worker.beat_ms <= LIVES_WITHIN_MS)
+    return frozenset(p for worker in living for p in worker.patterns.get(handler, ()))
 
 
 def reconcile(
     stored: HandlerRecord,
-    own: HandlerRecord,
+    registered: HandlerRecord,
     code: Collection[str],
     served: Collection[str],
     now_ms: int,
 ) -> HandlerRecord:
-    """Return the record as it should be, given what the registry has of it (`stored`), what this
-    worker registered (`own`), and which patterns the code of this worker and of all of them has."""
+    """Return the corrected record of a handler.
+
+    Args:
+        stored: The record in the registry.
+        registered: The record that this worker registered.
+        code: The patterns of this worker's code.
+        served: The patterns of the code of all workers.
+    """
     patterns = patterns_in_force(code, stored)
     since = stored.since
     if len(patterns) > len(stored.patterns):
-        # Written over by a worker that had not read it yet.
-        since = own.since | since
+        # Overwritten by a worker that had not read it yet.
+        since = registered.since | since
     living = {*code, *served}
     leaving = {p: stored.leaving.get(p, now_ms) for p in patterns if p not in living}
     gone = {p for p, at_ms in leaving.items() if now_ms - at_ms >= RETIRE_AFTER_MS}
     in_force = tuple(p for p in patterns if p not in gone)
     retired = stored.retired | dict.fromkeys(sorted(gone), now_ms)
     retired = {p: at_ms for p, at_ms in retired.items() if p not in living}
-    last = sorted(retired.items(), key=lambda one: one[1])[-MAX_RETIRED:]
-    # Two versions must not write over each other in turns for the order alone.
+    last = sorted(retired.items(), key=lambda item: item[1])[-MAX_RETIRED:]
+    # Two versions must not overwrite each other repeatedly because of the order only.
     unchanged = set(in_force) == set(stored.patterns)
     return msgspec.structs.replace(
         stored,
         patterns=stored.patterns if unchanged else in_force,
         since=since,
-        added={p: at for p, at in (own.added | stored.added).items() if p in in_force},
+        added={p: at for p, at in (registered.added | stored.added).items() if p in in_force},
         leaving={p: at_ms for p, at_ms in leaving.items() if p not in gone},
         retired=dict(last),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from celeriac.errors import SubscriptionError
 from celeriac.event.attributes import MAX_LENGTH, shown
@@ -49,7 +49,7 @@ class Matcher:
     def _matches(self, type_: str) -> bool:
         return any(pattern.matches(type_) for pattern in self.patterns)
 
-    @property
+    @cached_property
     def domains(self) -> frozenset[str] | None:
         """The domains that the patterns can match; None if a pattern can match any domain."""
         domains = [literal_domain(pattern.text) for pattern in self.patterns]

@@ -250,6 +250,13 @@ class EventLog(Protocol):
         """Return the entries from `start` to `end`, both inclusive; `(id` is exclusive."""
         ...
 
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        """Return the entries after each (domain, entry, count), at most `count`, in one round trip.
+
+        None for a domain whose cluster node is unreachable.
+        """
+        ...
+
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         """Return the entry registered for each event key (see `append`), in order."""
         ...

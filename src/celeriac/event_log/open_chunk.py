@@ -15,6 +15,8 @@ _OWNERS = ("queued:", "running:")
 class OpenChunk(msgspec.Struct, frozen=True):
     """The entries after `after` up to and including `upto`; `count` is their number when fetched.
 
+    A sparse chunk has only the entries in `entries`.
+
     `owner` is `queued:<worker>` or `running:<worker>`; its lease began at `renewed_ms` by the
     server's clock.
     """
@@ -25,10 +27,12 @@ class OpenChunk(msgspec.Struct, frozen=True):
     count: int
     owner: str
     renewed_ms: int
+    entries: tuple[str, ...] = ()
 
     def has(self, entry: str) -> bool:
         """Return whether the entry is in the chunk."""
-        return entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+        is_within = entry_key(self.after) < entry_key(entry) <= entry_key(self.upto)
+        return is_within and (not self.entries or entry in self.entries)
 
     @property
     def worker(self) -> str:
@@ -41,11 +45,11 @@ class OpenChunk(msgspec.Struct, frozen=True):
 
 
 def parse_chunk(id: str, stored: bytes) -> OpenChunk:
-    """Return the chunk of `after upto count owner renewed`. Raises ValueError for other text."""
-    after, upto, count, owner, renewed = stored.decode().split(" ")
-    if not (is_entry(after) and is_entry(upto) and owner.startswith(_OWNERS)):
+    """Return the chunk of `after upto count owner renewed entry…`. Raises ValueError."""
+    after, upto, count, owner, renewed, *entries = stored.decode().split(" ")
+    if not (all(map(is_entry, (after, upto, *entries))) and owner.startswith(_OWNERS)):
         raise ValueError("is not an open chunk")
-    return OpenChunk(id, after, upto, int(count), owner, int(renewed))
+    return OpenChunk(id, after, upto, int(count), owner, int(renewed), tuple(entries))
 
 
 def chunks_by_id(stored: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:

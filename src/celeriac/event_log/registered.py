@@ -1,6 +1,6 @@
 """Deduplication of appends: of events with given ids, and of appends that are retried.
 
-Pure: the arguments and replies of append_once.lua and promote.lua.
+Pure: the arguments and replies of append_once.lua and enqueue_due.lua.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def parse_intervals(stored: bytes | None) -> list[tuple[int, int]]:
 
 
 def postponed(body: bytes, kind: EntryKind) -> bytes:
-    """Return a delayed event as stored: after the key that promote.lua registers."""
+    """Return a delayed event as stored: after the key that enqueue_due.lua registers."""
     return body if kind is FOREIGN else read_header(body).key.encode() + SEPARATOR + body
 
 

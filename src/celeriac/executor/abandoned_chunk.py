@@ -1,11 +1,11 @@
-"""What becomes of the chunk of a pool process that died, without waiting for the lease."""
+"""Complete the chunk of a dead pool process without waiting for the lease."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from celeriac.delivery import Claimed, Completion, Outcome, Verdict
+from celeriac.delivery import Claimed, ClaimResult, Completion, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
@@ -23,28 +23,32 @@ def abandon_chunk(
     error: BaseException,
     pid: int | None,
 ) -> int:
-    """Settle the open chunk that a process of this worker began with, or the one it was at since.
+    """Complete the open chunk that a dead process of this worker was running.
 
-    The entry that the process `pid` was running failed with `error`. The others become pending and
-    due at once, with no attempt counted; where several may be the culprit, none is given up for it.
-    Idempotent; blocks for some round trips. Return how many attempts failed.
+    This is the chunk that its task began with, or a later one. The entry that the process `pid` was
+    running failed with `error`. The other entries become pending and due at once, without counting
+    an attempt; if several may have ended the process, none is dead-lettered for it. Idempotent;
+    blocks for a few round trips. Returns the number of failed attempts.
     """
     group, chunks, worker = handler.group(domain), process.service.backend.chunks, process.worker
     owners = (f"running:{worker}", f"queued:{worker}")
-    held = {one.id: one for one in chunks.open_chunks(group) if one.owner in owners}
-    # A thread that ended leaves its process, where others go on.
+    owned = {open_.id: open_ for open_ in chunks.open_chunks(group) if open_.owner in owners}
+    # A thread that ended leaves its process, where others continue.
     failed = 0
-    place = None if pid == os.getpid() else process.at_hand.chunk_of(pid)
-    if place is not None and place.first and (one := held.get(place.chunk)) is not None:
-        entries = process.service.backend.event_log.read(
-            domain, start=f"({one.after}", end=one.upto, count=one.count
-        )
-        completion = _completion(process, handler, domain, one, entries, place.of(entries), error)
+    position = None if pid == os.getpid() else process.shared_progress.chunk_of(pid)
+    if position is not None and position.first and (current := owned.get(position.chunk)):
+        entries = chunks.remaining(group, current)
+        running = position.of(entries)
+        completion = _completion(process, handler, domain, current, entries, running, error)
         if completion is not None:
-            failed = len(place.of(entries))
-            process.persist_result(lambda: chunks.complete(worker, group, place.chunk, completion))
-    ids = {chunk, place.chunk, place.following} if place is not None else {chunk}
-    for id in ids & held.keys():
+            failed = len(running)
+            process.persist_result(
+                lambda: chunks.complete(worker, group, position.chunk, completion)
+            )
+    ids = {chunk}
+    if position is not None:
+        ids |= {position.chunk, position.following}
+    for id in ids & owned.keys():
         chunks.requeue(worker, group, id)
     return failed
 
@@ -62,20 +66,20 @@ def _completion(
         return None
     failed: list[Completion] = []
 
-    def keep(settled: Sequence[Completion]) -> type[list[str]]:
-        failed.extend(settled)
+    def keep(completions: Sequence[Completion]) -> type[list[str]]:
+        failed.extend(completions)
         return list
 
     work = process.work(handler, domain, {}, keep)
     for entry in entries[suspects.start : suspects.stop]:
-        claimed = Claimed(entry.id, Verdict.RUN, 1, entry.body)
+        claimed = Claimed(entry.id, ClaimResult.RUN, 1, entry.body)
         work.fail(claimed, "", type_of(entry.body), error, 0, final=len(suspects) == 1)
     work.flush()
-    # Perhaps they ran, and it was not reported: they run again.
-    before = [Completion(one.id, "", 1, Outcome.REQUEUED) for one in entries[: suspects.start]]
+    # Entries before these may have run unreported: they run again.
+    before = [Completion(entry.id, "", 1, Outcome.REQUEUED) for entry in entries[: suspects.start]]
     bodies = {entry.id: entry for entry in entries}
     return ChunkCompletion(
         until=entries[suspects.stop - 1].id,
         done=suspects.stop,
-        exceptions=[with_key(one, bodies[one.entry]) for one in (*before, *failed)],
+        exceptions=[with_key(c, bodies[c.entry]) for c in (*before, *failed)],
     )

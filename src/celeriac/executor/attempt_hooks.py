@@ -1,4 +1,4 @@
-"""Running the hooks of middleware around one attempt of a handler."""
+"""Run the hooks of middleware around one attempt of a handler."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def run_attempt(
         with ExitStack() as stack:
             entered: list[Middleware] = []
             try:
-                for one in middleware:
-                    stack.enter_context(one.around_attempt(attempt))
-                    entered.append(one)
-                    run_awaitable(one.before_attempt(attempt))
+                for layer in middleware:
+                    stack.enter_context(layer.around_attempt(attempt))
+                    entered.append(layer)
+                    run_awaitable(layer.before_attempt(attempt))
                 call()
-                for one in reversed(entered):
-                    run_awaitable(one.after_attempt(attempt))
+                for layer in reversed(entered):
+                    run_awaitable(layer.after_attempt(attempt))
             except BaseException as error:
                 failure = fail(error)
-                for one in reversed(entered):
-                    _report_failure(one, attempt)
+                for layer in reversed(entered):
+                    _report_failure(layer, attempt)
     except BaseException as error:
-        # A context of the middleware failed when it ended.
+        # A context manager of the middleware failed on exit.
         ending = fail(error)
         return failure or ending
     return failure

@@ -1,4 +1,4 @@
-"""Calling a handler's function, sync or async, from any pool."""
+"""Call a handler's function, sync or async, in any pool."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _local = threading.local()
 
 
 def call(handler: Handler, argument: Any) -> None:
-    """Runs the function to its end in this thread; blocks. Raises what it raises."""
+    """Run the function to its end in this thread; blocks. Raises what it raises."""
     answer = (handler.receiver or handler.function)(argument)
     if answer is None:
         return
-    # Not `handler.is_async`: a decorator may hide that the function is, and what it returns would
-    # count as processed without having run.
+    # Not `handler.is_async`: a decorator may hide that the function is async, and its coroutine
+    # would count as processed without having run.
     if not inspect.isawaitable(answer):
         if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
             raise TypeError(
@@ -35,11 +35,11 @@ def call(handler: Handler, argument: Any) -> None:
 
 
 def run_awaitable(answer: Awaitable[Any] | None) -> None:
-    """Wait for the result in this thread's event loop; None is nothing to wait for. Blocks."""
+    """Wait for the result in this thread's event loop. Blocks; does nothing for None."""
     if answer is None:
         return
     if isinstance(answer, asyncio.Future):
-        # A future ends in its own loop alone.
+        # A future completes only in its own loop.
         loop = answer.get_loop()
         if loop.is_running():
             asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
@@ -49,7 +49,7 @@ def run_awaitable(answer: Awaitable[Any] | None) -> None:
     if not inspect.iscoroutine(answer):
         answer = _as_coroutine(answer)
     if _in_gevent():
-        _run_beside_greenlets(answer)
+        _run_among_greenlets(answer)
     else:
         _runner().run(answer, context=copy_context())
 
@@ -59,10 +59,10 @@ async def _as_coroutine(answer: Awaitable[Any]) -> None:
 
 
 def _runner() -> asyncio.Runner:
-    """One event loop for each thread of each process, kept: clients of the handler live in it."""
+    """Return the event loop of this thread and process, which clients of the handler may use."""
     kept: tuple[int, asyncio.Runner] | None = getattr(_local, "runner", None)
     if kept is None or kept[0] != os.getpid():
-        # Closed here, a loop of the parent would take its sockets out of the selector that both
+        # Closing the parent's loop here would remove its sockets from the selector that both
         # processes share.
         leave_to_parent(kept)
         kept = _local.runner = (os.getpid(), asyncio.Runner())
@@ -71,14 +71,14 @@ def _runner() -> asyncio.Runner:
 
 
 def _close_own(process: int, runner: asyncio.Runner) -> None:
-    """At exit, which a forked child has as well, with what its parent registered."""
+    """Close the runner at exit. A forked child also runs what its parent registered."""
     if process == os.getpid():
         runner.close()
 
 
 def _in_gevent() -> bool:
-    """Whether this runs in a monkey-patched worker, where all greenlets share one thread, and so
-    one running event loop at most."""
+    """Return whether this is a monkey-patched worker, where all greenlets share one thread, and so
+    at most one running event loop."""
     try:
         from gevent import monkey
     except ImportError:
@@ -86,11 +86,11 @@ def _in_gevent() -> bool:
     return bool(monkey.is_module_patched("threading"))
 
 
-def _run_beside_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Runs the coroutine in the one event loop of this process; only this greenlet waits.
+def _run_among_greenlets(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Run the coroutine in the one event loop of this process; only this greenlet waits.
 
-    Not in a native thread: what handlers share is patched for greenlets, and a patched lock or
-    socket used from two threads breaks.
+    Not in a native thread: objects that handlers share are patched for greenlets, and a patched
+    lock or socket breaks when two threads use it.
     """
     from gevent.event import AsyncResult
 
@@ -115,7 +115,7 @@ _greenlet_loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 def _greenlet_loop() -> asyncio.AbstractEventLoop:
-    """The event loop that a greenlet of this process runs for ever, on gevent's own selector."""
+    """Return the event loop that a greenlet of this process runs forever, on gevent's selector."""
     import gevent
 
     pid = os.getpid()

@@ -1,4 +1,4 @@
-"""Which entries of a chunk run in it. Pure."""
+"""Decide which entries of a chunk run in it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celeriac.handler import Handler
 
 
 class ChunkFilter:
-    """`others` says that other versions of the handler want events that this code does not."""
+    """`others`: other versions of the handler want events that this code does not."""
 
     def __init__(self, handler: Handler, domain: str, *, others: bool = False) -> None:
         self.handler, self.domain = handler, domain
@@ -21,9 +21,11 @@ class ChunkFilter:
         self._wanted: dict[str, bool] = {}
         self._repeated: dict[str, Outcome] = {}
 
-    def takes(self, entry: Entry, type: str) -> bool:
-        """Whether an event of this type, without other addressing, runs. `look` has the last word
-        where it does not."""
+    def accepts(self, entry: Entry, type: str) -> bool:
+        """Return whether an event of this type, without other addressing, runs in the chunk.
+
+        If not, `look` decides.
+        """
         wanted = self._wanted.get(type)
         if wanted is None:
             in_domain = type.partition(".")[0] == self.domain
@@ -31,21 +33,21 @@ class ChunkFilter:
         return wanted and not self._is_claimed(entry) and entry.id not in self._repeated
 
     def _is_claimed(self, entry: Entry) -> bool:
-        """Whether it is perhaps a copy, which its claim finds out. Copies of signed events are
-        found once these are verified."""
+        """Return whether the entry may be a copy, which a separate claim detects. Copies of signed
+        events are detected after verification."""
         return entry.kind is EntryKind.FOREIGN and not self.handler.signed
 
     def look(self, entry: Entry) -> EventHeader | Completion | None:
-        """The addressing of an event that runs; else what becomes of the entry, None for nothing
-        that is recorded."""
+        """Return the header of an event that runs; otherwise the completion of the entry, or None
+        if nothing is recorded."""
         try:
             event = read_header(entry.body or b"", self.domain)
         except InvalidEvent:
             return Completion(entry.id, "", 1, Outcome.REQUEUED)
         matches = self.handler.matcher.matches(event.type)
         if not meant_for(self.handler.id, matches, event.handlers):
-            released = Completion(entry.id, event.key, 1, Outcome.REQUEUED)
-            return released if self._others else None
+            requeued = Completion(entry.id, event.key, 1, Outcome.REQUEUED)
+            return requeued if self._others else None
         if self._is_claimed(entry):
             return Completion(entry.id, event.key, 1, Outcome.REQUEUED)
         repeated = self._repeated.get(entry.id)
@@ -56,9 +58,9 @@ class ChunkFilter:
         entries: Sequence[Entry],
         find: Callable[[Sequence[tuple[Entry, str]]], Repetitions],
     ) -> None:
-        """Take out what repeats an event; what perhaps does is claimed by itself."""
+        """Exclude entries that repeat an event; possible repetitions are claimed separately."""
         looked = [(entry, self.look(entry)) for entry in entries]
-        doubtful = [(entry, found.key) for entry, found in looked if isinstance(found, EventHeader)]
+        doubtful = [(entry, event.key) for entry, event in looked if isinstance(event, EventHeader)]
         if doubtful:
             repeated = find(doubtful)
             self._repeated = dict.fromkeys(repeated.possible, Outcome.REQUEUED)

@@ -1,22 +1,21 @@
-"""What a process reports of a chunk. Pure."""
+"""What a process reports about a chunk. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from celeriac.delivery import Completion, Outcome
-from celeriac.delivery.chunk_store import ChunkCompletion
-from celeriac.delivery.counters import tally_processed
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
+from celeriac.delivery.counters import count_processed
 from celeriac.delivery.run_record import RunOutcome, pack_runs, processed_codes, run_code
 from celeriac.event_log import Entry
 from celeriac.executor.work import key_of
 
 
 class ProcessedEntries:
-    """Entries whose events are of one type, and the run time of each."""
+    """Processed entries of one event type, with the run time of each."""
 
     __slots__ = ("entries", "took_us")
 
@@ -29,11 +28,47 @@ class ProcessedEntries:
         self.took_us.append(took_us)
 
 
+class Uncounted:
+    """Reported results that are added to the statistics when the chunk is completed."""
+
+    def __init__(self) -> None:
+        self._processed: dict[str, ProcessedEntries] = {}
+        self._at_ms: dict[str, list[int]] = {}
+        self._exceptions = 0
+
+    def add(self, reported: Unreported, now_ms: int) -> None:
+        """Add results that are reported now."""
+        self._exceptions += len(reported.exceptions)
+        for type, some in reported.processed.items():
+            entries = self._processed.setdefault(type, ProcessedEntries())
+            entries.entries += some.entries
+            entries.took_us += some.took_us
+            self._at_ms.setdefault(type, []).extend([now_ms] * len(some.entries))
+
+    def counts(self) -> dict[str, int]:
+        """Return the additions to the fields of the statistics."""
+        took_us = [took for some in self._processed.values() for took in some.took_us]
+        counts: dict[str, int] = {}
+        if took_us:
+            counts |= {"processed": len(took_us), "busy_us": sum(took_us)}
+        if ran := len(took_us) + self._exceptions:
+            counts |= {f"chunk {(ran - 1).bit_length()}": 1, "claimed": ran}
+        return counts
+
+    def counters(self) -> dict[str, int]:
+        """Return the additions to the counters by event type."""
+        counters: dict[str, int] = {}
+        for type, some in self._processed.items():
+            counters |= count_processed(type, some.entries, some.took_us, self._at_ms[type])
+        return counters
+
+
 @dataclass(slots=True)
 class Unreported:
-    """What was decided upon since the last report.
+    """The results since the last report.
 
-    `processed`, by event type, is what needs no record of its own. `ignored` repeat an event.
+    `processed`, by event type, are entries that need no record of their own. `ignored` entries
+    repeat an event.
     """
 
     processed: dict[str, ProcessedEntries] = field(default_factory=dict)
@@ -41,60 +76,56 @@ class Unreported:
     exceptions: list[Completion] = field(default_factory=list)
 
     def of_type(self, type: str) -> ProcessedEntries:
-        """Return the processed entries of an event type, to add to."""
-        found = self.processed.get(type)
-        if found is None:
-            found = self.processed[type] = ProcessedEntries()
-        return found
+        """Return the processed entries of an event type, for additions."""
+        entries = self.processed.get(type)
+        if entries is None:
+            entries = self.processed[type] = ProcessedEntries()
+        return entries
 
-    def add(self, settled: Completion, entry: Entry) -> None:
-        if settled.outcome is Outcome.IGNORED:
+    def add(self, completion: Completion, entry: Entry) -> None:
+        if completion.outcome is Outcome.IGNORED:
             self.ignored.append(entry.id)
-        elif settled.outcome is Outcome.PROCESSED and not settled.emitted_events:
-            self.of_type(settled.type).add(entry.id, settled.took_us)
+        elif completion.outcome is Outcome.PROCESSED and not completion.emitted_events:
+            self.of_type(completion.type).add(entry.id, completion.took_us)
         else:
-            self.exceptions.append(with_key(settled, entry))
+            self.exceptions.append(with_key(completion, entry))
 
     @property
     def took_us(self) -> list[int]:
-        """The run times of all that was processed."""
+        """The run times of all processed entries."""
         plain = [took for some in self.processed.values() for took in some.took_us]
-        effective = [one for one in self.exceptions if one.outcome is Outcome.PROCESSED]
-        return plain + [one.took_us for one in effective]
+        processed = [c for c in self.exceptions if c.outcome is Outcome.PROCESSED]
+        return plain + [completion.took_us for completion in processed]
+
+    def progress(self, until: str, done: int, worker: str, now_ms: int) -> ChunkProgress:
+        """Return the report of `done` entries, up to `until`, without exceptions."""
+        return ChunkProgress(until, done, self._record(until, worker, now_ms))
 
     def completion(
-        self, until: str, done: int, worker: str, now_ms: int, mean_us: int
+        self, until: str, done: int, worker: str, now_ms: int, mean_us: int, uncounted: Uncounted
     ) -> ChunkCompletion:
-        """Return what to report: of so many entries, up to and with `until`."""
-        entries = [entry for some in self.processed.values() for entry in some.entries]
-        took_us = [took for some in self.processed.values() for took in some.took_us]
-        counts = dict(self._counts(sum(took_us), len(entries)))
-        counters: dict[str, int] = {}
-        for type, some in self.processed.items():
-            counters |= tally_processed(type, some.entries, some.took_us, now_ms)
-        codes = processed_codes(took_us) + [run_code(RunOutcome.IGNORED, 0)] * len(self.ignored)
-        recorded = entries + self.ignored
+        """Return the report of `done` entries, up to `until`. `uncounted` includes these entries
+        and those that were reported before."""
         return ChunkCompletion(
             until=until,
             done=done,
-            record=pack_runs(worker, now_ms, recorded, codes, until) if recorded else b"",
+            record=self._record(until, worker, now_ms),
             exceptions=self.exceptions,
-            counts=counts,
-            counters=counters,
+            counts=uncounted.counts(),
+            counters=uncounted.counters(),
             mean_us=mean_us,
         )
 
-    def _counts(self, busy_us: int, processed: int) -> Iterator[tuple[str, int]]:
-        if processed:
-            yield "processed", processed
-            yield "busy_us", busy_us
-        if ran := processed + len(self.exceptions):
-            yield f"chunk {(ran - 1).bit_length()}", 1
-            yield "claimed", ran
+    def _record(self, until: str, worker: str, now_ms: int) -> bytes:
+        entries = [entry for some in self.processed.values() for entry in some.entries]
+        took_us = [took for some in self.processed.values() for took in some.took_us]
+        codes = processed_codes(took_us) + [run_code(RunOutcome.IGNORED, 0)] * len(self.ignored)
+        recorded = entries + self.ignored
+        return pack_runs(worker, now_ms, recorded, codes, until) if recorded else b""
 
 
-def with_key(settled: Completion, entry: Entry) -> Completion:
-    """Return it with the event's key, which plainly processed events do not need."""
-    if settled.event_key:
-        return settled
-    return replace(settled, event_key=key_of(entry.body))
+def with_key(completion: Completion, entry: Entry) -> Completion:
+    """Return the completion with its event key, which plain processed events do not need."""
+    if completion.event_key:
+        return completion
+    return replace(completion, event_key=key_of(entry.body))

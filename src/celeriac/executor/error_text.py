@@ -1,4 +1,4 @@
-"""An error as text that can be stored: bounded, in one line, and always there."""
+"""Format an error as text that can be stored: limited in size, on one line, and never failing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LONGEST_ERROR, LONGEST_TRACEBACK = 500, 20_000  # bytes that are stored
 
 
 def describe(error: BaseException) -> str:
-    """`Type: message` in one line of LONGEST_ERROR bytes at most."""
+    """Return `Type: message` on one line of at most LONGEST_ERROR bytes."""
     name, message = type(error).__qualname__, message_of(error)
     return _cut(f"{name}: {message}" if message else name)
 
 
 def message_of(error: BaseException) -> str:
-    """The error's message in one line of LONGEST_ERROR bytes at most."""
+    """Return the error's message on one line of at most LONGEST_ERROR bytes."""
     try:
         return _cut(" ".join(storable(str(error)).split()))
     except Exception:
@@ -32,7 +32,7 @@ def _cut(text: str) -> str:
 
 
 def from_their_code(error: E) -> E:
-    """The error with its traceback beginning in the handler's code, not in ours that called it."""
+    """Return the error with a traceback that begins in the handler's code, not in ours."""
     frame: TracebackType | None = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(OURS):
         frame = frame.tb_next
@@ -40,7 +40,7 @@ def from_their_code(error: E) -> E:
 
 
 def trace(error: BaseException) -> str:
-    """The end of its traceback, of LONGEST_TRACEBACK bytes at most."""
+    """Return the end of the traceback, at most LONGEST_TRACEBACK bytes."""
     if masked := getattr(error, "masked_trace", ""):
         return str(masked)
     text = storable("".join(traceback.format_exception(error)))
@@ -48,11 +48,11 @@ def trace(error: BaseException) -> str:
 
 
 def is_trace_cut(text: str) -> bool:
-    """Whether what `trace` returned is only the end of a traceback."""
-    # The cut may have left out a part of a character.
+    """Return whether `trace` returned only the end of a traceback."""
+    # The cut may have removed a part of a character.
     return len(text.encode()) > LONGEST_TRACEBACK - 4
 
 
 def storable(text: str) -> str:
-    """Escapes what UTF-8 has no bytes for, as the names of files can hold."""
+    """Escape characters that UTF-8 cannot encode, as in file names."""
     return text.encode(errors="backslashreplace").decode()

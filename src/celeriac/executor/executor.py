@@ -1,8 +1,8 @@
-"""The executor: claim, decode, run, decide, finish. One call for each chunk that a hint names.
+"""Execute a delivery task: claim its deliveries, decode, run, decide, complete.
 
-A hint proves nothing: what may run, the claim says. Each event of the chunk is isolated from its
-neighbours, and finished ones are told to the ledger every work.TELL_AFTER, so that a process that
-dies repeats no more than that and the event it was at.
+A delivery task proves nothing: the claim decides what may run. Each event of the task is isolated
+from the others. Completions are reported every work.REPORT_INTERVAL seconds, so that a process that
+dies repeats only those and its current event.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.circuit_breaker import Circuit
-from celeriac.delivery import Claimed, Completion, Group, Outcome, Verdict
+from celeriac.delivery import Claimed, ClaimResult, Completion, Group, Outcome
 from celeriac.event_log import entry_key
-from celeriac.executor.breaking import Breaking
 from celeriac.executor.chunk_executor import ChunkExecutor
-from celeriac.executor.copies import find_copies, verdicts_on
+from celeriac.executor.circuit_reporter import CircuitReporter
 from celeriac.executor.error_text import describe
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
+from celeriac.executor.signed_duplicates import claim_results, find_signed_duplicates
 from celeriac.executor.work import Work, type_of
 from celeriac.handler import Handler
 from celeriac.service import Service
 
-# A chunk that was cut for `chunk_time` and takes longer than so many of it, and than so many
-# seconds, is of a handler that has become slow: the rest travels anew, one by one.
+# A chunk was cut for `chunk_time`. If it takes longer than this many of them, and than this many
+# seconds, the handler has become slow: the rest is requeued as separate deliveries.
 LONGEST_CHUNKS, LONGEST_CHUNK = 10, 1.0
 PAGE = 1000
-STILL_SLOW = 1.0  # seconds after such a cut, in which dispatchers see the new run time
+STILL_SLOW = 1.0  # seconds after such a cut until dispatchers have the new run time
 
 
 class Executor:
-    """Executes for one service; shared by all threads of a process, and safe over forks."""
+    """Executes tasks of one service; shared by all threads of a process, and safe over forks."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -45,56 +45,58 @@ class Executor:
         self._cut_at: dict[str, float] = {}
 
     def execute(self, handler: Handler, domain: str, pairs: Sequence[tuple[str, str]]) -> Report:
-        """Runs what the claim gives of (entry, event key) pairs. Blocks until all is finished.
+        """Run the claimed ones of the (entry, event key) pairs. Blocks until all are completed.
 
-        Raises BusUnavailable where the ledger cannot be reached for a lease's time: what was
-        claimed is then taken again by another worker when its lease is over.
+        Raises BusUnavailable if the delivery store is unreachable for the duration of a lease:
+        another worker then reclaims the deliveries when their leases expire.
         """
         group = handler.group(domain)
         breaking = self._breaking(handler)
         if breaking is not None and not breaking.circuit.allows_runs:
-            # Its events stay queued as they are; the dispatcher that holds them gives them back.
+            # The deliveries stay queued; the dispatcher that fetched them requeues them.
             return Report(pairs=len(pairs))
         sure_at = time.monotonic()
         claimed = self.process.persist(lambda: self._claim(handler, group, pairs))
         keys = dict(pairs)
-        held = {c.entry: c.attempt for c in claimed}
-        work = self._work(handler, group, len(pairs), held)
+        leases = {c.entry: c.attempt for c in claimed}
+        work = self._work(handler, group, len(pairs), leases)
         work.breaking = breaking
         if len(pairs) > 1:
-            self.process.at_hand.begin(handler.id, domain, pairs)
-        with self.process.leases.keeping(group, work.held):
+            self.process.shared_progress.begin(handler.id, domain, pairs)
+        with self.process.leases.keeping(group, work.leases):
             try:
                 if handler.signed:
                     claimed = self._without_copies(work, group, claimed)
                 if time.monotonic() - sure_at >= self.service.settings.lease:
-                    # Perhaps this process was frozen, and another has run some of it.
-                    claimed = self._still_held(group, work, claimed)
+                    # This process may have been frozen, and another may have run some of them.
+                    claimed = self._still_owned(group, work, claimed)
                 self._run(work, _slices(claimed, handler.batch), keys)
             finally:
-                # Also where the process is told to end: what is done must not run again.
+                # Also if the process is ending: completed deliveries must not run again.
                 work.flush()
         if breaking is not None:
             breaking.flush()
         return work.report
 
     def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], keys: dict[str, str]) -> None:
-        """Runs slice by slice, and gives the rest back where the circuit opens, or where the
-        handler became so slow that others would wait too long for this process. That is also
-        the way of a process that was frozen past its lease: it runs nothing that it lost."""
+        """Run slice by slice. Requeue the rest if the circuit opens, or if the handler became so
+        slow that other handlers would wait too long for this process. This includes a process that
+        was frozen past its lease: it runs no delivery that it lost."""
         started, handler = time.monotonic(), work.handler.id
         longest = max(LONGEST_CHUNK, LONGEST_CHUNKS * self.service.settings.chunk_time)
         if len(slices) > 1 and started - self._cut_at.get(handler, -math.inf) < STILL_SLOW:
-            # It was sent before anybody knew; its first event would hold this process again.
+            # The task was sent before the handler was known to be slow: it would block again.
             for rest in slices:
                 work.release(rest, keys)
             return
-        place = {entry: n for n, entry in enumerate(keys)} if len(keys) > 1 else None
+        index_of = {entry: n for n, entry in enumerate(keys)} if len(keys) > 1 else None
         for done, some in enumerate(slices, 1):
-            if place is not None:
-                self.process.at_hand.enter(place[some[0].entry], place[some[-1].entry] + 1)
+            if index_of is not None:
+                self.process.shared_progress.enter(
+                    index_of[some[0].entry], index_of[some[-1].entry] + 1
+                )
             work.run(some, keys)
-            halted = work.breaking is not None and not work.breaking.goes_on()
+            halted = work.breaking is not None and not work.breaking.allows_next()
             late = time.monotonic() - started > longest
             if late:
                 self._cut_at[handler] = time.monotonic()
@@ -111,26 +113,29 @@ class Executor:
         error: BaseException,
         pid: int | None = None,
     ) -> int:
-        """Settles what a process of this worker was running when it died, without waiting for the
-        lease. Returns how many attempts failed with it, each logged. Idempotent.
+        """Complete the deliveries of a dead process of this worker without waiting for the lease.
 
-        The delivery that the process `pid` was running failed with `error`. The others that it had
-        not finished are due at once, with no attempt counted. Where several may be the culprit,
-        none is given up for it: each runs again, alone, whatever its retries."""
+        Returns the number of attempts that failed with the process, each logged. Idempotent.
+
+        The delivery that the process `pid` was running failed with `error`. Its other unfinished
+        deliveries are requeued without counting an attempt. If several deliveries may have ended
+        the process, none is dead-lettered for it: each runs again alone, whatever its retries.
+        """
         group = handler.group(domain)
-        places = self.process.at_hand.of(pid, handler.id, domain, pairs)
-        suspects = {entry for entry, _ in (pairs[places.start : places.stop] if places else pairs)}
-        left = self._still_running(group, pairs)
+        running = self.process.shared_progress.of(pid, handler.id, domain, pairs)
+        suspected = pairs[running.start : running.stop] if running else pairs
+        suspects = {entry for entry, _ in suspected}
+        unfinished = self._still_running(group, pairs)
         work = self._work(handler, group, len(pairs), {})
         keys = dict(pairs)
-        for one in left:
-            if one.entry in suspects:
-                one = replace(one, body=self._body(domain, one.entry))
+        for claim in unfinished:
+            if claim.entry in suspects:
+                claim = replace(claim, body=self._body(domain, claim.entry))
                 final = len(suspects) == 1
-                work.fail(one, keys[one.entry], type_of(one.body), error, 0, final=final)
-        work.release([one for one in left if one.entry not in suspects], keys)
+                work.fail(claim, keys[claim.entry], type_of(claim.body), error, 0, final=final)
+        work.release([claim for claim in unfinished if claim.entry not in suspects], keys)
         work.flush()
-        breaking = self._breaking(handler) if left else None
+        breaking = self._breaking(handler) if unfinished else None
         if breaking is not None:
             breaking.note(error)
             breaking.reason = describe(error)
@@ -138,33 +143,33 @@ class Executor:
         return len(work.report.failures)
 
     def _still_running(self, group: Group, pairs: Sequence[tuple[str, str]]) -> list[Claimed]:
-        """What of it this worker holds, without the bodies; in the order of the log."""
+        """Return the pairs that this worker is running, without bodies; in the order of the log."""
         deliveries, owner = self.service.backend.deliveries, f"running:{self.service.worker}"
-        asked = {entry for entry, _ in pairs}
-        first, last = (edge(asked, key=entry_key) for edge in (min, max))
-        found: list[Claimed] = []
-        while some := deliveries.pending_between(group, first, last, PAGE):
-            found += [
-                Claimed(one.entry, Verdict.RUN, one.attempts, None, one.lost_runs)
-                for one in some
-                if one.entry in asked and one.owner == owner
+        entries = {entry for entry, _ in pairs}
+        first, last = (edge(entries, key=entry_key) for edge in (min, max))
+        running: list[Claimed] = []
+        while page := deliveries.pending_between(group, first, last, PAGE):
+            running += [
+                Claimed(pending.entry, ClaimResult.RUN, pending.attempts, None, pending.lost_runs)
+                for pending in page
+                if pending.entry in entries and pending.owner == owner
             ]
-            first = f"({some[-1].entry}"
-        return found
+            first = f"({page[-1].entry}"
+        return running
 
-    def _breaking(self, handler: Handler) -> Breaking | None:
-        """None for a handler without a breaker, which is asked nothing."""
+    def _breaking(self, handler: Handler) -> CircuitReporter | None:
+        """Return None for a handler without a breaker, which costs no call."""
         breaker = handler.breaker
         if breaker is None:
             return None
         circuits = self.service.backend.circuits
 
-        def tell(calls: int, failures: int, reason: str) -> Circuit:
+        def report(calls: int, failures: int, reason: str) -> Circuit:
             return self.process.persist(
                 lambda: circuits.record(handler.id, breaker, calls, failures, reason)
             )
 
-        return Breaking(self.process.persist(lambda: circuits.get(handler.id)), tell)
+        return CircuitReporter(self.process.persist(lambda: circuits.get(handler.id)), report)
 
     def _body(self, domain: str, entry: str) -> bytes | None:
         entries = self.service.backend.event_log.read(domain, start=entry, end=entry, count=1)
@@ -174,42 +179,44 @@ class Executor:
         self, handler: Handler, group: Group, pairs: Sequence[tuple[str, str]]
     ) -> list[Claimed]:
         deliveries, worker = self.service.backend.deliveries, self.service.worker
-        most = handler.failure.max_attempts
-        return deliveries.claim(worker, group, pairs, most, verifies=handler.signed)
+        max_attempts = handler.failure.max_attempts
+        return deliveries.claim(worker, group, pairs, max_attempts, verifies=handler.signed)
 
     def _without_copies(self, work: Work, group: Group, claimed: list[Claimed]) -> list[Claimed]:
-        """The same, with the verdicts on those that repeat the verified event of another entry."""
-        bodies = [(one.entry, one.body) for one in claimed if one.verdict is Verdict.RUN]
-        copies = find_copies(self.process, group, work.admission, bodies)
-        verdicts = verdicts_on(self.process, group, copies)
-        return [replace(one, verdict=verdicts.get(one.entry, one.verdict)) for one in claimed]
+        """Return the claims, with the results for entries that repeat a verified event."""
+        bodies = [(claim.entry, claim.body) for claim in claimed if claim.result is ClaimResult.RUN]
+        copies = find_signed_duplicates(self.process, group, work.admission, bodies)
+        results = claim_results(self.process, group, copies)
+        return [replace(claim, result=results.get(claim.entry, claim.result)) for claim in claimed]
 
-    def _still_held(self, group: Group, work: Work, claimed: list[Claimed]) -> list[Claimed]:
-        """Renews the leases of a chunk; returns what no other worker has now."""
+    def _still_owned(self, group: Group, work: Work, claimed: list[Claimed]) -> list[Claimed]:
+        """Renew the leases of a chunk; return the claims that no other worker has taken over."""
         deliveries, worker = self.service.backend.deliveries, self.service.worker
-        held = list(work.held.items())
-        work.lose(self.process.persist(lambda: deliveries.renew(worker, group, held)))
-        return [one for one in claimed if one.entry in work.held]
+        leases = list(work.leases.items())
+        work.lose(self.process.persist(lambda: deliveries.renew(worker, group, leases)))
+        return [claim for claim in claimed if claim.entry in work.leases]
 
-    def _work(self, handler: Handler, group: Group, pairs: int, held: dict[str, int]) -> Work:
-        def complete(settled: Sequence[Completion]) -> Callable[[], list[str]]:
-            ran = [one.took_us for one in settled if one.outcome is Outcome.PROCESSED]
+    def _work(self, handler: Handler, group: Group, pairs: int, leases: dict[str, int]) -> Work:
+        def complete(completions: Sequence[Completion]) -> Callable[[], list[str]]:
+            ran = [c.took_us for c in completions if c.outcome is Outcome.PROCESSED]
             mean = self.process.note_run_times(handler, ran)
-            return self._told((self.service.worker, group, settled, mean))
+            return self._begin_complete((self.service.worker, group, completions, mean))
 
-        work = self.process.work(handler, group.domain, held, complete)
+        work = self.process.work(handler, group.domain, leases, complete)
         work.report.pairs = pairs
         return work
 
-    def _told(self, told: tuple[str, Group, Sequence[Completion], int]) -> Callable[[], list[str]]:
-        """Begins to tell the ledger; what could not be sent, or had no answer, is told again when
-        the answer is waited for."""
+    def _begin_complete(
+        self, arguments: tuple[str, Group, Sequence[Completion], int]
+    ) -> Callable[[], list[str]]:
+        """Send completions; the returned function waits for the reply, and sends them again if they
+        could not be sent or got no reply."""
         deliveries = self.service.backend.deliveries
         tries: list[Callable[[], list[str]]] = []
         with suppress(redis.RedisError):
-            tries.append(deliveries.begin_complete(*told))
+            tries.append(deliveries.begin_complete(*arguments))
         return lambda: self.process.persist_result(
-            lambda: tries.pop()() if tries else deliveries.complete(*told)
+            lambda: tries.pop()() if tries else deliveries.complete(*arguments)
         )
 
 

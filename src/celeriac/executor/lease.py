@@ -1,4 +1,4 @@
-"""Keeping leases alive while handlers run: so a lease can be short, and a handler run for hours."""
+"""Renew leases while handlers run, so that leases can be short and handlers can run for hours."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from celeriac.service import Service
 logger = logging.getLogger(__name__)
 
 ANSWERED_WITHIN = 0.1  # seconds
-# Seconds until a renewal that failed is tried again. Dispatchers leave expired leases alone for
-# longer than that after an outage (`dispatcher.RENEWED_WITHIN`).
+# Seconds until a failed renewal is retried. After an outage, dispatchers wait longer than this
+# before they reclaim expired leases (`dispatcher.RENEWED_WITHIN`).
 RETRY = 0.5
 
 
 class LeaseKeeper:
-    """One daemon thread for each process that executes, while it executes. Thread-safe.
+    """One daemon thread per executing process, while it executes. Thread-safe.
 
-    A fork leaves the child without the thread and without what the parent held; the first claim
-    in the child begins anew.
+    A fork leaves the child without the thread and without the parent's leases; the first claim in
+    the child starts again.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.begin_anew()
+        self.reset()
         _keepers.add(self)
 
-    def begin_anew(self) -> None:
-        """Forgets what was held, as the child of a fork must."""
-        self._held: dict[int, tuple[Group, dict[str, int]]] = {}
+    def reset(self) -> None:
+        """Forget all leases, as the child of a fork must."""
+        self._deliveries: dict[int, tuple[Group, dict[str, int]]] = {}
         self._chunks: dict[int, tuple[Group, list[str]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keeping(self, group: Group, held: dict[str, int]) -> Iterator[None]:
-        """Renews the leases of entry → attempt every third of a lease.
+    def keeping(self, group: Group, leases: dict[str, int]) -> Iterator[None]:
+        """Renew the leases of entry → attempt every third of a lease.
 
-        The caller removes from `held` what it has finished.
+        The caller removes completed entries from `leases`.
         """
-        with self._kept(self._held, group, held):
+        with self._kept(self._deliveries, group, leases):
             yield
 
     @contextmanager
     def keeping_chunks(self, group: Group, chunks: list[str]) -> Iterator[None]:
-        """The same for open chunks; the caller keeps the list as it is in the store."""
+        """Renew the leases of open chunks; the caller keeps the list up to date."""
         with self._kept(self._chunks, group, chunks):
             yield
 
     @contextmanager
-    def _kept(self, of_kind: dict[int, Any], group: Group, held: Any) -> Iterator[None]:
-        key = id(held)
+    def _kept(self, of_kind: dict[int, Any], group: Group, leases: Any) -> Iterator[None]:
+        key = id(leases)
         with self._lock:
-            of_kind[key] = (group, held)
+            of_kind[key] = (group, leases)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="celeriac-leases", daemon=True
@@ -78,17 +78,17 @@ class LeaseKeeper:
         while True:
             time.sleep(min(period, RETRY) if failing else period)
             with self._lock:
-                if not self._held and not self._chunks:
+                if not self._deliveries and not self._chunks:
                     self._thread = None
                     return
-                held = [(group, list(entries.items())) for group, entries in self._held.values()]
+                deliveries = [(group, list(d.items())) for group, d in self._deliveries.values()]
                 chunks = [(group, list(some)) for group, some in self._chunks.values()]
-            renewed = [self._renew(group, pairs, failing) for group, pairs in held if pairs]
+            renewed = [self._renew(group, pairs, failing) for group, pairs in deliveries if pairs]
             renewed += [self._renew_chunks(group, some, failing) for group, some in chunks if some]
             failing = not all(renewed)
 
     def _renew_chunks(self, group: Group, chunks: list[str], failing: bool) -> bool:
-        """As `_renew`. Of a chunk that was lost the process hears when it reports."""
+        """Renew leases as `_renew`. The process detects a lost chunk when it reports."""
         try:
             self._service.backend.chunks.renew(self._service.worker, group, chunks)
         except Exception as error:
@@ -98,24 +98,27 @@ class LeaseKeeper:
         return True
 
     def _renew(self, group: Group, entries: list[tuple[str, int]], failing: bool) -> bool:
-        """Returns False where it has to be tried again. `failing` keeps the log quiet then."""
+        """Return False if the renewal must be retried.
+
+        With `failing`, errors are logged quietly.
+        """
         try:
             lost = self._service.backend.deliveries.renew(self._service.worker, group, entries)
         except Exception as error:
-            # Whatever it is: without this thread every handler would lose its lease.
+            # Any error: if this thread ended, every handler would lose its lease.
             level = logging.DEBUG if failing else logging.WARNING
             logger.log(level, "%s: leases were not renewed: %s", group.handler, error)
             return False
-        # What was finished meanwhile is no longer held, and that is no loss. Its thread may still
-        # be waiting for the answer: this one runs just while that one waits.
+        # Deliveries that were completed in the meantime are not lost. Their thread may still wait
+        # for the reply to `complete`, which this waiting time covers.
         if lost:
             time.sleep(ANSWERED_WITHIN)
         with self._lock:
-            still = {entry for _, entries in self._held.values() for entry in list(entries)}
+            still = {entry for _, leases in self._deliveries.values() for entry in list(leases)}
         lost = [entry for entry in lost if entry in still]
         if lost:
             logger.warning(
-                "%s: lost the lease of %s while running; another worker runs it as well",
+                "%s: lost the lease of %s while running; another worker also runs it",
                 group.handler,
                 ", ".join(lost),
             )
@@ -127,7 +130,7 @@ _keepers: WeakSet[LeaseKeeper] = WeakSet()
 
 def _after_in_child() -> None:
     for keeper in _keepers:
-        keeper.begin_anew()
+        keeper.reset()
 
 
 after_fork_in_child(_after_in_child)

@@ -1,4 +1,4 @@
-"""An error without the sensitive values of the events that it is about."""
+"""Remove the sensitive values of events from errors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from celeriac.executor.error_text import storable, trace
 
 
 class MaskedError(Exception):
-    """Stands in for an error whose text held a sensitive value, under the name of its class.
+    """Replaces an error whose text contained a sensitive value, with the same class name.
 
-    It has the error's traceback, also as text, but not the errors that led to it: their texts may
-    hold the value too.
+    It has the error's traceback, also as text, but not its causes: their texts may contain the
+    value too.
     """
 
     masked_trace = ""
 
     def __reduce__(self) -> Any:
-        # Celery then sends name and text to its main process, and not the nearest class it knows.
-        raise TypeError("stands in for another error")
+        # Then Celery sends name and text to its main process, instead of the nearest known class.
+        raise TypeError("replaces another error")
 
 
 def masked_error(
@@ -34,9 +34,10 @@ def masked_error(
     names: frozenset[str],
     opened: Callable[[RawEvent], RawEvent],
 ) -> BaseException:
-    """The error itself where its text holds no sensitive value of the events; else a stand-in.
+    """Return the error itself if its text contains no sensitive value of the events; otherwise a
+    replacement.
 
-    `opened` gives an encrypted event in plain, or raises InvalidEvent.
+    `opened` decrypts an event, or raises InvalidEvent.
     """
     values = _values(bodies, names, opened)
     if not values:
@@ -45,7 +46,7 @@ def masked_error(
     masked_text, masked_trace = without(text, values), without(written, values)
     if (text, written) == (masked_text, masked_trace):
         return error
-    instead = _stand_in(error, masked_text).with_traceback(error.__traceback__)
+    instead = _replacement(error, masked_text).with_traceback(error.__traceback__)
     instead.masked_trace = masked_trace  # type: ignore[attr-defined]
     return instead
 
@@ -60,7 +61,7 @@ def _values(
 ) -> list[str]:
     values: list[str] = []
     for body in bodies:
-        # a look at the bytes spares most events the decoding
+        # Searching the bytes saves decoding most events.
         if body is None or not (names or any(mark in body for mark in _MARKS)):
             continue
         try:
@@ -80,8 +81,8 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _stand_in(error: BaseException, text: str) -> BaseException:
-    # these two are control flow, for Celery as well
+def _replacement(error: BaseException, text: str) -> BaseException:
+    # Retry and Reject are control flow, for Celery as well.
     if isinstance(error, Retry):
         return Retry(text, after=error.after)
     if isinstance(error, Reject):

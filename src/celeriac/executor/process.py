@@ -1,4 +1,4 @@
-"""What the executors of one process share: leases, run times, and how they reach the store."""
+"""The shared parts of the executors of one process: leases, run times and access to the store."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import TypeVar
 
 from celeriac.delivery.sources import Sources
 from celeriac.executor.admission import Admission
-from celeriac.executor.at_hand import AtHand
 from celeriac.executor.lease import LeaseKeeper
-from celeriac.executor.work import Finish, Work
+from celeriac.executor.shared_progress import SharedProgress
+from celeriac.executor.work import ReportCompletions, Work
 from celeriac.handler import Handler
 from celeriac.service import Service
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import persist
 
 T = TypeVar("T")
-MEANS = 5  # of what was told to the ledger at one time
-# Seconds for which results are kept while Redis takes none. While it is away or refuses, nobody
-# else can take the delivery, and a result that is thrown away is a second run.
+MEANS = 5  # mean run times of recent reports
+# Seconds for which results are kept while Redis accepts no writes. While it is unreachable, no
+# other worker can claim the delivery, and a dropped result means a second run.
 RESULT_KEPT = 3600.0
-SURELY_SLOW_US = 500_000  # no machine holds an event up for so long
+SURELY_SLOW_US = 500_000  # longer than any delay caused by the machine
 
 
 class ExecutorProcess:
-    """Of one service; shared by all threads of a process, and safe over forks."""
+    """Belongs to one service; shared by all threads of a process, and safe over forks."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.leases = LeaseKeeper(service)
-        self.at_hand = AtHand()
+        self.shared_progress = SharedProgress()
         self.sources = Sources(time.monotonic)
         self._means_us: dict[str, deque[float]] = {}
 
@@ -44,31 +44,37 @@ class ExecutorProcess:
     def worker(self) -> str:
         return self.service.worker
 
-    def work(self, handler: Handler, domain: str, held: dict[str, int], finish: Finish) -> Work:
-        """Return a Work for events of the domain; `finish` reports what became of them."""
+    def work(
+        self,
+        handler: Handler,
+        domain: str,
+        leases: dict[str, int],
+        report_completions: ReportCompletions,
+    ) -> Work:
+        """Return a Work for events of the domain, which reports to `report_completions`."""
         admission = Admission(self.service.guard, domain, self.settings.sensitive_names)
         middleware = self.service.middleware
-        return Work(self.worker, handler, len(held), held, finish, admission, middleware)
+        return Work(
+            self.worker, handler, len(leases), leases, report_completions, admission, middleware
+        )
 
     def persist(self, call: Callable[[], T], seconds: float | None = None) -> T:
-        """Return the call's result; repeat it while Redis is away, for a lease's time by default.
-
-        Raises BusUnavailable after that."""
+        """Return the call's result; repeat the call while Redis is unreachable, by default for the
+        duration of a lease. Raises BusUnavailable after that."""
         seconds = self.settings.lease if seconds is None else seconds
         return persist(call, url=self.settings.redis_url, seconds=seconds, wait_for_memory=True)
 
     def persist_result(self, call: Callable[[], T]) -> T:
-        """As `persist`, for as long as results are kept."""
+        """`persist` for as long as results are kept."""
         return self.persist(call, max(RESULT_KEPT, self.settings.lease))
 
     def note_run_times(self, handler: Handler, took_us: Sequence[int]) -> int:
-        """Return the handler's run time in this process, in µs, at least 1, after these runs: the
-        median of the last means. 0 for no runs.
+        """Record run times, and return the handler's run time in this process in µs, at least 1.
 
-        A mean of a few events, one of which the machine held up, would else make chunks so small
-        that Celery's cost for each is most of the work. A handler that turns a little slower is
-        known to be when it has been so for most of them; one that is SURELY_SLOW_US, at once:
-        others would wait for its next events.
+        It is the median of the last means; 0 without any runs. If the machine delays one of
+        a few events, their mean alone would make chunks so small that Celery's cost for each is
+        most of the work. So a slightly slower handler is detected after a few reports, and a
+        handler that takes SURELY_SLOW_US at once: others would wait for its next events.
         """
         if not took_us:
             return 0
@@ -80,12 +86,12 @@ class ExecutorProcess:
         return self.run_time_us(handler)
 
     def run_time_us(self, handler: Handler) -> int:
-        """Return the same, without new runs; 0 where there were none."""
+        """Return the handler's run time without new runs; 0 if there were none."""
         means = self._means_us.get(handler.id)
         return max(1, round(median_low(means))) if means else 0
 
 
 def typical_us(took_us: Sequence[int]) -> float:
-    """The mean; but one that is surely slow is not hidden by the many before it."""
+    """Return the mean, or the longest run time if that is surely slow."""
     longest = max(took_us)
     return longest if longest >= SURELY_SLOW_US else sum(took_us) / len(took_us)

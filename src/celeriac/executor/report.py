@@ -1,4 +1,4 @@
-"""What came of a chunk, for Celery's result, for Flower and for the log."""
+"""The results of a chunk, for Celery's result, for Flower and for the log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Report:
 
     @property
     def sole_failure(self) -> FailedAttempt | None:
-        """The failure, where the chunk was of one event: the task itself fails then."""
+        """The failure if the chunk had one event: then the task itself fails."""
         return self.failures[0] if self.pairs == 1 and self.failures else None
 
     def __str__(self) -> str:
@@ -47,5 +47,5 @@ class Report:
             "dead": len(self.failures) - retried,
             "lease lost": len(self.lost),
         }
-        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        return said or "nothing to do: done, due or held elsewhere"
+        text = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return text or "nothing to do: completed, scheduled or running elsewhere"

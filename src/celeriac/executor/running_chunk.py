@@ -1,7 +1,7 @@
-"""One chunk under way in this process: which of its entries run, and what is reported of them.
+"""A chunk that runs in this process: which of its entries run, and what is reported about them.
 
-An entry that cannot be decided upon within a chunk becomes a pending delivery, which the dispatcher
-looks at by itself.
+An entry that cannot be decided within a chunk becomes a pending delivery, which the dispatcher
+fetches separately.
 """
 
 from __future__ import annotations
@@ -9,36 +9,42 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
 
-from celeriac.delivery import Claimed, Completion, Group, Verdict
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
+from celeriac.delivery import Claimed, ClaimResult, Completion, Group
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
 from celeriac.delivery.repetition import Repetitions
 from celeriac.event import Event, EventHeader, decode_unchecked
 from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
-from celeriac.executor.completion import Unreported
-from celeriac.executor.copies import find_copies
+from celeriac.executor.completion import Uncounted, Unreported
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
-from celeriac.executor.work import TELL_AFTER
+from celeriac.executor.signed_duplicates import find_signed_duplicates
+from celeriac.executor.work import REPORT_INTERVAL
 from celeriac.handler import Handler
 
 logger = logging.getLogger(__name__)
 
-# An event that runs; else what becomes of the entry, None for nothing that is recorded.
-Read = Event[Any] | Completion | None
+# Seconds until reported results are also counted, which costs the server as much as two reports. A
+# process that dies leaves at most this time uncounted.
+COUNT_AFTER = 0.1
+
+# An event that runs; otherwise the completion of the entry, None if nothing is recorded.
+EntryResult = Event[Any] | Completion | None
 
 
 class RunningChunk:
-    """`lost` once another worker may have it: nothing more is run or reported then.
+    """One chunk. After it is `lost`, another worker may have it: nothing more is run or reported.
 
-    `sure_at` is a monotonic time at which the lease had not begun yet. `others` is that of
-    ChunkFilter; `ambiguous` says that entries of any kind may repeat earlier ones. `wanted` counts
-    the entries that the handler wanted, of those that were looked at."""
+    `sure_at` is a monotonic time before the lease began. `others` is that of ChunkFilter.
+    `ambiguous`: entries of any kind may repeat earlier ones. `wanted` counts the entries that the
+    handler wanted so far.
+    """
 
     def __init__(
         self,
@@ -56,14 +62,18 @@ class RunningChunk:
         self.process, self.handler, self.group, self.id = process, handler, group, chunk
         self.lost = False
         self.wanted = 0
-        self._entries, self._sure_at, self._report = entries, sure_at, report
-        # Places of the first entry that was not decided upon, and of the first not reported.
+        self.entries, self._sure_at, self._report = entries, sure_at, report
+        # Indexes of the first undecided entry and of the first unreported one.
         self._next = self._reported = 0
-        self._unreported = Unreported()
-        self._report_at = time.monotonic() + TELL_AFTER
+        self._unreported, self._uncounted = Unreported(), Uncounted()
+        self._mean_us = 0
+        self._report_at = time.monotonic() + REPORT_INTERVAL
+        self._count_at = time.monotonic() + COUNT_AFTER
+        # Waits for the reply to the last report.
+        self._answer: Callable[[], None] | None = None
         self._sources: dict[str, str] = {}
         self._filter = ChunkFilter(handler, group.domain, others=others)
-        self._work = process.work(handler, group.domain, {}, lambda settled: list)
+        self._work = process.work(handler, group.domain, {}, lambda completions: list)
         self._work.report = report
         if handler.signed:
             self._filter.find_repetitions(entries, self._find_copies)
@@ -72,21 +82,22 @@ class RunningChunk:
             self._filter.find_repetitions(
                 entries, lambda some: process.persist(lambda: find(group.domain, some))
             )
-        process.at_hand.begin_chunk(chunk)
+        process.shared_progress.begin_chunk(chunk)
 
     def _find_copies(self, looked: Sequence[tuple[Entry, str]]) -> Repetitions:
         bodies = [(entry.id, entry.body) for entry, _ in looked]
-        copies = find_copies(self.process, self.group, self._work.admission, bodies)
-        # The other entry may still be refused: the claim of the copy finds out.
+        copies = find_signed_duplicates(self.process, self.group, self._work.admission, bodies)
+        # The other entry may still be refused: a separate claim of the copy decides.
         return Repetitions(possible=copies)
 
     def wants_several(self) -> bool:
-        """Whether more than one entry is to be run."""
-        return sum(isinstance(self._filter.look(one), EventHeader) for one in self._entries) > 1
+        """Return whether more than one entry will run."""
+        looked = map(self._filter.look, self.entries)
+        return sum(isinstance(result, EventHeader) for result in looked) > 1
 
     def run(self, longest: float) -> bool:
-        """Run the entries in their order. False where the chunk was lost, and where it took so many
-        seconds and there is more to run."""
+        """Run the entries in order. Returns False if the chunk was lost, or if it took `longest`
+        seconds and more entries are to run."""
         ends_at = time.monotonic() + longest
         try:
             if self.handler.batch is None:
@@ -97,109 +108,127 @@ class RunningChunk:
             self.process.sources.add(self.group.domain, self._sources)
 
     def _run_events(self, ends_at: float) -> bool:
-        entries, count = self._entries, len(self._entries)
-        call, enter, look_at = self._work.call, self.process.at_hand.enter, -math.inf
+        entries, count = self.entries, len(self.entries)
+        call, enter, check_at = self._work.call, self.process.shared_progress.enter, -math.inf
         while self._next < count:
             entry = entries[self._next]
-            found = self._read(entry)
-            if type(found) is Event:
+            event = self._read(entry)
+            if type(event) is Event:
                 started = time.monotonic()
-                if started >= look_at:
-                    if not self._goes_on(started, ends_at):
+                if started >= check_at:
+                    if not self._continues(started, ends_at):
                         return False
-                    look_at = min(self._report_at, self._sure_until, ends_at)
+                    check_at = min(self._check_at, self._sure_until, ends_at)
                     # A report may wait for Redis, which is not this event's run time.
                     started = time.monotonic()
                 enter(count - self._next, count - self._next - 1)
-                error, emitted_events = call(found, found, 1, (entry.body,))
+                error, emitted_events = call(event, event, 1, (entry.body,))
                 took_us = int((time.monotonic() - started) * 1e6)
                 if error is None and not emitted_events:
-                    self._unreported.of_type(found.type).add(entry.id, took_us)
+                    self._unreported.of_type(event.type).add(entry.id, took_us)
                     self._report.processed += 1
                 else:
-                    self._work.settle_run(_claim(entry), "", found, took_us, error, emitted_events)
+                    self._work.complete_run(
+                        _claim(entry), "", event, took_us, error, emitted_events
+                    )
                     self._note([(entry, None)])
-            elif isinstance(found, Completion):
-                self._unreported.add(found, entry)
+            elif isinstance(event, Completion):
+                self._unreported.add(event, entry)
             self._next += 1
         return not self.lost
 
     def _run_batches(self, size: int, ends_at: float) -> bool:
-        count = len(self._entries)
+        count = len(self.entries)
         while self._next < count:
-            read: list[tuple[Entry, Read]] = []
+            read: list[tuple[Entry, EntryResult]] = []
             events: list[Event[Any]] = []
             first = last = self._next
-            for place in range(self._next, count):
-                found = self._read(self._entries[place])
-                read.append((self._entries[place], found))
-                if type(found) is Event:
-                    first = first if events else place
-                    last = place
-                    events.append(found)
+            for index in range(self._next, count):
+                result = self._read(self.entries[index])
+                read.append((self.entries[index], result))
+                if type(result) is Event:
+                    first = first if events else index
+                    last = index
+                    events.append(result)
                     if len(events) == size:
                         break
             if events:
-                if not self._goes_on(time.monotonic(), ends_at):
+                if not self._continues(time.monotonic(), ends_at):
                     return False
-                self.process.at_hand.enter(count - first, count - last - 1)
+                self.process.shared_progress.enter(count - first, count - last - 1)
                 self._run_batch(read, events)
             else:
                 self._note(read)
             self._next += len(read)
         return not self.lost
 
-    def _run_batch(self, read: Sequence[tuple[Entry, Read]], events: list[Event[Any]]) -> None:
+    def _run_batch(
+        self, read: Sequence[tuple[Entry, EntryResult]], events: list[Event[Any]]
+    ) -> None:
         started = time.monotonic()
-        bodies = [entry.body for entry, one in read if type(one) is Event]
+        bodies = [entry.body for entry, result in read if type(result) is Event]
         error, emitted_events = self._work.call(events, events[0], 1, bodies)
         share = int((time.monotonic() - started) * 1e6) // len(events)
         if error is not None or emitted_events:
-            ready = [(_claim(entry), "", one) for entry, one in read if type(one) is Event]
-            self._work.settle_batch(ready, share, error, emitted_events)
+            ready = [(_claim(entry), "", event) for entry, event in read if type(event) is Event]
+            self._work.complete_batch(ready, share, error, emitted_events)
             self._note(read)
             return
-        for entry, found in read:
-            if type(found) is Event:
-                self._unreported.of_type(found.type).add(entry.id, share)
-            elif isinstance(found, Completion):
-                self._unreported.add(found, entry)
+        for entry, result in read:
+            if type(result) is Event:
+                self._unreported.of_type(result.type).add(entry.id, share)
+            elif isinstance(result, Completion):
+                self._unreported.add(result, entry)
         self._report.processed += len(events)
 
-    def _read(self, entry: Entry) -> Read:
+    def _read(self, entry: Entry) -> EntryResult:
         body = entry.body or b""
         event = decode_unchecked(body)
-        if event is not None and self._filter.takes(entry, event.type):
+        if event is not None and self._filter.accepts(entry, event.type):
             self._sources[event.source] = entry.id
             ready = self._work.admit(_claim(entry), event)
         else:
-            found = self._filter.look(entry)
-            if not isinstance(found, EventHeader):
-                return found
-            self._sources[found.source] = entry.id
+            header = self._filter.look(entry)
+            if not isinstance(header, EventHeader):
+                return header
+            self._sources[header.source] = entry.id
             ready = self._work.read(_claim(entry), "")
         self.wanted += 1
         if ready is None:
-            [settled] = self._work.take_settled()
-            return settled
+            [completion] = self._work.take_completions()
+            return completion
         return ready
 
-    def _note(self, read: Sequence[tuple[Entry, Read]]) -> None:
-        """Note what became of entries, where the executor settled some of them just now."""
-        settled = {one.entry: one for one in self._work.take_settled()}
-        for entry, found in read:
-            became = settled.get(entry.id, found)
-            if isinstance(became, Completion):
-                self._unreported.add(became, entry)
+    def _note(self, read: Sequence[tuple[Entry, EntryResult]]) -> None:
+        """Add the completions of entries, including those that the executor has just made."""
+        completions = {c.entry: c for c in self._work.take_completions()}
+        for entry, result in read:
+            completion = completions.get(entry.id, result)
+            if isinstance(completion, Completion):
+                self._unreported.add(completion, entry)
 
-    def _goes_on(self, now: float, ends_at: float) -> bool:
-        """Report what is due, and make sure that the lease lasts: a process that was frozen past it
-        runs nothing more."""
+    def _continues(self, now: float, ends_at: float) -> bool:
+        """Report if due, and ensure that the lease is valid: a process that was frozen past it runs
+        nothing more. Returns False if the chunk must not continue."""
+        if self._answer is not None:
+            self._await_answer()
+            now = time.monotonic()
         if now >= self._report_at:
-            self._report_progress()
+            if now >= self._count_at or self._unreported.exceptions:
+                self._report_all()
+            else:
+                self._report_progress()
+            self._report_at = time.monotonic() + REPORT_INTERVAL
+        if now >= self._sure_until:
+            self._await_answer()
         if now >= self._sure_until and not self.lost:
             self._renew(now)
         return not self.lost and now < ends_at
+
+    @property
+    def _check_at(self) -> float:
+        """The time at which something must be done before the next event runs."""
+        return self._report_at if self._answer is None else -math.inf
 
     @property
     def _sure_until(self) -> float:
@@ -208,11 +237,11 @@ class RunningChunk:
     def _renew(self, now: float) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         if self.process.persist(lambda: chunks.renew(worker, self.group, [self.id])):
-            self._lose(len(self._entries) - self._reported)
+            self._lose(len(self.entries) - self._reported)
         self._sure_at = now
 
     def complete(self, request: ChunkRequest | None) -> Fetched | None:
-        """Report the rest, and fetch what is requested; None where nothing was fetched."""
+        """Report the rest, and fetch what is requested; None if nothing was fetched."""
         completion = self._completion()
         if completion is None:
             return None
@@ -221,74 +250,116 @@ class RunningChunk:
             return None
         return self._complete_and_fetch(completion, request)
 
-    def give_back(self) -> None:
-        """Report what was decided upon; the rest becomes pending and due at once."""
-        self._report_progress()
-        left = len(self._entries) - self._next
-        self._report.pairs += left
-        if left and not self.lost:
+    def requeue_rest(self) -> None:
+        """Report the decided entries; the others become pending and due at once."""
+        self._report_all()
+        remaining = len(self.entries) - self._next
+        self._report.pairs += remaining
+        if remaining and not self.lost:
             self._requeue(self.id)
 
-    def _report_progress(self) -> None:
+    def _report_all(self) -> None:
         completion = self._completion()
         if completion is not None:
             self._complete(completion)
-        self._report_at = time.monotonic() + TELL_AFTER
+
+    def _report_progress(self) -> None:
+        """Report entries that ran without an exception. One event runs before the reply is
+        awaited."""
+        done, worker = self._next - self._reported, self.process.worker
+        if done and not self.lost:
+            unreported, now_ms = self._take_unreported()
+            until = self.entries[self._next - 1].id
+            self._begin_progress(unreported.progress(until, done, worker, now_ms))
+
+    def _begin_progress(self, progress: ChunkProgress) -> None:
+        chunks, worker = self.process.service.backend.chunks, self.process.worker
+        sure_at, sent = time.monotonic(), list[Callable[[], bool]]()
+
+        def begin() -> Callable[[], bool]:
+            return chunks.begin_progress(worker, self.group, self.id, progress)
+
+        with suppress(redis.RedisError):
+            sent.append(begin())
+
+        def answer() -> None:
+            # A report that could not be sent, or got no reply, is sent again.
+            is_owner = self.process.persist_result(lambda: (sent.pop() if sent else begin())())
+            self._note_ownership(is_owner, sure_at, progress.done)
+
+        self._answer = answer
+
+    def _await_answer(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer()
 
     def _completion(self) -> ChunkCompletion | None:
-        """What to report, which is reported no more; None where there is nothing."""
-        done = self._next - self._reported
+        """Return what to report, which then counts as reported; None if there is nothing."""
+        self._await_answer()
+        done, worker = self._next - self._reported, self.process.worker
         if done == 0 or self.lost:
             return None
+        unreported, now_ms = self._take_unreported()
+        uncounted, self._uncounted = self._uncounted, Uncounted()
+        self._count_at = time.monotonic() + COUNT_AFTER
+        until = self.entries[self._next - 1].id
+        mean_us, self._mean_us = self._mean_us, 0
+        return unreported.completion(until, done, worker, now_ms, mean_us, uncounted)
+
+    def _take_unreported(self) -> tuple[Unreported, int]:
+        """Return the unreported results and the server's time."""
         now_ms = self.process.persist_result(self.process.service.backend.chunks.now_ms)
         self._reported = self._next
         unreported, self._unreported = self._unreported, Unreported()
-        mean_us = self.process.note_run_times(self.handler, unreported.took_us)
-        until = self._entries[self._next - 1].id
-        return unreported.completion(until, done, self.process.worker, now_ms, mean_us)
+        self._uncounted.add(unreported, now_ms)
+        self._mean_us = (
+            self.process.note_run_times(self.handler, unreported.took_us) or self._mean_us
+        )
+        return unreported, now_ms
 
     def _complete(self, completion: ChunkCompletion) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         sure_at = time.monotonic()
-        held = self.process.persist_result(
+        is_owner = self.process.persist_result(
             lambda: chunks.complete(worker, self.group, self.id, completion)
         )
-        self._note_held(held, sure_at, completion)
+        self._note_ownership(is_owner, sure_at, completion.done)
 
     def _complete_and_fetch(
         self, completion: ChunkCompletion, request: ChunkRequest
     ) -> Fetched | None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         sure_at = time.monotonic()
-        self.process.at_hand.expect_chunk(request.chunk)
+        self.process.shared_progress.expect_chunk(request.chunk)
         try:
-            held, fetched = chunks.complete_and_fetch(
+            is_owner, fetched = chunks.complete_and_fetch(
                 worker, self.group, self.id, completion, request
             )
         except redis.RedisError:
             self._complete(completion)
-            # What it was given, if it was, would wait for the end of its lease.
+            # The requested chunk, if it was opened, would wait until its lease expires.
             self._requeue(request.chunk)
             return None
-        self._note_held(held, sure_at, completion)
+        self._note_ownership(is_owner, sure_at, completion.done)
         return fetched
 
     def _requeue(self, chunk: str) -> None:
         chunks, worker = self.process.service.backend.chunks, self.process.worker
         self.process.persist(lambda: chunks.requeue(worker, self.group, chunk))
 
-    def _note_held(self, held: bool, sure_at: float, completion: ChunkCompletion) -> None:
-        if held:
+    def _note_ownership(self, is_owner: bool, sure_at: float, reported: int) -> None:
+        if is_owner:
             self._sure_at = sure_at
         else:
-            self._lose(completion.done)
+            self._lose(reported)
 
     def _lose(self, entries: int) -> None:
         self.lost = True
-        last = self._entries[max(self._reported - 1, 0)].id
+        last = self.entries[max(self._reported - 1, 0)].id
         self._report.lost.append(last)
         logger.warning(
-            "%s: chunk %s was no longer held when %d of its entries up to %s were reported; "
+            "%s: chunk %s was no longer owned when %d of its entries up to %s were reported; "
             "another worker runs them",
             self.handler.id,
             self.id,
@@ -298,4 +369,4 @@ class RunningChunk:
 
 
 def _claim(entry: Entry) -> Claimed:
-    return Claimed(entry.id, Verdict.RUN, 1, entry.body)
+    return Claimed(entry.id, ClaimResult.RUN, 1, entry.body)

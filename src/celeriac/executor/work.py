@@ -1,4 +1,5 @@
-"""One chunk under way: each event decoded, run and decided upon, apart from its neighbours."""
+"""One running chunk: decode and run each event and decide on its outcome, isolated from the
+others."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from celeriac.delivery import (
     MAX_REQUEUE_DELAY_MS,
     REQUEUE_DELAY_MS,
     Claimed,
+    ClaimResult,
     Completion,
     Failure,
     Outcome,
-    Verdict,
 )
 from celeriac.errors import Exhausted, InvalidEvent, Retry, Skip
 from celeriac.event import (
@@ -33,8 +34,8 @@ from celeriac.event import (
 from celeriac.event_log import entry_time_ms
 from celeriac.executor.admission import Admission
 from celeriac.executor.attempt_hooks import run_attempt
-from celeriac.executor.breaking import Breaking
 from celeriac.executor.call import call
+from celeriac.executor.circuit_reporter import CircuitReporter
 from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
 from celeriac.executor.report import FailedAttempt, Report
@@ -43,17 +44,18 @@ from celeriac.middleware import Attempt, Middleware
 
 logger = logging.getLogger(__name__)
 
-# Tells the ledger what is settled; what it returns waits for the entries that were no longer held.
-Finish = Callable[[Sequence[Completion]], Callable[[], list[str]]]
+# Reports completions to the delivery store; the returned function waits for the reply, the entries
+# that were no longer owned.
+ReportCompletions = Callable[[Sequence[Completion]], Callable[[], list[str]]]
 
-TELL_AFTER = 0.010  # seconds
+REPORT_INTERVAL = 0.010  # seconds between reports
 
 
 class Work:
-    """One chunk under way: what is still held, what is settled but not told yet.
+    """One running chunk: the claimed deliveries, and the completions that are not reported yet.
 
-    What was told is not waited for while there is more to run: the answer is heard before the next
-    is told, and at the end.
+    A report is sent without waiting for its reply while more events are to run. The reply is read
+    before the next report, and at the end.
     """
 
     def __init__(
@@ -61,119 +63,121 @@ class Work:
         worker: str,
         handler: Handler,
         pairs: int,
-        held: dict[str, int],
-        finish: Finish,
+        leases: dict[str, int],
+        report_completions: ReportCompletions,
         admission: Admission,
         middleware: Sequence[Middleware] = (),
     ) -> None:
         self.worker, self.handler = worker, handler
         self.middleware = middleware
-        self.complete = finish
+        self.complete = report_completions
         self.admission = admission
-        self.held = held
+        self.leases = leases
         self.report = Report(pairs=pairs)
-        self.breaking: Breaking | None = None
-        self.settled: list[Completion] = []
-        self.told_at = time.monotonic()
+        self.breaking: CircuitReporter | None = None
+        self.completions: list[Completion] = []
+        self.reported_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
         self._answer: Callable[[], list[str]] | None = None
 
     def run(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
-        """Decodes and runs one event, or one batch of them. `keys` are the event keys by entry, ''
-        where it is not known and the entry may be trusted to be what it is."""
+        """Decode and run one event, or one batch of them.
+
+        `keys` are the event keys by entry, '' if the key is unknown and the entry can be trusted.
+        """
         ready: list[tuple[Claimed, str, Event[Any]]] = []
-        for one in claimed:
-            key = keys[one.entry]
-            event = self.read(one, key)
+        for claim in claimed:
+            key = keys[claim.entry]
+            event = self.read(claim, key)
             if event is not None:
-                ready.append((one, key, event))
+                ready.append((claim, key, event))
         if not ready:
             return
         if self.handler.batch is None:
             self._run_one(*ready[0])
         else:
             self._run_batch(ready)
-        if time.monotonic() - self.told_at >= TELL_AFTER:
-            self._tell_ledger()
+        if time.monotonic() - self.reported_at >= REPORT_INTERVAL:
+            self._report_completions()
 
-    def read(self, one: Claimed, key: str) -> Event[Any] | None:
-        """The event, its data decoded; None where the delivery is settled without a run."""
-        if one.verdict is Verdict.DUPLICATE or one.body is None:
-            self._settle(one, key, Outcome.IGNORED)
+    def read(self, claim: Claimed, key: str) -> Event[Any] | None:
+        """Return the event with its data decoded; None if the delivery completed without a run."""
+        if claim.result is ClaimResult.DUPLICATE or claim.body is None:
+            self._complete(claim, key, Outcome.IGNORED)
             return None
-        if one.verdict is Verdict.CONCURRENT:
+        if claim.result is ClaimResult.CONCURRENT:
             if key in self._admitted:
-                self._settle(one, key, Outcome.IGNORED)
+                self._complete(claim, key, Outcome.IGNORED)
                 return None
-            # If the one that runs is refused, this may be the true event. Else it is a duplicate.
-            self._settle(one, key, Outcome.REQUEUED, delay_ms=_concurrent_ms(one.entry))
+            # If the running entry is refused, this may be the genuine event; else a duplicate.
+            self._complete(claim, key, Outcome.REQUEUED, delay_ms=_concurrent_ms(claim.entry))
             return None
         try:
-            if one.verdict is Verdict.EXHAUSTED:
-                raise Exhausted(_why_exhausted(one))
-            event = decode(one.body)
+            if claim.result is ClaimResult.EXHAUSTED:
+                raise Exhausted(_why_exhausted(claim))
+            event = decode(claim.body)
             check_domain(event.type, self.admission.domain)
             if key and event_key(event.id, event.source) != key:
-                # The hint is not from a dispatcher. Back with it, as if it had never been.
-                self._settle(one, key, Outcome.REQUEUED)
+                # The task did not come from a dispatcher. Requeue the delivery as it was.
+                self._complete(claim, key, Outcome.REQUEUED)
                 return None
             if not self.handler.matcher.matches(event.type):
-                # Newer code of this handler wants it, and this is the older.
-                self._settle(one, key, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS)
+                # Newer code of this handler wants it; this code is older.
+                self._complete(claim, key, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS)
                 return None
-            return self._admitted_event(one, key, event)
+            return self._admitted_event(claim, key, event)
         except Exception as error:
-            self._refuse(one, key, error)
+            self._refuse(claim, key, error)
             return None
 
-    def admit(self, one: Claimed, event: RawEvent) -> Event[Any] | None:
-        """Return an event that the handler wants with its data decoded; None where the delivery is
-        settled without a run. `event` is what `decode_unchecked` made of the body."""
+    def admit(self, claim: Claimed, event: RawEvent) -> Event[Any] | None:
+        """Return an event that the handler wants, with its data decoded; None if the delivery
+        completed without a run. `event` is the `decode_unchecked` of the body."""
         try:
-            return self._admitted_event(one, "", check_decoded(event, one.body or b""))
+            return self._admitted_event(claim, "", check_decoded(event, claim.body or b""))
         except Exception as error:
-            self._refuse(one, "", error)
+            self._refuse(claim, "", error)
             return None
 
-    def _admitted_event(self, one: Claimed, key: str, event: RawEvent) -> Event[Any] | None:
-        event = self.admission.admit(self.handler, one.entry, one.body or b"", event)
+    def _admitted_event(self, claim: Claimed, key: str, event: RawEvent) -> Event[Any] | None:
+        event = self.admission.admit(self.handler, claim.entry, claim.body or b"", event)
         typed = read_data(event, self.handler.data_type)
         if key:
             self._admitted.add(key)
         if self.handler.when is not None and not self.handler.when(typed):
-            self._settle(one, key, Outcome.SKIPPED, type=event.type)
+            self._complete(claim, key, Outcome.SKIPPED, type=event.type)
             self.report.skipped += 1
             return None
         return typed
 
-    def _refuse(self, one: Claimed, key: str, error: Exception) -> None:
-        """Decide upon an attempt that failed before the handler was called."""
+    def _refuse(self, claim: Claimed, key: str, error: Exception) -> None:
+        """Decide on an attempt that failed before the handler was called."""
         is_refused = isinstance(error, InvalidEvent)
-        self.fail(one, key, type_of(one.body), error, 0, refused=is_refused)
+        self.fail(claim, key, type_of(claim.body), error, 0, refused=is_refused)
 
-    def _run_one(self, one: Claimed, key: str, event: Event[Any]) -> None:
+    def _run_one(self, claim: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
-        error, emitted_events = self.call(event, event, one.attempt, (one.body,))
-        self.settle_run(one, key, event, _us(started), error, emitted_events)
+        error, emitted_events = self.call(event, event, claim.attempt, (claim.body,))
+        self.complete_run(claim, key, event, _us(started), error, emitted_events)
 
-    def settle_run(
+    def complete_run(
         self,
-        one: Claimed,
+        claim: Claimed,
         key: str,
         event: Event[Any],
         took: int,
         error: BaseException | None,
         emitted_events: EmittedEvents,
     ) -> None:
-        """Decide upon a run of the handler that took so many µs, and failed with the error if there
-        is one."""
+        """Decide on a run of the handler that took this many µs, and failed if there is an
+        error."""
         if isinstance(error, Skip):
-            self._skip(one, key, event, took, emitted_events)
+            self._skip(claim, key, event, took, emitted_events)
         elif error is not None:
-            self.fail(one, key, event.type, error, took, event.correlationid, emitted_events)
+            self.fail(claim, key, event.type, error, took, event.correlationid, emitted_events)
         else:
-            self._settle(
-                one,
+            self._complete(
+                claim,
                 key,
                 Outcome.PROCESSED,
                 took_us=took,
@@ -183,33 +187,33 @@ class Work:
             self.report.processed += 1
 
     def _run_batch(self, ready: Sequence[tuple[Claimed, str, Event[Any]]]) -> None:
-        """A batch that fails fails for each of its events; each runs alone at its next attempt."""
+        """Run a batch. If it fails, each of its events failed; each runs alone next time."""
         started = time.perf_counter()
         events = [event for _, _, event in ready]
-        bodies = [one.body for one, _, _ in ready]
+        bodies = [claim.body for claim, _, _ in ready]
         error, emitted_events = self.call(events, events[0], ready[0][0].attempt, bodies)
-        self.settle_batch(ready, _us(started) // len(ready), error, emitted_events)
+        self.complete_batch(ready, _us(started) // len(ready), error, emitted_events)
 
-    def settle_batch(
+    def complete_batch(
         self,
         ready: Sequence[tuple[Claimed, str, Event[Any]]],
         share: int,
         error: BaseException | None,
         emitted_events: EmittedEvents,
     ) -> None:
-        """As `settle_run`, of events with their claims and keys, of which each took that share."""
-        # the value of any of them may be in it
-        shown = error and self.admission.shown(error, [one.body for one, _, _ in ready])
-        for one, key, event in ready:
+        """`complete_run` for a batch of events with their claims and keys; each took `share` µs."""
+        # The error may contain values of any of the events.
+        shown = error and self.admission.shown(error, [claim.body for claim, _, _ in ready])
+        for claim, key, event in ready:
             if isinstance(error, Skip):
-                self._skip(one, key, event, share, emitted_events)
+                self._skip(claim, key, event, share, emitted_events)
             elif error is not None:
                 self.fail(
-                    one, key, event.type, error, share, event.correlationid, emitted_events, shown
+                    claim, key, event.type, error, share, event.correlationid, emitted_events, shown
                 )
             else:
-                self._settle(
-                    one,
+                self._complete(
+                    claim,
                     key,
                     Outcome.PROCESSED,
                     took_us=share,
@@ -217,20 +221,20 @@ class Work:
                     emitted_events=emitted_events,
                 )
                 self.report.processed += 1
-            # what a batch emits follows from its first event
+            # Emitted events belong to the first event of a batch.
             emitted_events = NONE_EMITTED
 
     def _skip(
         self,
-        one: Claimed,
+        claim: Claimed,
         key: str,
         event: Event[Any],
         took: int,
         emitted_events: EmittedEvents,
     ) -> None:
-        """Settle a delivery whose handler raised Skip."""
-        self._settle(
-            one,
+        """Complete a delivery whose handler raised Skip."""
+        self._complete(
+            claim,
             key,
             Outcome.SKIPPED,
             took_us=took,
@@ -240,9 +244,9 @@ class Work:
         self.report.skipped += 1
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
-        """Gives back what was claimed and not begun: due at once, its attempt not counted."""
-        for one in claimed:
-            self._settle(one, keys[one.entry], Outcome.REQUEUED)
+        """Requeue claimed deliveries that did not begin, without counting their attempt."""
+        for claim in claimed:
+            self._complete(claim, keys[claim.entry], Outcome.REQUEUED)
 
     def call(
         self,
@@ -251,9 +255,9 @@ class Work:
         attempt: int,
         bodies: Sequence[bytes | None],
     ) -> tuple[BaseException | None, EmittedEvents]:
-        """Run the handler's function; return what it raised, and what it emitted.
+        """Run the handler's function; return the exception that it raised, and what it emitted.
 
-        `bodies` are the events as the log has them.
+        `bodies` are the events as stored in the log.
         """
         failure: BaseException | None = None
         size = len(argument) if self.handler.batch is not None else 1
@@ -271,7 +275,7 @@ class Work:
 
     def _failure(self, error: BaseException) -> BaseException:
         """Return the error of a failed attempt, or raise it if it must end the task."""
-        # A coroutine that something cancelled has failed; so has a native extension that panicked.
+        # A cancelled coroutine and a panic of a native extension are failures of the attempt.
         if is_control_flow(error) or is_time_limit(error, self.handler.time_limit):
             raise error
         return from_their_code(error)
@@ -307,7 +311,7 @@ class Work:
 
     def fail(
         self,
-        one: Claimed,
+        claim: Claimed,
         key: str,
         event_type: str,
         error: BaseException,
@@ -319,23 +323,26 @@ class Work:
         final: bool = True,
         refused: bool = False,
     ) -> None:
-        """Decides upon a failed attempt; not `final` means that it is not given up for this one,
-        `refused` that the handler was not given the event.
+        """Decide on a failed attempt.
 
-        `shown` is the error without sensitive values; by default without those of this event."""
-        key = key or key_of(one.body)
-        decision = decide(self.handler.failure, error, one.counted)
+        Args:
+            shown: The error without sensitive values; by default without those of this event.
+            final: Whether the delivery may be dead-lettered because of this attempt.
+            refused: Whether the event was refused before the handler received it.
+        """
+        key = key or key_of(claim.body)
+        decision = decide(self.handler.failure, error, claim.counted)
         if decision.outcome is Outcome.DEAD and not final:
             decision = Decision(Outcome.RETRY, REQUEUE_DELAY_MS)
         if isinstance(error, Exhausted):
             decision = Decision(Outcome.DEAD)
-        counted = one.attempt - isinstance(error, Exhausted)
-        error = shown or self.admission.shown(error, [one.body])
+        counted = claim.attempt - isinstance(error, Exhausted)
+        error = shown or self.admission.shown(error, [claim.body])
         text = trace(error)
         if self.breaking is not None:
             self.breaking.reason = describe(error)
-        self._settle(
-            one,
+        self._complete(
+            claim,
             key,
             Outcome.REFUSED if refused else decision.outcome,
             took_us=took_us,
@@ -353,10 +360,10 @@ class Work:
         )
         failed = FailedAttempt(key, event_type, counted, decision.outcome, error, text, correlation)
         self.report.failures.append(failed)
-        self._tell(failed, decision)
+        self._log_failure(failed, decision)
 
-    def _tell(self, failed: FailedAttempt, decision: Decision) -> None:
-        """Once in the log: with its traceback if nothing follows but a person."""
+    def _log_failure(self, failed: FailedAttempt, decision: Decision) -> None:
+        """Log the failure once, with its traceback if the delivery is not retried."""
         retried = decision.outcome is Outcome.RETRY
         level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
         logger.log(
@@ -378,9 +385,9 @@ class Work:
             },
         )
 
-    def _settle(
+    def _complete(
         self,
-        one: Claimed,
+        claim: Claimed,
         key: str,
         outcome: Outcome,
         *,
@@ -391,11 +398,11 @@ class Work:
         type: str = "",
         emitted_events: EmittedEvents = NONE_EMITTED,
     ) -> None:
-        self.settled.append(
+        self.completions.append(
             Completion(
-                one.entry,
+                claim.entry,
                 key,
-                one.attempt,
+                claim.attempt,
                 outcome,
                 took_us,
                 delay_ms,
@@ -407,70 +414,70 @@ class Work:
         )
 
     def lose(self, entries: Sequence[str]) -> None:
-        """These are held no longer: they are neither run nor told of."""
+        """Drop entries whose lease was lost: they are neither run nor reported."""
         for entry in entries:
-            self.held.pop(entry, None)
+            self.leases.pop(entry, None)
         self.report.lost += entries
         if entries:
             logger.warning(
-                "%s: the leases of %d deliveries ran out before they were begun; another worker "
-                "runs them",
+                "%s: the leases of %d deliveries expired before they began; another worker runs "
+                "them",
                 self.handler.id,
                 len(entries),
             )
 
-    def take_settled(self) -> list[Completion]:
-        """Return what is settled and not told yet; it is told no more."""
-        settled, self.settled = self.settled, []
-        return settled
+    def take_completions(self) -> list[Completion]:
+        """Return the completions that are not reported yet; they will not be reported here."""
+        completions, self.completions = self.completions, []
+        return completions
 
     def flush(self) -> None:
-        """Tells the ledger what is settled, and waits until it knows."""
-        self._tell_ledger()
-        self._hear()
+        """Report all completions to the delivery store, and wait for the reply."""
+        self._report_completions()
+        self._await_reply()
 
-    def _tell_ledger(self) -> None:
-        self._hear()
-        if not self.settled:
+    def _report_completions(self) -> None:
+        self._await_reply()
+        if not self.completions:
             return
-        settled, self.settled = self.settled, []
-        # From here on there is no lease to keep: either it is finished, or it was lost before.
-        for one in settled:
-            self.held.pop(one.entry, None)
-        self._answer = self.complete(settled)
-        self.told_at = time.monotonic()
+        completions, self.completions = self.completions, []
+        # No lease to keep from here on: the delivery is completed now, or it was lost before.
+        for completion in completions:
+            self.leases.pop(completion.entry, None)
+        self._answer = self.complete(completions)
+        self.reported_at = time.monotonic()
 
-    def _hear(self) -> None:
+    def _await_reply(self) -> None:
         if self._answer is None:
             return
         answer, self._answer = self._answer, None
         if lost := answer():
-            # A second try after a lost answer also finds nothing to finish, and that is no loss.
+            # A retry after a lost reply also finds nothing to complete, which is not a loss.
             self.report.lost += lost
-            logger.warning("%s: %d deliveries were no longer held", self.handler.id, len(lost))
+            logger.warning("%s: %d deliveries were no longer owned", self.handler.id, len(lost))
 
 
 def _us(started: float) -> int:
     return int((time.perf_counter() - started) * 1e6)
 
 
-def _why_exhausted(one: Claimed) -> str:
-    if one.lost_runs:
+def _why_exhausted(claim: Claimed) -> str:
+    if claim.lost_runs:
         return (
-            f"its worker died, or lost the lease, in {one.lost_runs} of {one.attempt - 1} runs; "
-            "given up as poison"
+            f"its worker died, or lost the lease, in {claim.lost_runs} of {claim.attempt - 1} "
+            "runs; dead-lettered as poison"
         )
-    return f"all {one.attempt - 1} attempts are used up"
+    return f"all {claim.attempt - 1} attempts are used up"
 
 
 def _concurrent_ms(entry: str) -> int:
-    """After which time to look again: half the age of the entry, from 1 s to 1 min."""
+    """Return the delay until the next try: half the age of the entry, from 1 s to 1 min."""
     age = int(time.time() * 1000) - entry_time_ms(entry)
     return max(REQUEUE_DELAY_MS, min(age // 2, MAX_REQUEUE_DELAY_MS))
 
 
 def key_of(body: bytes | None) -> str:
-    """The key of the event in `body`; '' where there is none to read."""
+    """Return the key of the event in `body`; '' if it cannot be read."""
     try:
         return read_header(body).key if body else ""
     except InvalidEvent:
@@ -478,7 +485,7 @@ def key_of(body: bytes | None) -> str:
 
 
 def type_of(body: bytes | None) -> str:
-    """The type of the event in `body`; '' where there is none to read."""
+    """Return the type of the event in `body`; '' if it cannot be read."""
     try:
         return decode(body).type if body else ""
     except InvalidEvent:

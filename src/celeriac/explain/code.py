@@ -44,7 +44,7 @@ class Code:
             service=handler.service,
             patterns=handler.patterns,
             queue=handler.queue,
-            ordered=handler.ordered,
+            flow_control=handler.flow_control,
             when=handler.when is not None,
             options=handler.describe_options(),
             doc=handler.doc,

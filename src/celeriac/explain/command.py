@@ -25,6 +25,10 @@ def redrive(domain: str, id: str) -> str:
     return f"celeriac dead redrive {domain}/{id}"
 
 
+def edit_command(domain: str, id: str) -> str:
+    return f"celeriac dead edit {domain}/{id}"
+
+
 def emit_for(handler: str, type_: str) -> str:
     return f"celeriac emit {type_} @data.json --handlers {handler}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from celeriac.circuit_breaker import Circuit
+from celeriac.contract.registered import ReaderFit
 from celeriac.delivery import DeadLetter, History, Pending, Row
 from celeriac.delivery.run_record import Run
 from celeriac.event import RawEvent
@@ -44,8 +45,10 @@ class Facts:
     `original` is the entry that this one repeats. `subscribed`: the handler was subscribed when the
     entry was appended. `earlier` are the preceding deliveries of its sequence. `in_flight` counts
     the deliveries that use the concurrency limit; `occupying` are the first of them. `workers` are
-    the running workers of the service. The results of `when=`, signature, key, data and contract
-    are known only with code: True, or the reason for a rejection.
+    the running workers of the service. `fits` are what the handler's registered readers make of the
+    event, running ones if there are any; `has_contract` is True if a version of the type is
+    registered. The results of `when=`, signature, key, data and contract are known only with code:
+    True, or the reason for a rejection.
     """
 
     handler: str
@@ -87,6 +90,9 @@ class Facts:
     in_flight: int = 0
     occupying: tuple[Other, ...] = ()
     rate_wait_ms: int = 0
+
+    fits: tuple[ReaderFit, ...] = ()
+    has_contract: bool = False
 
     when: bool | str | None = None
     signature: bool | str | None = None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from msgspec import structs
+
 from celeriac.circuit_breaker import Circuit
+from celeriac.contract import VERSIONS, schema_uri
+from celeriac.contract.registered import RegisteredContracts, fit_of
+from celeriac.contract.schema_uri import FIRST
 from celeriac.delivery import IN_FLIGHT, DeadLetter, Group, Pending, Row, refused_field
 from celeriac.errors import InvalidEvent
 from celeriac.event import RawEvent, compile_patterns, encode, event_key, meant_for, read_header
@@ -14,7 +20,7 @@ from celeriac.explain.code import Code, CodeResults
 from celeriac.explain.fact import Facts, Other
 from celeriac.registry import HandlerRecord, WorkerRecord, is_alive
 from celeriac.store.factory import Backend
-from celeriac.tracking import DeliveryState, Located, state_of
+from celeriac.tracking import UNFINISHED, DeliveryState, Located, state_of
 from celeriac.tracking.page import PageItem, StoredCell, page_cells
 from celeriac.tracking.position import GroupPosition, group_positions
 
@@ -59,6 +65,15 @@ class BusReader:
         return tuple(sorted(self.backend.event_log.domains()))
 
     @cached_property
+    def contracts(self) -> RegisteredContracts:
+        return RegisteredContracts.read(self.backend.contracts)
+
+    def newest_version(self, type_: str) -> int:
+        """Return the newest version of the type that is registered, or in available code."""
+        versions = VERSIONS.get(type_) if self.code else None
+        return max(self.contracts.newest(type_), versions.newest if versions else FIRST)
+
+    @cached_property
     def circuits(self) -> Mapping[str, Circuit]:
         return self.backend.circuits.all()
 
@@ -86,11 +101,25 @@ class BusReader:
             workers=tuple(worker for worker in self.workers if worker.service == service),
         )
 
+    def with_readers(self, facts: Facts) -> Facts:
+        """Add what the handler's registered readers make of the event, unless its code is known."""
+        event, handler = facts.event, facts.handler
+        if event is None or facts.record is None or handler in self.code:
+            return facts
+        running = Counter(w.reads[handler] for w in facts.workers if handler in w.reads)
+        has_data = facts.emitted or event.data is not None
+        readers = self.contracts.readers_of(handler, running)
+        fits = tuple(
+            fit_of(reads, event, has_data=has_data, workers=running[made])
+            for made, reads in readers.items()
+        )
+        return replace(facts, fits=fits, has_contract=self.contracts.is_known(event.type))
+
 
 def gather(reading: BusReader, located: Located, names: Sequence[str]) -> list[Facts]:
     """Return the facts about an event in the log or postponed, for each handler.
 
-    Blocks for about 15 round trips, and up to 8 more per handler, independent of the size of the
+    Blocks for about 20 round trips, and up to 8 more per handler, independent of the size of the
     log. Raises redis.RedisError.
     """
     backend, event, domain = reading.backend, located.event, located.domain
@@ -120,9 +149,15 @@ def gather(reading: BusReader, located: Located, names: Sequence[str]) -> list[F
         item = PageItem.of(located.entry, event, located.kind)
         cells = page_cells(backend, records, domain, [item], ignored=True)[0]
         stored = {position.record.id: cell for position, cell in cells}
-    return [
+    every = [
         _of_event(backend, facts, located, positions.get(facts.handler), stored.get(facts.handler))
         for facts in all_facts
+    ]
+    return [
+        reading.with_readers(facts)
+        if facts.state in UNFINISHED or facts.state is DeliveryState.DEAD
+        else facts
+        for facts in every
     ]
 
 
@@ -256,7 +291,13 @@ def _other(backend: Backend, group: Group, entry: str, pending: Pending | None =
 
 
 def gather_unemitted(reading: BusReader, event: RawEvent, names: Sequence[str]) -> list[Facts]:
-    """Return the facts about a described event that is not emitted, for each handler."""
+    """Return the facts about a described event that is not emitted, for each handler.
+
+    Without a `dataschema`, it has the newest version that is registered or in the code.
+    """
+    newest = reading.newest_version(event.type)
+    if event.dataschema is None and newest > FIRST:
+        event = structs.replace(event, dataschema=schema_uri(event.type, newest))
     all_facts = []
     for name in names:
         judged = CodeResults()
@@ -265,7 +306,8 @@ def gather_unemitted(reading: BusReader, event: RawEvent, names: Sequence[str]) 
         # The producer signs when it emits.
         given = {**judged.facts(), "signature": None}
         facts = reading.common(name, event.id)
-        all_facts.append(replace(facts, event=event, emitted=False, domain=event.domain, **given))
+        facts = replace(facts, event=event, emitted=False, domain=event.domain, **given)
+        all_facts.append(reading.with_readers(facts))
     return all_facts
 
 

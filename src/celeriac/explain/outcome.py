@@ -8,7 +8,8 @@ import msgspec
 
 from celeriac.delivery import exception_of
 from celeriac.explain.answer import Check, CheckResult, failed, passed, unknown
-from celeriac.explain.command import redrive, replay
+from celeriac.explain.command import edit_command, redrive, replay
+from celeriac.explain.contract import remedy_of
 from celeriac.explain.fact import Facts
 from celeriac.explain.progress import share_checks
 from celeriac.time_text import age, took, when
@@ -109,7 +110,24 @@ def _dead(facts: Facts) -> Iterator[Check]:
     text = (
         f"dead letter {dead_letter.domain}/{dead_letter.id} since {at}, after {attempts}: {error}"
     )
-    yield failed(name, text, redrive(dead_letter.domain, dead_letter.id))
+    remedy = redrive(dead_letter.domain, dead_letter.id)
+    if name in ("contract", "data") and facts.fits:
+        now, fix = _readable_now(facts)
+        text, remedy = text + now, fix + remedy
+    if name == "data":
+        remedy += f"; or correct the data: {edit_command(dead_letter.domain, dead_letter.id)}"
+    yield failed(name, text, remedy)
+
+
+def _readable_now(facts: Facts) -> tuple[str, str]:
+    """Return whether registered readers can read it, and what to do before a redrive, as texts."""
+    refused = [fit for fit in facts.fits if fit.is_refused]
+    if refused:
+        fix = f"{remedy_of(refused[0], facts)}, then: "
+        return f"; registered readers cannot read it yet: {refused[0].reason}", fix
+    if all(fit.is_checked for fit in facts.fits):
+        return "; registered readers can read it now", ""
+    return "", ""
 
 
 def _missing(facts: Facts) -> Check:

@@ -9,6 +9,7 @@ from celeriac.event import is_encrypted
 from celeriac.event.encrypted import encrypted_for
 from celeriac.explain.answer import Check, failed, passed, waiting
 from celeriac.explain.command import resume, start_worker
+from celeriac.explain.contract import contract_checks
 from celeriac.explain.fact import Facts, Other
 from celeriac.flow_control import FlowControl
 from celeriac.handler.share import in_share, position, sharing_subject
@@ -71,7 +72,7 @@ def _admission(facts: Facts) -> Iterator[Check]:
             yield failed("key", str(facts.key), "set CELERIAC_ENCRYPTION_KEY of the service")
         else:
             yield passed("key", encrypted_for(event))
-    yield from _data(facts, record.id)
+    yield from contract_checks(facts)
     yield from share_checks(facts)
     if record.options.get("when"):
         if facts.when is True:
@@ -82,16 +83,6 @@ def _admission(facts: Facts) -> Iterator[Check]:
             yield failed("when", facts.when, f"change when= of {record.id}")
         else:
             yield passed("when", "has a when=, which its worker runs; -A APP runs it here")
-
-
-def _data(facts: Facts, handler: str) -> Iterator[Check]:
-    """Check whether the handler can read the data, if its code is known."""
-    if facts.contract is not None:
-        yield failed("contract", str(facts.contract), "deploy a worker that reads that version")
-    elif facts.data is True:
-        yield passed("data", "its data matches the handler's type")
-    elif facts.data is not None:
-        yield failed("data", str(facts.data), f"change the data, or the type of {handler}")
 
 
 def share_checks(facts: Facts) -> Iterator[Check]:

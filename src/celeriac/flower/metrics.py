@@ -10,7 +10,7 @@ from flower.views import BaseHandler
 from celeriac.flower.threads import in_thread
 from celeriac.observability.metrics import collector
 from celeriac.process.metrics import reader
-from celeriac.worker.installed import services_of
+from celeriac.worker.app_services import services_of
 
 
 class Metrics(BaseHandler):  # type: ignore[misc]

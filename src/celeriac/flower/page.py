@@ -21,7 +21,7 @@ from celeriac.service import Service
 from celeriac.store.factory import Backend
 from celeriac.store.redis.connection import explain
 from celeriac.tracking import Matrix
-from celeriac.worker.installed import services_of
+from celeriac.worker.app_services import services_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -40,7 +40,7 @@ def make_flow_control(options: HandlerOptions, data_type: Any = Any) -> FlowCont
         fair=options.fair,
         weights=tuple(sorted((stored_key(key), weight) for key, weight in weights.items())),
         quiet_ms=round(debounce.quiet * 1000) if debounce else 0,
-        max_quiet_ms=round(debounce.most * 1000) if debounce else 0,
+        max_quiet_ms=round(debounce.max_wait * 1000) if debounce else 0,
         keep=debounce.keep if debounce else "last",
     )
 
@@ -96,7 +96,7 @@ def _checked_debounce(debounce: Any, ordered: bool) -> Debounce | None:
         return None
     if not isinstance(debounce, Debounce):
         raise SubscriptionError(
-            f"debounce={debounce!r}: must be a Debounce, such as Debounce(quiet=5, most=60)"
+            f"debounce={debounce!r}: must be a Debounce, such as Debounce(quiet=5, max_wait=60)"
         )
     if ordered:
         raise SubscriptionError(

@@ -43,7 +43,7 @@ class Handler:
     queue: str
     start: Start = "now"
     # Limits per key; None if the handler has none.
-    flow: FlowControl | None = None
+    flow_control: FlowControl | None = None
     batch: int | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
@@ -63,12 +63,12 @@ class Handler:
 
     def group(self, domain: str) -> Group:
         """Return the handler's consumer group on a domain."""
-        return Group(domain=domain, handler=self.id, flow=self.flow)
+        return Group(domain=domain, handler=self.id, flow_control=self.flow_control)
 
     @property
     def ordered(self) -> bool:
         """Whether the events of one key run one at a time and in order, across retries."""
-        return self.flow is not None and self.flow.ordered
+        return self.flow_control is not None and self.flow_control.ordered
 
     @property
     def doc(self) -> str:
@@ -81,7 +81,7 @@ class Handler:
         described: dict[str, Any] = {
             "retries": policy.retries if policy.retries != _DEFAULTS.retries else None,
             "backoff": f"{policy.backoff:g}s" if policy.backoff != _DEFAULTS.backoff else None,
-            **_describe_flow(self.flow),
+            **_describe_flow(self.flow_control),
             "batch": self.batch,
             "time_limit": self.time_limit,
             "rate": f"{self.per_second:g}/s" if self.per_second else None,
@@ -131,7 +131,7 @@ def make_handler(
             function, batch=options.takes_list, session=inbox.session_kind if inbox else ""
         )
         receiver = _make_receiver(function, handler_id, signature, inbox, inbox_keep_ms)
-        flow = make_flow_control(options, signature.data_type)
+        flow_control = make_flow_control(options, signature.data_type)
         per_second = options.total_rate
     except SubscriptionError as error:
         raise SubscriptionError(f"@bus.on for {handler_id}: {error}") from None
@@ -148,7 +148,7 @@ def make_handler(
         failure=FailurePolicy(options.retry_policy(), dict(options.on_error or {})),
         queue=options.queue or service,
         start=options.start,
-        flow=flow,
+        flow_control=flow_control,
         batch=MAX_TOGETHER if options.debounces_all else options.batch,
         time_limit=options.time_limit,
         soft_time_limit=options.soft_time_limit,
@@ -197,16 +197,16 @@ def _make_receiver(
     return IdempotentReceiver(handler_id, function, signature.takes_session, inbox, keep_ms)
 
 
-def _describe_flow(flow: FlowControl | None) -> dict[str, Any]:
-    if flow is None:
+def _describe_flow(flow_control: FlowControl | None) -> dict[str, Any]:
+    if flow_control is None:
         return {}
-    quiet, max_quiet = flow.quiet_ms / 1000, flow.max_quiet_ms / 1000
-    debounce = f"{quiet:g}s, at most {max_quiet:g}s, keep {flow.keep}"
+    quiet, max_quiet = flow_control.quiet_ms / 1000, flow_control.max_quiet_ms / 1000
+    debounce = f"{quiet:g}s, at most {max_quiet:g}s, keep {flow_control.keep}"
     return {
-        "ordered": flow.ordered,
-        "key": flow.key if flow != ORDERED else None,
-        "concurrency per key": None if flow.ordered else flow.concurrency,
-        "rate per key": f"{flow.per_second:g}/s" if flow.per_second else None,
-        "fair": flow.fair,
-        "debounce": debounce if flow.quiet_ms else None,
+        "ordered": flow_control.ordered,
+        "key": flow_control.key if flow_control != ORDERED else None,
+        "concurrency per key": None if flow_control.ordered else flow_control.concurrency,
+        "rate per key": f"{flow_control.per_second:g}/s" if flow_control.per_second else None,
+        "fair": flow_control.fair,
+        "debounce": debounce if flow_control.quiet_ms else None,
     }

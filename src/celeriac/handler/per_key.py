@@ -29,7 +29,7 @@ class Debounce:
 
     Args:
         quiet: Seconds without another event of the key.
-        most: Seconds after the key's first event after which its events are delivered anyway.
+        max_wait: Seconds after the key's first event after which its events are delivered anyway.
         keep: `"last"` or `"first"` delivers one event and coalesces the others into it; `"all"`
             delivers all of them to the handler in one list.
 
@@ -38,19 +38,19 @@ class Debounce:
     """
 
     quiet: float
-    most: float
+    max_wait: float
     keep: Keep = "last"
 
     def __post_init__(self) -> None:
-        for option, value in (("quiet", self.quiet), ("most", self.most)):
+        for option, value in (("quiet", self.quiet), ("max_wait", self.max_wait)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise SubscriptionError(
                     f"Debounce({option}={value!r}): must be a number of seconds over 0"
                 )
-        if self.most < self.quiet:
+        if self.max_wait < self.quiet:
             raise SubscriptionError(
-                f"Debounce(quiet={self.quiet}, most={self.most}): most must be at least quiet, "
-                "since it is counted from the first event of a key"
+                f"Debounce(quiet={self.quiet}, max_wait={self.max_wait}): max_wait must be at "
+                "least quiet, since it is counted from the first event of a key"
             )
         if self.keep not in _KEEPS:
             raise SubscriptionError(

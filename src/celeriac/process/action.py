@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.dead_letter.note import BUS, Note
+from celeriac.dead_letter.audit import BUS, Note
 from celeriac.emitter import Emitter
 from celeriac.errors import NotFound
 from celeriac.outbox.database import Database

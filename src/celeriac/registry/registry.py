@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from celeriac.flow_control import ORDERED, FlowControl
+from celeriac.flow_control import FlowControl
 
 FORGET_WORKER_AFTER_MS = 3_600_000
 # A heartbeat that is further in the future was sent before the server's clock was set back.
@@ -29,8 +29,7 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` maps each domain that its patterns match to the entry after which it gets events (`0-0`:
     from the first). `added` is when (ms) a pattern was added to an existing handler, which ignores
-    earlier events. `options` is for display. `flow` are its limits per key; older code writes
-    `ordered` only.
+    earlier events. `options` is for display. `flow_control` are its limits per key.
 
     `patterns` are the active patterns: those of every version of the handler's code that a worker
     has or recently had. `leaving` is since when (ms) no worker has a pattern, `retired` when a
@@ -41,8 +40,7 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     patterns: tuple[str, ...]
     queue: str
-    ordered: bool = False
-    flow: FlowControl | None = None
+    flow_control: FlowControl | None = None
     when: bool = False
     since: dict[str, str] = {}
     added: dict[str, int] = {}
@@ -53,8 +51,8 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     doc: str = ""
 
     @property
-    def flow_control(self) -> FlowControl | None:
-        return self.flow or (ORDERED if self.ordered else None)
+    def ordered(self) -> bool:
+        return self.flow_control is not None and self.flow_control.ordered
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,1 +1,1 @@
-"""Where events and deliveries are stored."""
+"""Stores for events and deliveries."""

@@ -1,4 +1,4 @@
-"""Where the stores of a service are made: the only place that picks an implementation."""
+"""Create the stores of a service. This is the only place that picks an implementation."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from celeriac.store.redis.registry import RedisRegistry
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Log, ledger, chunks, registry, circuits and contracts, which must lie in the same store.
-    `invalid` lists the stored records that they skipped."""
+    """The event log, the delivery store, chunks, registry, circuits and contracts of one bus.
+
+    All must use the same server. `invalid` lists the stored records that they skipped.
+    """
 
     event_log: EventLog
     deliveries: DeliveryStore
@@ -44,7 +46,7 @@ class Backend:
 
 
 def redis_backend(settings: Settings) -> Backend:
-    """Does not connect yet."""
+    """Return the stores of a service in Redis. Does not connect yet."""
     event_log = redis_event_log(settings)
     deliveries = RedisDeliveryStore(settings, event_log.client, event_log.invalid, event_log.bus)
     return Backend(

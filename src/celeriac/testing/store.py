@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeriac.delivery import Completion, Group
-from celeriac.delivery.chunk_store import ChunkCompletion
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
 from celeriac.event import Event, decode, decode_data
 from celeriac.event_log import EntryKind, SyncLogAdapter
 from celeriac.service import Service
@@ -97,12 +97,12 @@ class CrashingDeliveryStore(MemoryDeliveryStore):
     crashes = 0
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
         if self.crashes > 0:
             self.crashes -= 1
             raise SimulatedCrash
-        return super().complete(worker, group, settled, mean_us)
+        return super().complete(worker, group, completions, mean_us)
 
 
 class CrashingChunkStore(MemoryChunks):
@@ -110,11 +110,27 @@ class CrashingChunkStore(MemoryChunks):
 
     deliveries: CrashingDeliveryStore
 
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        self._crash(group, chunk)
+        return super().begin_progress(worker, group, chunk, progress)
+
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
-        if self.deliveries.crashes > 0:
+        self._crash(group, chunk)
+        # The exceptions are completed with the chunk.
+        crashes, self.deliveries.crashes = self.deliveries.crashes, 0
+        try:
+            return super().complete(worker, group, chunk, completion)
+        finally:
+            self.deliveries.crashes = crashes
+
+    def _crash(self, group: Group, chunk: str) -> None:
+        # A dispatcher completes chunks that never ran; that cannot be a crash of an executor.
+        has_run = any(each.id == chunk and each.is_running for each in self.open_chunks(group))
+        if has_run and self.deliveries.crashes > 0:
             self.deliveries.crashes -= 1
             raise SimulatedCrash
-        return super().complete(worker, group, chunk, completion)
 
 
 class Store:

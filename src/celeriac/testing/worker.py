@@ -70,11 +70,21 @@ class MemoryWorker:
         if self._dispatcher is None:  # no handler yet
             return []
         self._dispatcher.processes = 1 if random is None else PREFETCH
-        self._dispatcher.turn()
+        self._dispatcher.run_once()
+        if random is not None and self._requeue_chunks():
+            self._dispatcher.run_once()
         sent, self._sent[:] = list(self._sent), []
         if random is not None:
             random.shuffle(sent)
         return sent
+
+    def _requeue_chunks(self) -> bool:
+        """Send the deliveries of chunks separately, since those of a chunk run in order."""
+        chunks = [chunk for chunk in self._sent if chunk.id]
+        for chunk in chunks:
+            self._sent.remove(chunk)
+            self.service.backend.chunks.requeue(self.service.worker, chunk.group, chunk.id)
+        return bool(chunks)
 
     def run(self, chunk: Chunk, random: Random | None) -> Report:
         """Execute the chunk in this process; return its report."""

@@ -222,11 +222,12 @@ def _of_chunk(
     event_log: EventLog, domain: str, chunk: OpenChunk, span: SearchRange
 ) -> Iterator[Candidate]:
     """Yield the entries of an open chunk, newest first."""
-    end = _earlier(span.last(domain), chunk.upto)
+    end, named = _earlier(span.last(domain), chunk.upto), frozenset(chunk.entries)
     for candidate in _logged(event_log, domain, f"({chunk.after}", end):
         if not span.has(candidate.entry):
             return
-        yield candidate
+        if not named or candidate.entry in named:
+            yield candidate
 
 
 def _of_holder(

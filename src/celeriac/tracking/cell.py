@@ -75,7 +75,7 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
         entry: The entry of the domain's stream; None for an event that is emitted later.
         time_ms: When it entered the stream, in ms since the epoch.
         cells: One for each handler that the event concerns.
-        data: The masked data, in the result of `status` only.
+        dataschema, data: The schema's URI and the masked data, in the result of `status` only.
     """
 
     id: str
@@ -90,6 +90,7 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     correlationid: str | None = None
     causationid: str | None = None
     handlers: tuple[str, ...] = ()
+    dataschema: str | None = None
     data: Any = None
 
     @property

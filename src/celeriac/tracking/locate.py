@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
+
+import msgspec
 
 from celeriac.errors import InvalidEvent, NotFound
 from celeriac.event import decode, event_key, id_time_ms, made_ms, read_header
@@ -16,9 +20,10 @@ from celeriac.tracking.position import group_positions
 from celeriac.tracking.reading import LogReader
 from celeriac.visible import listed
 
-# Maximum differences between the time in an id and that of the entry: an emit takes time, and a
-# producer's clock can be wrong. The first is usual and cheap.
-WINDOWS_MS = (20, 2_000, 300_000)
+# Differences between the time in an id and that of the entry: an emit takes time, and a producer's
+# clock can be wrong. The first is usual and cheap.
+USUAL_SKEW_MS, MAX_SKEW_MS = 20, 300_000
+SAMPLE = 10  # entries at each end of a log whose sources are tried
 
 
 class EventNotFound(NotFound):
@@ -45,8 +50,8 @@ def locate(
     (`domain/entry`) names a likely entry. An id that emit created contains its time. An id that was
     given is registered with its entry, and rows of the delivery store have it. Otherwise, the time
     in a UUIDv7 is used, then postponed events, then the newest events. The number of events read is
-    bounded, independent of the size of the logs; `deep` reads all. `progress` is called with the
-    number of events read.
+    bounded by five times MAX_ENTRIES, independent of the size of the logs; `deep` reads all.
+    `progress` is called with the number of events read.
     """
     domains = sorted(backend.event_log.domains())
     wanted = Wanted(event_id, source)
@@ -81,19 +86,27 @@ def _not_found(wanted: Wanted, domains: Sequence[str], reading: LogReader) -> st
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
     """The event to find: its id, and its source if given."""
 
     id: str
     source: str | None = None
 
+    @cached_property
+    def _text(self) -> bytes:
+        return msgspec.json.encode(self.id)[1:-1]
+
     def is_in(self, domain: str, body: bytes | None) -> bool:
+        # Parsing thousands of events is most of a search. JSON can write the id otherwise only with
+        # escapes.
+        if body is None or (self._text not in body and b"\\" not in body):
+            return False
         try:
-            event = read_header(body, domain) if body is not None else None
+            event = read_header(body, domain)
         except InvalidEvent:
             return False
-        return event is not None and event.id == self.id and self.source in (None, event.source)
+        return event.id == self.id and self.source in (None, event.source)
 
 
 def _searches(
@@ -110,13 +123,21 @@ def _searches(
     if domain in domains and is_entry(entry):
         yield _at(event_log, domain, (entry,), wanted)
     at = id_time_ms(wanted.id)
-    if made_ms(wanted.id):
-        yield _around(event_log, domains, made_ms(wanted.id), WINDOWS_MS[0], wanted, reading)
-    yield _by_records(backend, records, domains, wanted)
+    if at is not None and made_ms(wanted.id):
+        for first_ms, last_ms in ((at, at + USUAL_SKEW_MS), (at - 1, at - USUAL_SKEW_MS)):
+            yield _between(event_log, domains, first_ms, last_ms, wanted, reading)
+    if wanted.source is not None:
+        yield _by_records(backend, records, dict.fromkeys(domains, (wanted.source,)), wanted)
+    else:
+        noted = {domain: backend.deliveries.sources(domain) for domain in domains}
+        yield _by_records(backend, records, noted, wanted)
+        # Handlers note the sources of the events that they fetch. The event can still be waiting.
+        yield _by_records(backend, records, _other_sources(event_log, noted), wanted)
     if at is not None:
-        for window in WINDOWS_MS:
+        # An event is appended after its id was created, unless a clock is wrong.
+        for first_ms, last_ms in ((at, at + MAX_SKEW_MS), (at - 1, at - MAX_SKEW_MS)):
             reading.begin()
-            yield _around(event_log, domains, at, window, wanted, reading)
+            yield _between(event_log, domains, first_ms, last_ms, wanted, reading)
     reading.begin()
     yield _postponed(event_log, domains, wanted, reading)
     reading.begin()
@@ -131,12 +152,17 @@ def _at(
 
 
 def _by_records(
-    backend: Backend, records: Sequence[HandlerRecord], domains: Sequence[str], wanted: Wanted
+    backend: Backend,
+    records: Sequence[HandlerRecord],
+    sources: Mapping[str, Sequence[str]],
+    wanted: Wanted,
 ) -> Iterator[Located]:
-    """Yield the events whose key is registered or in a handler's row."""
-    for domain in domains:
-        known = [wanted.source] if wanted.source is not None else backend.deliveries.sources(domain)
-        keys = [event_key(wanted.id, source) for source in known]
+    """Yield the events whose key is registered or in a handler's row.
+
+    `sources` has the sources to try in each domain.
+    """
+    for domain, names in sources.items():
+        keys = [event_key(wanted.id, name) for name in names]
         if not keys:
             continue
         entries = [
@@ -148,20 +174,41 @@ def _by_records(
         yield from _at(backend.event_log, domain, dict.fromkeys(entries), wanted)
 
 
-def _around(
+def _other_sources(
+    event_log: EventLog, noted: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """Return the sources of the newest and oldest entries of each domain, without noted ones."""
+    others: dict[str, Sequence[str]] = {}
+    for domain, names in noted.items():
+        sampled = {
+            source
+            for newest_first in (True, False)
+            for entry in event_log.read(domain, count=SAMPLE, newest_first=newest_first)
+            for source in _source_of(entry, domain)
+        }
+        others[domain] = sorted(sampled.difference(names))
+    return others
+
+
+def _source_of(entry: Entry, domain: str) -> Iterator[str]:
+    with suppress(InvalidEvent):
+        yield read_header(entry.body or b"", domain).source
+
+
+def _between(
     event_log: EventLog,
     domains: Sequence[str],
-    at_ms: int,
-    window_ms: int,
+    first_ms: int,
+    last_ms: int,
     wanted: Wanted,
     reading: LogReader,
 ) -> Iterator[Located]:
+    """Yield the events with the id in a span of time, read from `first_ms` on, maybe backwards."""
+    newest_first = last_ms < first_ms
+    start, end = (str(max(0, ms)) for ms in sorted((first_ms, last_ms)))
     for domain in domains:
-        # Forwards from its time first: an event is appended after its id was created.
-        spans = ((at_ms, at_ms + window_ms, False), (max(0, at_ms - window_ms), at_ms - 1, True))
-        for start, end, newest_first in spans:
-            for some in reading.pages(event_log, domain, str(start), str(end), newest_first):
-                yield from _wanted(domain, some, wanted)
+        for some in reading.pages(event_log, domain, start, end, newest_first):
+            yield from _wanted(domain, some, wanted)
 
 
 def entries_near_ids(event_log: EventLog, domain: str, ids: Mapping[str, str]) -> dict[str, str]:
@@ -175,7 +222,7 @@ def entries_near_ids(event_log: EventLog, domain: str, ids: Mapping[str, str]) -
         at = made_ms(id)
         if not at or wanted in entries:
             continue
-        for page in reading.pages(event_log, domain, str(at), str(at + WINDOWS_MS[0]), False):
+        for page in reading.pages(event_log, domain, str(at), str(at + USUAL_SKEW_MS), False):
             for entry in page:
                 key = _key_of(entry, domain)
                 if key in ids:

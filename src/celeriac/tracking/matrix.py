@@ -113,6 +113,7 @@ class Matrix:
             correlationid=event.correlationid,
             causationid=event.causationid,
             handlers=event.handlers,
+            dataschema=event.dataschema,
             data=masked(event, self.sensitive),
         )
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import msgspec
 
-from celeriac.delivery import Counters, Group, HandlerStats, sum_tallies
+from celeriac.delivery import Counters, Group, HandlerStats, sum_counters
 from celeriac.event import compile_patterns
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
@@ -110,7 +110,7 @@ def overview(
     for handler, info in groupby(rows, key=lambda row: row[0].handler):
         handler_rows = list(info)
         minutes = [
-            sum_tallies(m.get(k, {}) for _, _, m in handler_rows)
+            sum_counters(m.get(k, {}) for _, _, m in handler_rows)
             for k in sorted(handler_rows[0][2])
         ]
         views.append(
@@ -118,7 +118,7 @@ def overview(
                 handler,
                 by_id.get(handler),
                 tuple(lag for lag, _, _ in handler_rows),
-                sum_tallies(total for _, total, _ in handler_rows),
+                sum_counters(total for _, total, _ in handler_rows),
                 minutes,
                 into_minute,
             )
@@ -134,7 +134,7 @@ def _view(
     minutes: Sequence[Counters],
     into_minute: float,
 ) -> HandlerView:
-    hour = sum_tallies(minutes)
+    hour = sum_counters(minutes)
     total = _sum(hour.values())
     by_minute = [_sum(counters.values()) for counters in minutes]
     return HandlerView(

@@ -59,13 +59,14 @@ class GroupPosition:
         if self.info is None or not self.info.chunks:
             return {}
         bounds = [
-            (entry_key(chunk.after), entry_key(chunk.upto), chunk) for chunk in self.info.chunks
+            (entry_key(chunk.after), entry_key(chunk.upto), frozenset(chunk.entries), chunk)
+            for chunk in self.info.chunks
         ]
         by_entry = {}
         for entry in entries:
             key = entry_key(entry)
-            for after, upto, chunk in bounds:
-                if after < key <= upto:
+            for after, upto, named, chunk in bounds:
+                if after < key <= upto and (not named or entry in named):
                     by_entry[entry] = chunk
         return by_entry
 

@@ -9,7 +9,7 @@ from celeriac.transfer import FIRST_PAGE, next_page
 
 PAGE = 1000
 # Limits of one search, over all domains.
-MAX_ENTRIES, MAX_BYTES = 5_000, 32_000_000
+MAX_ENTRIES, MAX_BYTES = 4_000, 4_000_000
 
 
 class LogReader:
@@ -42,7 +42,14 @@ class LogReader:
                 end = f"({entries[-1].id}"
             else:
                 start = f"({entries[-1].id}"
-            count = next_page(_sizes(entries), PAGE)
+            count = self._next_page(_sizes(entries))
+
+    def _next_page(self, sizes: Sequence[int]) -> int:
+        """Return the number of entries to read next, within the limits for entries of this size."""
+        count = next_page(sizes, PAGE)
+        if self._deep:
+            return count
+        return max(1, min(count, self._entries_left, self._bytes_left // max(1, *sizes)))
 
     def _page(
         self, event_log: EventLog, domain: str, start: str, end: str, count: int, newest_first: bool
@@ -65,7 +72,7 @@ class LogReader:
             yield from events
             if len(events) < count:
                 return
-            start, count = start + len(events), next_page(sizes, PAGE)
+            start, count = start + len(events), self._next_page(sizes)
 
     def _may_read(self) -> bool:
         if self._deep or (self._entries_left > 0 and self._bytes_left > 0):

@@ -1,4 +1,4 @@
-"""The Celery app of a service that has none of its own."""
+"""The Celery app of a service that does not bring its own."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from celeriac.redis_url import SentinelURL, is_sentinel
 from celeriac.settings import Settings
 from celeriac.worker.celery_fixes.quorum_queues import use_quorum_queues
 
-HEARTBEAT = 6  # seconds; below 5 RabbitMQ's guide warns of false alarms. It waits for three
+HEARTBEAT = 6  # seconds. Below 5, RabbitMQ's guide warns of false positives
 SENTINEL_WITHIN = 1  # seconds that a Sentinel may take to answer
-BROKEN_AFTER = 5  # seconds without an answer; the longest one asked for takes 1 s (BRPOP)
+BROKEN_AFTER = 5  # seconds without a reply; the longest regular command takes 1 s (BRPOP)
 
 
 class GuardedTask(Task):  # type: ignore[misc]
-    """A task, also one of Celery's own, that a malformed message cannot end the worker with."""
+    """A task, including Celery's own, for which a malformed message does not end the worker."""
 
     Request = "celeriac.worker.request:GuardedRequest"
     Strategy = "celeriac.worker.request:guarded_strategy"
 
 
 def make_app(settings: Settings) -> Celery:
-    """An app set up for hints: small, frequent, and worth nothing once they are started.
+    """Return an app configured for delivery tasks: small, frequent, and disposable once started.
 
-    Raises ConfigurationError where there is no broker to send them by.
+    Raises ConfigurationError if no broker is configured.
     """
     if not settings.broker_url:
         raise ConfigurationError(
             "CELERIAC_BROKER_URL is not set, and CELERIAC_REDIS_URL names a Redis Cluster, which "
-            "holds the log but cannot be Celery's broker. Set CELERIAC_BROKER_URL, e.g. "
-            "redis://127.0.0.1:6379/0 (a server of its own) or amqp://…"
+            "holds the event log but cannot be Celery's broker. Set CELERIAC_BROKER_URL, e.g. "
+            "redis://127.0.0.1:6379/0 (a separate server) or amqp://…"
         )
     sentinel = _sentinel_of(settings)
     broker_url = sentinel.broker_url() if sentinel else settings.broker_url
@@ -51,7 +51,7 @@ def make_app(settings: Settings) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
-        # A broker that is away for a night must not end the worker; Celery's default is 100 tries.
+        # A broker that is down for a night must not end the worker; Celery's default is 100 tries.
         broker_connection_max_retries=None,
         worker_prefetch_multiplier=1,
         worker_send_task_events=None,  # on demand, see task_events.py
@@ -70,7 +70,7 @@ def make_app(settings: Settings) -> Celery:
 
 
 def _sentinel_of(settings: Settings) -> SentinelURL | None:
-    """kombu spells such a URL in its own way."""
+    """Parse a Sentinel URL, which kombu would expect in a syntax of its own."""
     if not is_sentinel(settings.broker_url):
         return None
     try:
@@ -85,8 +85,8 @@ def _use_sentinel(app: Celery, sentinel: SentinelURL) -> None:
         "sentinel_kwargs": {
             "socket_timeout": SENTINEL_WITHIN,
             "socket_connect_timeout": SENTINEL_WITHIN,
-            # Each of a worker's connections asks the Sentinels in their order. redis-py 6 and later
-            # try one that is down four times, in up to seven seconds, before they ask the next.
+            # Each connection of a worker queries the Sentinels in order. redis-py 6 and later try
+            # an unreachable one four times, for up to seven seconds, before they try the next.
             "retry": Retry(NoBackoff(), 0),
             **sentinel.sentinel_options,
         },
@@ -97,35 +97,35 @@ def _use_sentinel(app: Celery, sentinel: SentinelURL) -> None:
 
 
 def is_rabbitmq(url: str) -> bool:
-    """Whether kombu speaks AMQP to it."""
+    """Return whether kombu uses AMQP for this URL."""
     return str(url).startswith(("amqp", "pyamqp"))
 
 
 def _for_rabbitmq() -> dict[str, Any]:
-    """Hints in quorum queues, on several nodes where there are several (docs/adr/0016)."""
+    """Return settings for delivery tasks in quorum queues, replicated where possible (ADR 16)."""
     return {
         "task_default_queue_type": "quorum",
         "task_create_missing_queue_type": "quorum",
-        # A broker that says nothing for two of these is given up. It gives up the worker after
-        # three, and until then keeps the queue for remote control locked for the dead connection.
+        # The worker closes a connection after two silent intervals, the broker after three. Until
+        # then the broker keeps the remote control queue locked for the dead connection.
         "broker_heartbeat": HEARTBEAT,
-        # While it is asked for something nobody counts heartbeats. It sends one every half.
+        # A blocked read or write does not count heartbeats. The broker sends two per interval.
         "broker_transport_options": {"read_timeout": HEARTBEAT, "write_timeout": HEARTBEAT},
     }
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    # The ledger, not the broker, decides what runs again: measured three times faster without the
-    # broker's emulation of acknowledgements (docs/adr/0003).
+    # The delivery store, not the broker, decides what runs again. Without the broker's emulation of
+    # acknowledgements a delivery task is three times faster (docs/adr/0003).
     options: dict[str, Any] = {
         "ack_emulation": False,
-        # A link that dies without a word would hold the dispatcher's next hint for ever.
+        # Without a timeout, a silently dead connection would block the dispatcher's next task.
         "socket_timeout": BROKEN_AFTER,
         "socket_connect_timeout": BROKEN_AFTER,
         "socket_keepalive": True,
         "health_check_interval": BROKEN_AFTER,
     }
     if settings.namespace != Settings().namespace:
-        # Two buses on one Redis have queues of the same names: hints must not cross over.
+        # Two buses on one Redis have queues of the same names: their tasks must not mix.
         options["global_keyprefix"] = f"{settings.namespace}:"
     return options

@@ -1,4 +1,4 @@
-"""The dispatcher within `celery worker`: started and stopped with it, as beat is by -B."""
+"""Run the dispatcher within `celery worker`: started and stopped with it, like beat with -B."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from celeriac.worker.celery_fixes.broker_refusal import survive_refusals
 from celeriac.worker.celery_fixes.old_master import OldMaster, install_old_master, is_followed
 from celeriac.worker.celery_fixes.prefork_results import install_results_read
 from celeriac.worker.celery_fixes.task_name import check_task, refuse_taken_names
-from celeriac.worker.celery_sender import hint_sender
+from celeriac.worker.celery_sender import delivery_sender
 from celeriac.worker.contracts import ContractDeclaration
+from celeriac.worker.direct_delivery import DirectDelivery, DirectDeliveryStep
 from celeriac.worker.fork_gate import fork_gate
-from celeriac.worker.local import LocalWay, LocalWayStep
 from celeriac.worker.logs import install_logs
 from celeriac.worker.queues import declared
 from celeriac.worker.relaying import install_relay
-from celeriac.worker.serializer import hint_serializer
+from celeriac.worker.serializer import delivery_serializer
 from celeriac.worker.task_events import sends_task_events
-from celeriac.worker.unknown import put_off_unknown
+from celeriac.worker.unknown_tasks import requeue_unknown
 
 logger = logging.getLogger(__name__)
 
 
-def install(app: Celery, service: Service, *, own: bool = False) -> None:
-    """Makes every worker of the app consume the service's queues and dispatch its handlers.
+def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> None:
+    """Make every worker of the app consume the service's queues and dispatch its handlers.
 
-    With `-Q` a worker serves only the handlers whose queue it consumes. `own`: celeriac made the
-    app, so that its logs may be touched.
+    With `-Q`, a worker serves only the handlers whose queue it consumes. `is_celeriac_app`:
+    celeriac created the app, so its logging may be configured.
     """
 
     def consume_queues(sender: str, instance: Any, **_: Any) -> None:
@@ -51,33 +51,34 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
             return
         # Before the pool forks: pool processes claim under the worker's name.
         service.worker = worker_name(sender)
-        install_logs(service.settings, own=own)
-        # What a pool process was forked with is never garbage; looking for some in it takes as long
-        # as a whole chunk, now and then.
+        install_logs(service.settings, is_celeriac_app=is_celeriac_app)
+        # Objects that a pool process was forked with are never garbage; scanning them takes as long
+        # as a whole chunk.
         signals.worker_process_init.connect(lambda **_: gc.freeze(), weak=False)
-        # Pool processes end without what Python does at exit.
+        # Pool processes end without Python's exit handlers.
         signals.worker_process_shutdown.connect(lambda **_: flush_emitted(), weak=False)
         for queue in sorted({handler.queue for handler in service.handlers.values()}):
             app.amqp.queues.select_add(declared(app, queue))
 
-    # Weak references would let the closure go at once.
+    # A weak reference would drop the closure immediately.
     signals.celeryd_init.connect(consume_queues, weak=False)
-    put_off_unknown(service)
+    requeue_unknown(service)
     refuse_taken_names(app)
     survive_refusals(app)
     install_relay(app, service)
     install_results_read(app)
-    old_master = OldMaster(service) if own and is_followed(service.settings) else None
+    follows = is_celeriac_app and is_followed(service.settings)
+    old_master = OldMaster(service) if follows else None
     if old_master is not None:
         install_old_master(app, old_master)
-    named, local, steps = service.settings.service, LocalWay(), cast("Any", app.steps)
+    named, direct, steps = service.settings.service, DirectDelivery(), cast("Any", app.steps)
     steps["worker"].add(
         type(
             f"Dispatcher_{named}",
             (DispatcherStep,),
             {
                 "service": service,
-                "local": local,
+                "direct": direct,
                 "old_master": old_master,
                 "name": f"celeriac.dispatcher.{named}",
             },
@@ -85,17 +86,19 @@ def install(app: Celery, service: Service, *, own: bool = False) -> None:
     )
     steps["consumer"].add(
         type(
-            f"LocalWay_{named}", (LocalWayStep,), {"way": local, "name": f"celeriac.local.{named}"}
+            f"DirectDelivery_{named}",
+            (DirectDeliveryStep,),
+            {"direct": direct, "name": f"celeriac.direct-delivery.{named}"},
         )
     )
 
 
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """One dispatcher thread, started once the pool is up, stopped before all else."""
+    """One dispatcher thread, started after the pool and stopped first."""
 
     requires = ("celery.worker.components:Pool",)
     service: Service
-    local: LocalWay
+    direct: DirectDelivery
     old_master: OldMaster | None = None
 
     def __init__(self, parent: Any, **options: Any) -> None:
@@ -108,13 +111,13 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def include_if(self, parent: Any) -> bool:
         for handler in self.service.handlers.values():
             check_task(parent.app, handler)
-        hint_serializer(parent.app)
+        delivery_serializer(parent.app)
         return bool(self.service.handlers)
 
     def start(self, parent: Any) -> None:
         app = parent.app
         try:
-            # After the pool has forked: the connection is this process's own.
+            # After the pool has forked: the connection belongs to this process only.
             self._contracts.declare()
         except ContractChanged as error:
             logger.critical("celeriac: the worker does not start: %s", error)
@@ -122,16 +125,17 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         log_start(self.service, app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
-            hint_sender(
+            delivery_sender(
                 app,
                 self.service,
                 watched=lambda: sends_task_events(_event_dispatcher(parent)),
-                local=self.local,
+                direct=self.direct,
                 old_master=self.old_master,
             ),
             processes=_processes(parent),
             queues=lambda: app.amqp.queues.consume_from,
-            is_free=lambda queue: self.local.is_free(app, queue),
+            is_free=lambda queue: self.direct.is_free(app, queue),
+            pool_capacity=lambda queue: self.direct.capacity(app, queue),
             describe=lambda: describe(self.service, parent, self._contracts),
             gate=fork_gate(),
         )
@@ -152,7 +156,10 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         try:
             self._dispatcher.requeue()
         except Exception as error:
-            logger.warning("celeriac: what is queued here is healed by its lease (%s)", error)
+            logger.warning(
+                "celeriac: queued deliveries were not requeued (%s); lease expiry recovers them",
+                error,
+            )
         self._dispatcher = self._thread = None
 
     def terminate(self, parent: Any) -> None:
@@ -160,7 +167,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def _event_dispatcher(worker: Any) -> Any:
-    """None until the consumer has connected."""
+    """Return the worker's event dispatcher; None until the consumer has connected."""
     return getattr(getattr(worker, "consumer", None), "event_dispatcher", None)
 
 
@@ -170,14 +177,14 @@ def _processes(worker: Any) -> int:
 
 
 def log_start(service: Service, queues: Collection[str]) -> None:
-    """One INFO line: the Redis, what runs here, and what does not."""
+    """Log one INFO line: the Redis server, what runs here, and what does not."""
     handlers = sorted(service.handlers.values(), key=lambda handler: handler.id)
     runs = [
         f"{h.id} ({', '.join(h.patterns)}) from queue {h.queue}"
         for h in handlers
         if h.queue in queues
     ]
-    # The dispatcher reports those that no other worker runs.
+    # The dispatcher reports handlers that no worker runs.
     others = [f"{h.id} (queue {h.queue})" for h in handlers if h.queue not in queues]
     logger.info(
         "celeriac: %s on %s runs %s%s",
@@ -191,7 +198,7 @@ def log_start(service: Service, queues: Collection[str]) -> None:
 def describe(
     service: Service, worker: Any, contracts: ContractDeclaration | None = None
 ) -> WorkerRecord:
-    """The worker as it is now: remote control may change which queues it consumes."""
+    """Return the worker's current record: remote control may change its queues."""
     queues = tuple(worker.app.amqp.queues.consume_from)
     handlers = service.handlers.values()
     if contracts is not None:

@@ -1,4 +1,4 @@
-"""Sending hints: a chunk becomes one Celery task on the queue of its handler."""
+"""Send delivery tasks: a chunk becomes one Celery task on the queue of its handler."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from celeriac.worker.app import BROKEN_AFTER, is_rabbitmq
 from celeriac.worker.broker import broker_address, broker_url
 from celeriac.worker.celery_fixes.old_master import OldMaster
 from celeriac.worker.delivery_task import write_chunk
-from celeriac.worker.local import LocalWay
+from celeriac.worker.direct_delivery import DirectDelivery
 from celeriac.worker.queues import declared
-from celeriac.worker.serializer import hint_serializer
+from celeriac.worker.serializer import delivery_serializer
 
-# The broker is away, refuses, or does not confirm in time.
+# The broker is unreachable, refuses the message, or does not confirm it in time.
 FAILURES = (OperationalError, OSError, AMQPError, MessageNacked, RedisError)
-# py-amqp does not reconnect by itself, and a hint sent twice does no harm: once more on a new
-# connection. A link that died without a word is found out by the confirmation that is not there.
+# py-amqp does not reconnect by itself, so a failed publish is retried on a new connection. A
+# duplicate delivery task is harmless. The missing confirmation detects a silently dead connection.
 CONFIRMED: dict[str, Any] = {
     "confirm_timeout": BROKEN_AFTER,
     "retry": True,
@@ -39,30 +39,33 @@ CONFIRMED: dict[str, Any] = {
 }
 
 
-def hint_sender(
+def delivery_sender(
     app: Celery,
     service: Service,
     *,
     watched: Callable[[], bool],
-    local: LocalWay | None = None,
+    direct: DirectDelivery | None = None,
     old_master: OldMaster | None = None,
 ) -> Callable[[Chunk], None]:
-    """A function that sends one chunk's hint; it raises BusUnavailable if the broker is away.
+    """Return a function that sends the delivery task of one chunk.
 
-    It publishes past the app's router, `task_always_eager` and `task_protocol`, which are meant for
-    the app's own tasks: a hint goes to its handler's queue, and handlers run in the worker's pool.
+    The function raises BusUnavailable if the broker is unreachable. It bypasses the app's router,
+    `task_always_eager` and `task_protocol`, which are meant for the app's own tasks: a delivery
+    task goes to its handler's queue, and handlers run in the worker's pool.
 
-    `watched` tells whether monitors are listening, so that executors send them what happens
-    within a chunk. `local` is the way to the worker's own pool, where it has one. `old_master` is
-    left before a hint is sent, where Sentinels name the master.
+    Args:
+        watched: Returns whether monitors receive events, so that executors report what happens
+            within a chunk.
+        direct: Direct delivery to the worker's own pool, if it has one.
+        old_master: Closes connections to an old master before a task is sent, with Sentinels.
     """
 
-    # Without a priority all hints of a queue share one list, whose length tools can read.
+    # Without a priority, all tasks of a queue share one list, whose length tools can read.
     uses_priorities = any(handler.priority for handler in service.handlers.values())
     confirmed = is_rabbitmq(broker_url(app))
-    serializer = hint_serializer(app)
+    serializer = delivery_serializer(app)
     publishing: dict[str, Any] = CONFIRMED if confirmed else {"retry": False}
-    own_producer = _confirmed_producer(app) if confirmed else None
+    confirmed_producer = _confirmed_producer(app) if confirmed else None
 
     def send(chunk: Chunk) -> None:
         first = chunk.items[0].event
@@ -78,15 +81,15 @@ def hint_sender(
             "parent_id": first.id if single else None,
             "root_id": (first.correlationid or first.id) if single else None,
         }
-        if local is not None and local.offer(
+        if direct is not None and direct.offer(
             app, task, queue, options, serializer=serializer, busy=chunk.stays
         ):
             return
-        # What a broker brings is not trusted to be the chunk's entries.
+        # Entries that come from a broker would not be trusted.
         kwargs.pop("entries", None)
         priority = _priority(app, chunk.handler.priority) if uses_priorities else None
         try:
-            with app.producer_or_acquire(own_producer) as producer:
+            with app.producer_or_acquire(confirmed_producer) as producer:
                 if old_master is not None:
                     old_master.leave(producer.channel)
                 app.amqp.send_task_message(
@@ -100,15 +103,15 @@ def hint_sender(
                 )
         except FAILURES as error:
             raise BusUnavailable(
-                f"the broker at {broker_address(app)} does not take hints ({error}); "
-                "CELERIAC_BROKER_URL names it"
+                f"the broker at {broker_address(app)} does not accept delivery tasks ({error}). "
+                "Check CELERIAC_BROKER_URL"
             ) from error
 
     return traced(send, service.settings)
 
 
 def _message(app: Celery, task: Any, options: dict[str, Any]) -> Any:
-    """The message of Celery's protocol 2, whatever `task_protocol` is: hints need its headers."""
+    """Return a message of Celery's protocol 2, whose headers delivery tasks need."""
     return app.amqp.as_task_v2(
         str(uuid4()),
         task.name,
@@ -121,18 +124,21 @@ def _message(app: Celery, task: Any, options: dict[str, Any]) -> Any:
 
 
 def _confirmed_producer(app: Celery) -> Any:
-    """For the dispatcher's thread alone; connects at the first hint.
+    """Return a producer for the dispatcher's thread only; it connects at the first delivery task.
 
-    On a connection of its own, because confirmation holds for all that a connection publishes: the
-    task events of a gevent worker wait for theirs on a socket that its main loop reads as well.
+    It has a separate connection because publisher confirms apply to everything that a connection
+    publishes: the task events of a gevent worker would wait for their confirms on a socket that the
+    worker's main loop also reads.
     """
     connection = app.connection_for_write(transport_options={"confirm_publish": True})
     return app.amqp.Producer(connection, auto_declare=False)
 
 
 def _priority(app: Celery, urgency: int) -> int:
-    """Celery's number for it: in Redis 0 is the most urgent, in RabbitMQ the least.
+    """Return Celery's number for an urgency: in Redis 0 is the most urgent, in RabbitMQ the least.
 
-    A quorum queue knows two levels, above 4 and not, from RabbitMQ 4.0 on; before, none."""
+    A quorum queue of RabbitMQ 4.0 or later has two levels, above 4 and the rest; earlier versions
+    have none.
+    """
     redis = broker_url(app).startswith(("redis", "sentinel"))
     return 9 - urgency if redis else urgency

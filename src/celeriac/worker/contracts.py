@@ -1,4 +1,4 @@
-"""What a worker declares of contracts: at its start, and again now and then."""
+"""Declare the contracts of a worker's code when it starts, and again at an interval."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from celeriac.service import Service
 
 logger = logging.getLogger(__name__)
 
-# Seconds. What Redis lost is there again after that.
+# Seconds. Restores declarations that Redis lost.
 AGAIN = 300.0
 
 
 class ContractDeclaration:
-    """The contracts and readers of a service's code, for the bus to know."""
+    """Declares the contracts and readers of a service's code on the bus."""
 
     def __init__(self, service: Service, clock: Callable[[], float] = time.monotonic) -> None:
         self._service = service
@@ -30,34 +30,32 @@ class ContractDeclaration:
     @property
     def reads(self) -> Mapping[str, str]:
         """Handler → digest of what it reads."""
-        return {handler: reads.digest for handler, reads in self._own.readers.items()}
+        return {handler: reads.digest for handler, reads in self._code_lock.readers.items()}
 
     @property
-    def _own(self) -> Lock:
+    def _code_lock(self) -> Lock:
         if self._lock is None:
             name, handlers = self._service.settings.service, self._service.handlers.values()
             self._lock = lock_of(name, handlers)
         return self._lock
 
     def declare(self) -> None:
-        """Write what is not there yet. Blocks for some round trips.
+        """Write the missing declarations. Blocks for a few round trips.
 
-        Raises ContractChanged for a version that is there with another schema. Where Redis does
-        not answer, that is logged, and `repeat` tries again.
+        Raises ContractChanged if a version is declared with another schema. An error of Redis is
+        only logged; `repeat` tries again.
         """
-        own, backend = self._own, self._service.backend
+        lock, backend = self._code_lock, self._service.backend
         self._again_at = self._clock() + AGAIN
         try:
-            backend.contracts.declare(own.service, own.contracts, own.readers)
+            backend.contracts.declare(lock.service, lock.contracts, lock.readers)
             self._forget_others()
         except redis.RedisError as error:
             self._again_at = self._clock() + AGAIN / 10
-            logger.warning(
-                "celeriac: the contracts were not declared, and will be later: %s", error
-            )
+            logger.warning("celeriac: contracts were not declared; the worker retries: %s", error)
 
     def repeat(self) -> None:
-        """Declare again where that is due. A changed version is logged: this worker runs."""
+        """Declare again after the interval. A changed version is only logged: this worker runs."""
         if self._clock() < self._again_at:
             return
         try:
@@ -66,7 +64,7 @@ class ContractDeclaration:
             logger.error("celeriac: %s", error)
 
     def _forget_others(self) -> None:
-        """Remove what no worker's code of these handlers reads any more."""
+        """Remove declared readers that no running worker's code has."""
         backend = self._service.backend
         known = backend.contracts.readers()
         if all(set(known.get(handler, ())) <= {made} for handler, made in self.reads.items()):

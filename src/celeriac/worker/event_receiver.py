@@ -1,11 +1,11 @@
-"""Whether a monitor receives task events: Flower, `celery events`, any event receiver.
+"""Detect whether a monitor receives task events: Flower, `celery events`, any event receiver.
 
-Each way publishes a batch of no events, as Celery's event dispatcher publishes batches, and asks
-the broker whether a receiver got it. Receivers handle it as a list without elements. The workers'
-own receivers (gossip) are bound to worker events alone.
+The check publishes a batch of no events, in the format of Celery's event dispatcher, and reads from
+the broker whether a receiver got it. Receivers handle it as an empty list. The workers' own
+receivers (gossip) are bound to worker events only.
 
-kombu has no seam for Redis here: it drops what PUBLISH answers, so this file builds the message and
-its channel itself (checked with kombu 5.5 to 5.7: `Channel.client`, `keyprefix_fanout`,
+kombu has no API for this with Redis: it drops the reply of PUBLISH. This file therefore builds the
+message and its channel itself (checked with kombu 5.5 to 5.7: `Channel.client`, `keyprefix_fanout`,
 `fanout_patterns`). RabbitMQ returns a `mandatory` message that it cannot route.
 """
 
@@ -24,10 +24,10 @@ NO_EVENTS: list[Any] = []
 
 
 def receiver_check(dispatcher: Any) -> Callable[[], bool]:
-    """A function that asks the broker of the event dispatcher's connection, in one round trip.
+    """Return a function that asks the broker of the dispatcher's connection, in one round trip.
 
-    It raises what kombu raises where the broker is away. On a transport that cannot be asked it
-    returns True.
+    The function raises what kombu raises if the broker is unreachable. On a transport without such
+    a check it returns True.
     """
     driver = dispatcher.connection.transport.driver_type
     if driver == "redis":
@@ -64,7 +64,7 @@ def _message(exchange: str) -> dict[str, Any]:
 
 
 class _Routed:
-    """On a channel of its own, kept: RabbitMQ counts channels that open and close."""
+    """Keeps a separate channel open: RabbitMQ counts channels that open and close."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
@@ -86,7 +86,7 @@ class _Routed:
                 delivery_mode=1,
                 mandatory=True,
             )
-            # Any method with an answer: RabbitMQ returns the message before it answers.
+            # Any method with a reply: RabbitMQ returns the message before it replies.
             channel.basic_qos(0, 1, False)
             return not self._returned
 

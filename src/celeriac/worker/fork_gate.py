@@ -1,8 +1,7 @@
-"""The dispatcher's thread and the forks of the prefork pool kept apart.
+"""Prevent forks of the prefork pool while the dispatcher's thread holds locks.
 
-A fork copies locks in the state they are in. While the gate is held no fork happens in this
-process, so no pool process begins with a lock that a thread which it does not have will never
-release.
+A fork copies locks in their current state. While the gate is held, this process does not fork, so
+no pool process begins with a locked lock whose thread does not exist there.
 """
 
 from __future__ import annotations
@@ -15,12 +14,15 @@ _gate = threading.RLock()
 
 
 def fork_gate() -> AbstractContextManager[bool]:
-    """The process's gate. Hold it for what may hold other locks, never while waiting long."""
+    """Return the process's gate.
+
+    Hold it during code that may hold locks, never during long waits.
+    """
     return _gate
 
 
 def _after_in_child() -> None:
-    # The child has one thread, and it held the gate when it was forked.
+    # The child's only thread held the gate at the fork.
     _gate.release()
 
 

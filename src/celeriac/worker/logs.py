@@ -1,8 +1,8 @@
 """The logs of a worker: each line that a handler writes names its event.
 
-An app that celeriac made gets it by itself. Of another app nothing is changed, unless
-CELERIAC_LOG_FORMAT asks for it; and who sets up logs himself (Celery's signal `setup_logging`)
-is not interfered with at all.
+Apps that celeriac created get this by default. Other apps keep their logs, unless
+CELERIAC_LOG_FORMAT is set. An app that configures logging itself (Celery's signal `setup_logging`)
+is never changed.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from celeriac.observability.logging import (
 from celeriac.settings import Settings
 
 
-def install_logs(settings: Settings, *, own: bool) -> None:
-    """`own`: the app is one that celeriac made."""
-    if not own and not settings.log_format:
+def install_logs(settings: Settings, *, is_celeriac_app: bool) -> None:
+    """Add the event to the worker's log lines. `is_celeriac_app`: celeriac created the app."""
+    if not is_celeriac_app and not settings.log_format:
         return
 
     def after_setup(logger: logging.Logger | None = None, **_: Any) -> None:
         for handler in logger.handlers if logger is not None else ():
-            if not any(isinstance(there, EventContext) for there in handler.filters):
+            if not any(isinstance(known, EventContext) for known in handler.filters):
                 handler.addFilter(EventContext())
                 handler.setFormatter(formatter(settings, handler.formatter))
 
-    # Weak references would let the closure go at once.
+    # A weak reference would drop the closure immediately.
     signals.after_setup_logger.connect(after_setup, weak=False)
     signals.after_setup_task_logger.connect(after_setup, weak=False)
 
 
 def formatter(settings: Settings, usual: logging.Formatter | None = None) -> logging.Formatter:
-    """The one that `log_format` names; where it names none, `usual` with the event behind it."""
+    """Return the formatter of `log_format`; by default, `usual` followed by the event."""
     if settings.log_format == "json":
         return JsonFormatter(settings.service)
     if settings.log_format == "keyvalue":

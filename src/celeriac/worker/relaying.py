@@ -1,4 +1,4 @@
-"""The relay within `celery worker`: one thread, beside the dispatcher's."""
+"""Run the relay within `celery worker`, in a thread next to the dispatcher's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def install_relay(app: Celery, service: Service) -> None:
-    """Makes every worker of the app relay the outbox that `outbox_url` names, if it names one."""
+    """Make every worker of the app relay the outbox of `outbox_url`, if it is set."""
     if not service.settings.outbox_url:
         return
     step = type(
@@ -31,7 +31,7 @@ def install_relay(app: Celery, service: Service) -> None:
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Started once the pool is up. Of all workers one relays at a time; the others stand by."""
+    """Starts after the pool. One worker relays at a time; the others are on standby."""
 
     requires = ("celery.worker.components:Pool",)
     service: Service

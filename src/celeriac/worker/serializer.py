@@ -1,4 +1,4 @@
-"""The serializer of hints: one that the app's workers accept."""
+"""The serializer of delivery tasks: one that the app's workers accept."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kombu.serialization import dumps, registry
 from celeriac.errors import ConfigurationError
 
 
-def hint_serializer(app: Celery) -> str:
+def delivery_serializer(app: Celery) -> str:
     """Return JSON where the app accepts it, else its `task_serializer`, else one it accepts.
 
-    Raises ConfigurationError if `accept_content` names none that works: every worker would
-    discard the hints, and no handler would ever run.
+    Raises ConfigurationError if `accept_content` names no usable serializer: every worker would
+    discard the delivery tasks, and no handler would ever run.
     """
     names = app.conf.accept_content
     if names is None:
         return "json"
-    # A name that kombu does not know is the app's fault to find; here it is one less to try.
+    # A name that kombu does not have is ignored here; Celery reports it.
     kinds: dict[str, str] = registry.name_to_type
     accepted = {kinds.get(name, name) for name in names}
     others = sorted(registry.type_to_name.get(kind, "") for kind in accepted)

@@ -1,17 +1,17 @@
 """Task events on demand: sent while a monitor receives them.
 
-Publishing task events costs a worker's main process a third of its time at light load, and most
-of the time no Flower and no `celery events` runs. `worker_send_task_events` decides, for the apps
-that celeriac makes:
+Publishing task events costs a worker's main process a third of its time at light load, and usually
+no Flower and no `celery events` runs. For the apps that celeriac creates,
+`worker_send_task_events` decides:
 
 | value        | task events are sent                                                    |
 |--------------|-------------------------------------------------------------------------|
-| None (unset) | while a monitor receives them; remote control turns that off and on     |
+| None (unset) | while a monitor receives them; remote control can turn that off and on  |
 | True, `-E`   | always, as by Celery                                                    |
 | False        | after remote control turned them on, while a monitor receives them      |
 
-Public parts of Celery only: the app's `events` class, a bootstep of the consumer, the groups of
-its event dispatcher, which `enable_events` and `disable_events` change.
+Uses only public APIs of Celery: the app's `events` class, a bootstep of the consumer, and the
+groups of its event dispatcher, which `enable_events` and `disable_events` change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from celeriac.worker.event_receiver import receiver_check
 logger = logging.getLogger(__name__)
 
 TASK = "task"
-CHECK_INTERVAL = 1.0  # seconds until a monitor that connected sees task events
+CHECK_INTERVAL = 1.0  # seconds until a newly connected monitor receives task events
 
 
 class OnDemandEventDispatcher(EventDispatcher):  # type: ignore[misc]
@@ -45,13 +45,13 @@ class OnDemandEventDispatcher(EventDispatcher):  # type: ignore[misc]
 
 
 class OnDemandEvents(Events):  # type: ignore[misc]
-    """`app.events` of the apps that celeriac makes."""
+    """`app.events` of the apps that celeriac creates."""
 
     dispatcher_cls = OnDemandEventDispatcher
 
 
 def sends_task_events(dispatcher: Any) -> bool:
-    """Whether a worker's event dispatcher, also a stock one, sends task events now."""
+    """Return whether a worker's event dispatcher, stock ones included, sends task events now."""
     if dispatcher is None or not dispatcher.enabled:
         return False
     if not dispatcher.groups:  # Celery's meaning: all groups, always
@@ -60,7 +60,7 @@ def sends_task_events(dispatcher: Any) -> bool:
 
 
 class TaskEventsStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Looks for monitors every second while the consumer is connected."""
+    """Checks for monitors every second while the consumer is connected."""
 
     requires = ("celery.worker.consumer.events:Events",)
 
@@ -80,7 +80,7 @@ class TaskEventsStep(bootsteps.StartStopStep):  # type: ignore[misc]
             dispatcher.enable()  # --without-gossip and --without-heartbeat disabled it
         has_receivers = receiver_check(dispatcher)
         check_receivers(dispatcher, has_receivers)
-        # The event loop restarts the consumer then. A timer's thread would only log the error.
+        # With an event loop, the error restarts the consumer. A timer's thread would only log it.
         errors = dispatcher.connection.connection_errors if parent.hub is not None else ()
         check = partial(check_receivers, dispatcher, has_receivers, raised=errors)
         self._timer = parent.timer.call_repeatedly(CHECK_INTERVAL, check)
@@ -97,21 +97,23 @@ def check_receivers(
     *,
     raised: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Start or end the sending of task events. One round trip to the broker.
+    """Start or stop sending task events. One round trip to the broker.
 
-    Raises those of the errors that `raised` names. Where a link died without a word, the worker's
-    loop would wait for an answer on each of its connections, one after the other.
+    Raises the errors that `raised` lists. If a connection died silently, the worker's loop would
+    otherwise wait for a reply on each of its connections in turn.
     """
     if TASK not in dispatcher.groups:
         return
     try:
-        found = has_receivers()
+        receives = has_receivers()
     except raised:
         raise
     except Exception as error:
-        logger.debug("celeriac: the broker cannot be asked for monitors: %s", error)
+        logger.debug("celeriac: could not ask the broker for monitors: %s", error)
         return
-    if found != dispatcher.has_receivers:
-        dispatcher.has_receivers = found
-        state = "task events are sent to monitors" if found else "no monitor receives task events"
+    if receives != dispatcher.has_receivers:
+        dispatcher.has_receivers = receives
+        state = (
+            "task events are sent to monitors" if receives else "no monitor receives task events"
+        )
         logger.info("celeriac: %s", state)

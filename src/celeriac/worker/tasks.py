@@ -1,7 +1,7 @@
-"""Handlers as Celery tasks: one task a handler, named `service.function`.
+"""Handlers as Celery tasks: one task per handler, named `service.function`.
 
-The message is a hint: the domain, and (log entry, event key) pairs. It carries no data, and what
-it names is run only if the claim allows it.
+The message is a delivery task: the domain, and (log entry, event key) pairs. It contains no data,
+and what it names runs only if it is claimed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from celeriac.executor import Executor, Report, describe, is_trace_cut, message_
 from celeriac.executor.abandoned_chunk import abandon_chunk
 from celeriac.handler import Handler
 from celeriac.worker.delivery_task import read_chunk, read_entries, read_pairs
-from celeriac.worker.watch import show_failures
+from celeriac.worker.failure_events import show_failures
 
 
 class HandlerFailed(CeleriacError):
-    """A handler failed with an error that is too long for monitors, which keep every task."""
+    """A handler failed with an error that is too long for monitors, which store every task."""
 
 
 class HandlerExited(CeleriacError):
-    """A handler ended with an exception that would have ended the worker's process too."""
+    """A handler raised an exception that would also have ended the worker's process."""
 
 
 def register(app: Celery, handler: Handler, executor: Executor) -> None:
-    """Registers the handler's task. Its options touch no other task of the app.
+    """Register the handler's task. Its options affect no other task of the app.
 
-    Raises SubscriptionError where the app has a task of that name.
+    Raises SubscriptionError if the app has a task of that name.
     """
 
     def deliver(
@@ -61,11 +61,11 @@ def register(app: Celery, handler: Handler, executor: Executor) -> None:
         return executor.abandon(handler, domain, pairs, error, pid)
 
     def on_bound(cls: Any, app: Celery) -> None:
-        """What the app's settings and annotations say of all tasks is not meant for handlers."""
+        """Keep the handler's options: settings and annotations of the app are not for handlers."""
         super(cls, cls).on_bound(app)
         for option, value in options.items():
             setattr(cls, option, value)
-        # Not among the options: as an attribute of a new class it is deprecated.
+        # Not an option: as an attribute of a new class it is deprecated.
         cls.priority = None
 
     deliver.__name__ = handler.name
@@ -88,7 +88,7 @@ def _run_chunk(
     handler: Handler,
     domain: str,
     chunk: str,
-    more: bool = False,
+    more: int = 0,
     entries: Sequence[Sequence[Any]] | None = None,
 ) -> Report:
     given = None if entries is None else read_entries(entries)
@@ -103,38 +103,38 @@ def _options(handler: Handler) -> dict[str, Any]:
         "ignore_result": True,
         "store_errors_even_if_ignored": False,
         "track_started": False,
-        # The ledger decides what runs again; a hint need not outlive its start.
+        # The delivery store decides what runs again; the task need not outlive its start.
         "acks_late": False,
-        # The broker's own redelivery would double what the lease heals.
+        # The broker's redelivery would duplicate the recovery by lease expiry.
         "reject_on_worker_lost": False,
         "retry_on_worker_lost": False,
         "max_retries": None,
         "autoretry_for": (),
-        # Expected: the executor logs a failure once, and with a traceback if it is final.
+        # Expected: the executor logs a failure once, with a traceback if it is final.
         "throws": (Exception,),
         "serializer": "json",
         "compression": None,
         "rate_limit": None,
         "expires": None,
-        # Not None: Celery 5.7 would fill in the app's, which may be below the handler's own.
+        # Not None: Celery 5.7 would use the app's limit, which may be below the handler's.
         "time_limit": handler.time_limit or 0,
         "soft_time_limit": handler.soft_time_limit or 0,
     }
 
 
 def _raise_sole(report: Report) -> None:
-    """A task of one event fails as its event did, so that Flower shows it failed."""
+    """Raise the failure of a task with one event, so that Flower shows the task as failed."""
     failure = report.sole_failure
     if failure is None:
         return
     if isinstance(failure.error, Retry) and failure.outcome is Outcome.RETRY:
-        # Not the error itself, whose message may be of any length.
+        # Not the error itself, whose message may have any length.
         short = Retry(message_of(failure.error), after=failure.error.after)
         raise CeleryRetry(str(short), exc=short)
     if is_trace_cut(failure.traceback):
         failed = HandlerFailed(describe(failure.error))
         raise failed.with_traceback(failure.error.__traceback__) from None
-    # sys.exit() in a handler must not end the worker as well; nor may a MemoryError, at which
+    # sys.exit() in a handler must not end the worker too; neither may a MemoryError, at which
     # Celery ends the main process.
     if isinstance(failure.error, Exception) and not isinstance(failure.error, MemoryError):
         raise failure.error

@@ -42,11 +42,11 @@ def load(event: Event[dict[str, Any]]) -> None:
     effects.rpush("effects:billing.load", event.id)
 
 
-@bus.on("doc.changed", debounce=Debounce(quiet=0.5, most=20))
+@bus.on("doc.changed", debounce=Debounce(quiet=0.5, max_wait=20))
 def index(event: Event[dict[str, Any]]) -> None:
     effects.rpush("effects:billing.index", event.id)
 
 
-@bus.on("price.seen", debounce=Debounce(quiet=0.5, most=20, keep="all"))
+@bus.on("price.seen", debounce=Debounce(quiet=0.5, max_wait=20, keep="all"))
 def average(events: list[Event[dict[str, Any]]]) -> None:
     effects.rpush("lists", json.dumps([event.id for event in events]))

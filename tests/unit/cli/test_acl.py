@@ -91,7 +91,7 @@ def void(_: object) -> None: ...
 OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "schedule.lua"}
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
-    "note_foreign.lua", "postpone.lua", "promote.lua", "tidy.lua", "trim.lua",
+    "note_foreign.lua", "delay_event.lua", "enqueue_due.lua", "remove_consumers.lua", "trim.lua",
 }  # fmt: skip
 OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
@@ -109,10 +109,13 @@ MOVES = (
     ("user", "name", "domain"),
     [
         *(("billing", name, "order") for name in sorted(MOVES - OF_OPERATORS)),
-        *(("billing", name, "order") for name in ("trim.lua", "tidy.lua", "backlog.lua")),
+        *(
+            ("billing", name, "order")
+            for name in ("trim.lua", "remove_consumers.lua", "backlog.lua")
+        ),
         *(("billing", name, "order") for name in ("note_foreign.lua",)),
         *(("billing", name, "payment") for name in ("append_once.lua", "emitted.lua")),
-        *(("orders", name, "order") for name in ("postpone.lua", "promote.lua")),
+        *(("orders", name, "order") for name in ("delay_event.lua", "enqueue_due.lua")),
     ],
 )
 def test_a_service_may_name_the_keys_that_its_scripts_declare(
@@ -164,7 +167,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
 
     turning = [dispatcher(billing), dispatcher(orders)]
     for one in turning:
-        one.turn()
+        one.run_once()
     ids = [orders.emit("order.placed", {"n": n}, subject=f"o/{n}") for n in range(5)]
     ids.append(orders.emit("order.placed", {"n": 9}, delay=0.1))
     orders.emit_many([("order.placed", {"n": 7})])
@@ -181,7 +184,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     while len(shipped) < 9 or client.xlen(KEYS.dead("order")) < 3 or len(audit_log) < 7:
         assert time.monotonic() < deadline, (shipped, client.execute_command("ACL", "LOG"))
         for one in turning:
-            one.turn()
+            one.run_once()
     for one in turning:
         one.requeue()
     assert {f"{id}.paid" for id in ids} <= shipped
@@ -272,7 +275,7 @@ def test_what_each_may_not_do_is_refused(server: EmbeddedServer) -> None:
         client.execute_command("EVAL", script, 1, events)
     client.close()
     billing = EventBus(service="billing", redis_url=url_of(server, "billing"))
-    with pytest.raises(BusUnavailable, match=r"does not allow that.*celeriac acl"):
+    with pytest.raises(BusUnavailable, match=r"forbids the command.*celeriac acl"):
         billing.emit("order.placed", {"n": 1})
     # people see and redrive
     session = Session(Settings.load({}, redis_url=url_of(server, "people")))

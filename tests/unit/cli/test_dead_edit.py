@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 
+from celeriac.contract import schema_uri
+from celeriac.contract.lock import LockedContract, LockedReader
+from celeriac.contract.normal_form import digest
+from celeriac.contract.schema import read_schema, written_schema
 from celeriac.dead_letter import audit_log
 from celeriac.delivery import DeadLetter
 from celeriac.event import decode
@@ -191,6 +196,43 @@ def test_an_editor_that_is_left_without_saving_changes_nothing(
     assert 1 == shop.backend.deliveries.dead_count("order")
 
 
+def test_the_editor_is_a_program_of_the_user(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "sed -i s/tok_1/tok_2/")
+    answer = run("dead", "edit", f"order/{letter.id}", input="y\n")
+    assert 0 == answer.exit_code, answer.err
+    assert '+    "card": "tok_2"' in answer.out
+    assert 0 == shop.backend.deliveries.dead_count("order")
+
+
+def test_an_invalid_edit_can_be_corrected_in_the_editor(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    declare(shop)
+    cards = iter([4111, "tok_2"])
+    seen = editing(monkeypatch, lambda doc: {**doc, "data": {**doc["data"], "card": next(cards)}})
+    answer = run("dead", "edit", f"order/{letter.id}", "--yes", input="y\n")
+    assert 0 == answer.exit_code, answer.err
+    assert "Error: the edited data does not match version 1" in answer.err
+    assert ["tok_1", 4111] == [json.loads(text)["data"]["card"] for text in seen]
+    assert 0 == shop.backend.deliveries.dead_count("order")
+
+
+def test_after_an_invalid_edit_one_can_give_up(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    editing(monkeypatch, lambda doc: {**doc, "id": "x"})
+    answer = run("dead", "edit", f"order/{letter.id}", "--yes", input="n\n")
+    assert 1 == answer.exit_code
+    assert "an edit cannot change id" in answer.err
+    assert [letter] == shop.backend.deliveries.dead("order")
+
+
 def test_encrypted_events_are_refused(shop: Shop, run: Run) -> None:
     letter, *_ = die(shop, datacontenttype="application/jose+json")
     answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
@@ -227,3 +269,114 @@ def test_with_the_code_the_data_is_checked_before(
 @pytest.mark.parametrize("arguments", [(), ("a", "b"), ("--all",), ("order/1-1", "--dry-run")])
 def test_an_editor_takes_one_letter(run: Run, arguments: tuple[str, ...]) -> None:
     assert 2 == run("dead", "edit", *arguments).exit_code
+
+
+# -- contracts
+
+
+class Card(msgspec.Struct):
+    card: str
+    n: int
+
+
+def declare(shop: Shop, model: Any = Card, version: int = 1, reads: Any = None) -> None:
+    """Register a version as a worker of `orders` does, and what the handler reads."""
+    schema = written_schema(model)
+    locked = LockedContract(version=version, digest=digest(schema), schema=schema)
+    readers = {} if reads is None else {"billing.charge": reads}
+    shop.backend.contracts.declare("orders", {"order.placed": [locked]}, readers)
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        ('[{"op": "replace", "path": "/data/card", "value": 4111}]',
+         "data.card: expected string, got integer"),
+        ('[{"op": "remove", "path": "/data/card"}]', "data: 'card' is a required property"),
+        ('[{"op": "replace", "path": "/data", "value": "tok_2"}]', "data: expected object"),
+        ('[{"op": "add", "path": "/data/crad", "value": "tok_2"}]', "'crad' was unexpected"),
+        ('[{"op": "replace", "path": "/dataschema", "value": "urn:celeriac:order.placed:1"},'
+         ' {"op": "remove", "path": "/data/n"}]', "data: 'n' is a required property"),
+    ],
+)  # fmt: skip
+def test_data_that_does_not_match_the_registered_contract_is_refused(
+    shop: Shop, run: Run, patch: str, reason: str
+) -> None:
+    [letter] = die(shop, dataschema=schema_uri("order.placed", 1))
+    declare(shop)
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", patch, "--yes")
+    assert 1 == answer.exit_code
+    assert (
+        "the edited data does not match version 1 of order.placed, which orders registered: "
+        in answer.err
+    )
+    assert reason in answer.err
+    assert "4111" not in answer.err and "tok_2" not in answer.err
+    assert [letter] == shop.backend.deliveries.dead("order")
+    assert [] == audit_log(shop.backend)
+
+
+def test_data_that_matches_the_contract_of_its_version_is_edited(shop: Shop, run: Run) -> None:
+    """An event without `dataschema` has version 1. Fields that it had before may stay."""
+    [letter] = die(shop)
+    declare(shop)
+    declare(shop, msgspec.defstruct("Other", [("other", int)]), version=2)
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert 0 == answer.exit_code, answer.err
+
+
+def test_unknown_fields_that_the_event_had_before_may_stay(shop: Shop, run: Run) -> None:
+    [letter] = die(shop)
+    declare(shop, msgspec.defstruct("Known", [("card", str)]))
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert 0 == answer.exit_code, answer.err
+
+
+def test_data_that_the_handler_cannot_read_is_refused(shop: Shop, run: Run) -> None:
+    """Its type has no contract; the handler has registered what it reads."""
+    [letter] = die(shop)
+    reads = LockedReader(patterns=("order.placed",), schema=read_schema(Card))
+    shop.backend.contracts.declare("billing", {}, {"billing.charge": reads})
+    patch = '[{"op": "replace", "path": "/data/n", "value": "one"}]'
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", patch, "--yes")
+    assert 1 == answer.exit_code
+    assert (
+        "billing.charge cannot read the edited data: data.n: expected integer, got string"
+        in answer.err
+    )
+    assert [letter] == shop.backend.deliveries.dead("order")
+
+
+def test_a_version_that_the_handler_does_not_read_is_refused(shop: Shop, run: Run) -> None:
+    [letter] = die(shop)
+    reads = LockedReader(
+        patterns=("order.placed",), versions={"order.placed": 2}, schema=read_schema(Card)
+    )
+    declare(shop, reads=reads)
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert "no upcaster leads from version 1 to 2" in answer.err
+    assert [letter] == shop.backend.deliveries.dead("order")
+
+
+def test_a_dry_run_counts_what_does_not_match(shop: Shop, run: Run) -> None:
+    die(shop, 3)
+    declare(shop)
+    patch = '[{"op": "test", "path": "/data/n", "value": 1},' + FIX[1:]
+    answer = run("dead", "edit", "--all", "--patch", patch, "--dry-run")
+    assert "1 dead letter would be edited; nothing was changed" in answer.out
+    wrong = '[{"op": "replace", "path": "/data/n", "value": "one"}]'
+    answer = run("dead", "edit", "--all", "--patch", wrong, "--dry-run")
+    assert 1 == answer.exit_code
+    assert "3 not edited: the edited data does not match version 1" in answer.err
+
+
+def test_without_jsonschema_a_registered_contract_cannot_be_checked(
+    shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [letter] = die(shop)
+    declare(shop)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    answer = run("dead", "edit", f"order/{letter.id}", "--patch", FIX, "--yes")
+    assert 0 != answer.exit_code
+    assert "pip install 'celeriac[edit]'" in answer.err
+    assert [letter] == shop.backend.deliveries.dead("order")

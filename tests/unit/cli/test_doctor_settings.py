@@ -7,7 +7,7 @@ import pytest
 from celeriac.bus_settings.record import Record, read_record
 from celeriac.cli.doctor.finding import BusSnapshot, Finding
 from celeriac.cli.doctor.settings import check_domains, check_settings
-from celeriac.dispatcher.janitor import MANY_DOMAINS
+from celeriac.dispatcher.maintenance import MANY_DOMAINS
 from celeriac.settings import Settings
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.test_doctor import snapshot

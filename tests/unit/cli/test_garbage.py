@@ -70,7 +70,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
         "sources",
     ):
         found[name] = getattr(keys, name)(DOMAIN)
-    for name in ("scheduled", "tally", "patterns", "stats"):
+    for name in ("scheduled", "counters", "patterns", "stats"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)
     for name in ("matrix", "failures", "emitted_events"):
         found[name] = getattr(keys, name)(DOMAIN, HANDLER)[0]
@@ -79,7 +79,7 @@ def keys_of(settings: Settings) -> dict[str, str]:
 
 NAMES = [
     "domains", "handlers", "workers", "circuits", "relayed", "events", "delayed",
-    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "scheduled", "tally",
+    "emitted", "dead", "dead_groups", "dead_newest", "audit", "sources", "scheduled", "counters",
     "patterns", "stats", "matrix", "failures", "emitted_events",
 ]  # fmt: skip
 COMMANDS = [
@@ -146,7 +146,7 @@ def test_garbage_of_the_right_type(shop: Shop, settings: Settings, name: str) ->
     client: Any = redis.Redis.from_url(settings.redis_url)
     spoil(client, key)
     said = read_everything(settings)
-    if name in ("domains", "handlers", "workers", "circuits", "delayed", "stats", "tally"):
+    if name in ("domains", "handlers", "workers", "circuits", "delayed", "stats", "counters"):
         assert key in said["doctor"], said["doctor"]
     works(settings, client, name)
 

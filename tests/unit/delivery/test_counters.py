@@ -6,15 +6,15 @@ import math
 
 import pytest
 
-from celeriac.delivery import HandlerStats, Histogram, Outcome, sum_tallies
+from celeriac.delivery import HandlerStats, Histogram, Outcome, sum_counters
 from celeriac.delivery.counters import (
     FIRST,
     LAST,
     Counters,
-    add_tally,
+    add_counter,
     bucket_of,
-    tally_processed,
-    tally_settled,
+    count_completed,
+    count_processed,
     upper_bound_s,
 )
 from celeriac.event_log import entry_time_ms
@@ -68,7 +68,7 @@ def test_fields_of_the_script_become_tallies_by_type() -> None:
         b"order.paid skipped": b"1",
     }
     for field, value in stored.items():
-        add_tally(counters, field.decode(), value)
+        add_counter(counters, field.decode(), value)
     assert {"order.placed", "order.paid"} == counters.keys()
     placed = counters["order.placed"]
     assert (7, 2, 0, 9) == (placed.processed, placed.retried, placed.dead, placed.attempts)
@@ -82,7 +82,7 @@ def test_tallies_add_up_and_leave_their_parts_alone() -> None:
         "a": HandlerStats(processed=2, dead=1, run=Histogram({1: 1, 2: 1}, 7)),
         "b": HandlerStats(retried=1),
     }
-    total = sum_tallies([one, two])
+    total = sum_counters([one, two])
     assert HandlerStats(processed=3, dead=1, run=Histogram({1: 2, 2: 1}, 12)) == total["a"]
     assert 1 == total["b"].retried
     assert HandlerStats(processed=1, run=Histogram({1: 1}, 5)) == one["a"]
@@ -93,8 +93,8 @@ def test_what_a_chunk_counts_is_what_its_deliveries_count_one_by_one() -> None:
     one_by_one, together = HandlerStats(), Counters()
     for entry, took_us in ran:
         total_us = max(0, now_ms - entry_time_ms(entry)) * 1000
-        tally_settled(one_by_one, Outcome.PROCESSED, 1, took_us, total_us)
+        count_completed(one_by_one, Outcome.PROCESSED, 1, took_us, total_us)
     entries, took = zip(*ran, strict=True)
-    for field, count in tally_processed("order.placed", entries, took, now_ms).items():
-        add_tally(together, field, str(count).encode())
+    for field, count in count_processed("order.placed", entries, took, [now_ms] * 4).items():
+        add_counter(together, field, str(count).encode())
     assert {"order.placed": one_by_one} == together

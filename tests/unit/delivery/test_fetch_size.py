@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from celeriac.delivery.chunk_store import Fetched
 from celeriac.delivery.fetch_size import (
     FETCH_TIME_US,
+    FEW,
     MAX_FETCH_BYTES,
-    SIZE_UNKNOWN_MOST,
+    MAX_SIZE_UNKNOWN,
     FetchSize,
 )
+from celeriac.event_log import Entry
 
 
 def seen(most: int = 1000, *, wanted: int = 100, bytes: int = 20_000) -> FetchSize:
@@ -21,6 +24,24 @@ def test_a_fetch_is_about_ten_milliseconds_of_work() -> None:
     assert [FETCH_TIME_US // 100, 2, 1] == [seen().count(us) for us in (100, 5_000, 1_000_000)]
 
 
+def test_a_few_events_may_be_more_work() -> None:
+    longest = 50_000
+    counts = [seen().count(us, longest_us=longest) for us in (100, 400, 1_000, 5_000, 60_000)]
+    assert [FEW, FEW, 50, 10, 1] == counts
+    assert [7, 2, 2] == [seen().count(5_000, longest_us=longest, few=n) for n in (7, 2, 0)]
+
+
+def test_a_process_leaves_as_many_to_the_others() -> None:
+    def share(waiting: int | None, *, entries: int = 2, open_chunks: int = 4) -> int:
+        fetched = Fetched((Entry("1-1", b""),) * entries, waiting=waiting, open_chunks=open_chunks)
+        return fetched.share(2)
+
+    assert [25, 1, 1, 0] == [share(n) for n in (100, 4, 1, 0)]
+    assert [FEW, 0] == [share(None), share(None, entries=1)]
+    # What was trimmed counts as waiting on some servers.
+    assert 0 == share(5, entries=0)
+
+
 def test_an_unmeasured_handler_gets_one_event() -> None:
     assert 1 == FetchSize(1000).count(0)
 
@@ -30,7 +51,7 @@ def test_a_trivial_handler_gets_as_many_as_are_allowed() -> None:
 
 
 def test_until_the_size_of_events_is_known_few_are_fetched() -> None:
-    assert SIZE_UNKNOWN_MOST == FetchSize(1000).count(1)
+    assert MAX_SIZE_UNKNOWN == FetchSize(1000).count(1)
 
 
 def test_large_events_are_fetched_in_small_numbers_at_once() -> None:
@@ -53,11 +74,11 @@ def test_wanted_ones_count_at_once() -> None:
 
 
 def test_a_handler_of_batches_gets_whole_batches() -> None:
-    assert SIZE_UNKNOWN_MOST == FetchSize(1000).count(0, 100)
+    assert MAX_SIZE_UNKNOWN == FetchSize(1000).count(0, 100)
     assert [500, 1000] == [seen().count(us, 500) for us in (20, 10)]
 
 
 def test_a_fetch_of_nothing_says_nothing() -> None:
     size = FetchSize(1000)
     size.note(0, 0, 0)
-    assert SIZE_UNKNOWN_MOST == size.count(1)
+    assert MAX_SIZE_UNKNOWN == size.count(1)

@@ -67,7 +67,7 @@ SMALL = pack_runs("w", 9, ["1-1"], [0])
     ],
 )
 def test_what_is_no_record_is_refused(record: bytes) -> None:
-    with pytest.raises(ValueError, match="no run record"):
+    with pytest.raises(ValueError, match="is not a run record"):
         list(parse_runs(RunRecord("0-0", "1-1", ("w",), record)))
 
 

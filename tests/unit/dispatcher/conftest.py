@@ -50,7 +50,7 @@ def dispatcher(bus: EventBus, store: Store, sent: Sent) -> MakeDispatcher:
             **options,
         }
         made = Dispatcher(bus.service, sent.send, **given)
-        made.turn()
+        made.run_once()
         return made
 
     return make

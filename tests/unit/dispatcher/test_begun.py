@@ -32,7 +32,7 @@ def test_survivors_of_dead_processes_are_sent_no_faster_than_they_run() -> None:
     most = 0
     for _ in range(3 * EVENTS):
         wake(dispatcher._groups)
-        dispatcher._groups[group].swept_at = -math.inf
+        dispatcher._groups[group].reclaimed_at = -math.inf
         shop.dispatch()
         most = max(most, len(shop.chunks))
         shop.chunks, rest = shop.chunks[:1], shop.chunks[1:]

@@ -9,7 +9,7 @@ import pytest
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import FetchRequest
-from celeriac.dispatcher.circuits import LOOK_EVERY, Doors
+from celeriac.dispatcher.circuits import LOOK_EVERY, CircuitCache
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -26,12 +26,12 @@ def test_nothing_is_taken_for_a_paused_handler(
     made = dispatcher()
     store.backend.circuits.pause("billing.charge")
     bus.emit("order.placed", {})
-    made.turn()
+    made.run_once()
     assert sent == []
     [state] = store.event_log.groups("order")
     assert (state.lag, state.pending) == (1, 0)
     store.backend.circuits.resume("billing.charge")
-    made.turn()
+    made.run_once()
     assert len(sent) == 1
 
 
@@ -41,15 +41,15 @@ def test_what_was_queued_goes_back_and_its_hint_finds_nothing(
     subscribed(bus)
     made = dispatcher()
     event_id = bus.emit("order.placed", {})
-    made.turn()
+    made.run_once()
     [hint] = sent
     store.backend.circuits.pause("billing.charge")
-    made.turn()
+    made.run_once()
     group = bus.service.handlers["billing.charge"].group("order")
     assert store.deliveries.claim("w", group, hint.pairs, 5) == []
     sent.clear()
     store.backend.circuits.resume("billing.charge")
-    made.turn()
+    made.run_once()
     assert sent.ids == [[event_id]]
 
 
@@ -61,13 +61,13 @@ def test_what_the_broker_did_not_take_is_not_sent_once_the_handler_is_paused(
     event_id = bus.emit("order.placed", {})
     sent.away = BusUnavailable("the broker is away")
     with pytest.raises(BusUnavailable):
-        made.turn()
+        made.run_once()
     store.backend.circuits.pause("billing.charge")
     sent.away = None
-    made.turn()
+    made.run_once()
     assert sent == []
     store.backend.circuits.resume("billing.charge")
-    made.turn()
+    made.run_once()
     assert sent.ids == [[event_id]]
 
 
@@ -84,7 +84,7 @@ def test_all_that_is_queued_goes_back_however_much_it_is(
     assert len(taken.deliveries) == 1001
     if way == "pause":
         store.backend.circuits.pause("billing.charge")
-        made.turn()
+        made.run_once()
     else:
         made.requeue()
     assert store.deliveries.due(group) == 1001
@@ -101,7 +101,7 @@ def test_a_neighbour_is_served_meanwhile(
     made = dispatcher()
     store.backend.circuits.pause("billing.charge")
     bus.emit("order.placed", {})
-    made.turn()
+    made.run_once()
     assert [chunk.handler.name for chunk in sent] == ["other"]
 
 
@@ -114,19 +114,19 @@ def test_of_a_handler_on_trial_one_event_is_sent(
     circuits = store.backend.circuits
     circuits.record("billing.charge", breaker, 1, 1, "down")
     first, *_ = [bus.emit("order.placed", {}) for _ in range(3)]
-    made.turn()
+    made.run_once()
     assert sent == []
     store.clock.advance(1001)
     for _ in range(3):
-        made.turn()
+        made.run_once()
     assert sent.ids == [[first]]
     # also where it runs, so that none is queued
     assert store.deliveries.claim(bus.service.worker, sent[0].group, sent[0].pairs, 5)
-    made.turn()
+    made.run_once()
     assert sent.ids == [[first]]
     assert circuits.get("billing.charge").state is CircuitState.HALF_OPEN
     circuits.record("billing.charge", breaker, 1, 0)
-    made.turn()
+    made.run_once()
     assert len(sent) > 1
 
 
@@ -139,10 +139,10 @@ def test_a_trial_waits_for_an_event_to_come(
     made = dispatcher()
     store.backend.circuits.record("billing.charge", breaker, 1, 1, "down")
     store.clock.advance(1001)
-    made.turn()
-    made.turn()
+    made.run_once()
+    made.run_once()
     event_id = bus.emit("order.placed", {})
-    made.turn()
+    made.run_once()
     assert sent.ids == [[event_id]]
 
 
@@ -160,7 +160,7 @@ def test_only_handlers_with_a_breaker_have_their_circuits_read_in_each_turn(
         return read[-1]
 
     monkeypatch.setattr(store.backend.circuits, "all", count)
-    circuits = Doors()
+    circuits = CircuitCache()
     for now in (0.0, LOOK_EVERY / 2):
         circuits.look(store.backend, "w", handlers, 30_000, now)
     assert looks == len(read)

@@ -10,7 +10,7 @@ import pytest
 
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.delivery import DeliveryState, Group
-from celeriac.dispatcher.pause import BUSY, IDLE
+from celeriac.dispatcher.poll_interval import BUSY, IDLE
 from celeriac.dispatcher.task_sender import TASKS_AHEAD
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
@@ -55,8 +55,8 @@ def test_a_new_event_is_hinted_once(
 ) -> None:
     turning = dispatcher()
     emit(charging, "a")
-    turning.turn()
-    turning.turn()
+    turning.run_once()
+    turning.run_once()
     assert [["a"]] == sent.ids
     assert ORDER == sent[0].group
 
@@ -65,7 +65,7 @@ def test_what_came_before_the_first_start_is_not_for_it(
     charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     emit(charging, "before")
-    dispatcher().turn()
+    dispatcher().run_once()
     assert [] == sent.ids
 
 
@@ -74,8 +74,8 @@ def test_a_worker_holds_no_more_than_its_limit(
 ) -> None:
     turning = dispatcher(processes=2)
     emit(taking, *"abcdefgh")
-    turning.turn()
-    pause = turning.turn()
+    turning.run_once()
+    pause = turning.run_once()
     # unmeasured: one event a chunk, two chunks read ahead for each of two processes
     assert [["a"], ["b"], ["c"], ["d"]] == sent.ids
     assert BUSY <= pause <= IDLE
@@ -85,9 +85,9 @@ def test_a_worker_holds_no_more_than_its_limit(
 def test_room_is_filled_again(taking: EventBus, dispatcher: MakeDispatcher, sent: Sent) -> None:
     turning = dispatcher()
     emit(taking, *"abcd")
-    turning.turn()
+    turning.run_once()
     run(taking, sent)
-    turning.turn()
+    turning.run_once()
     assert ["c", "d"] == [id for chunk in sent.ids for id in chunk]
 
 
@@ -97,7 +97,7 @@ def test_what_the_handler_does_not_want_is_settled_in_passing_without_a_pause(
     turning = dispatcher()
     emit(charging, *"abcd", type="order.paid")
     turns = 1
-    while turning.turn() == 0.0:
+    while turning.run_once() == 0.0:
         turns += 1
     (state,) = store.event_log.groups("order")
     assert [] == sent
@@ -111,7 +111,7 @@ def test_a_slow_handler_does_not_slow_the_passing_over_of_what_it_does_not_want(
     turning = dispatcher()
     store.deliveries.handler_store(ORDER).stats["mean_us"] = 10_000_000
     emit(charging, *"abcdef", type="order.paid")
-    assert [0.0, 0.0, 0.0] == [turning.turn() for _ in range(3)]
+    assert [0.0, 0.0, 0.0] == [turning.run_once() for _ in range(3)]
 
 
 def test_after_a_failure_it_is_sent_alone(
@@ -120,12 +120,12 @@ def test_after_a_failure_it_is_sent_alone(
     bus.on("order.placed", batch=3, backoff=1.0, jitter=0.0)(lambda_batch)
     turning = dispatcher()
     emit(bus, *"abc")
-    turning.turn()
+    turning.run_once()
     assert [["a", "b", "c"]] == sent.ids
     run(bus, sent)
     assert [] == sent.ids
     store.clock.advance(1000)
-    turning.turn()
+    turning.run_once()
     assert [["a"], ["b"], ["c"]] == sent.ids
 
 
@@ -139,13 +139,13 @@ def test_a_retry_is_not_hinted_before_its_time(
     bus.on("order.placed", backoff=10.0, jitter=0.0)(fail)
     turning = dispatcher()
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     run(bus, sent)
     store.clock.advance(9_999)
-    assert turning.turn() == pytest.approx(BUSY)
+    assert turning.run_once() == pytest.approx(BUSY)
     assert [] == sent.ids
     store.clock.advance(1)
-    turning.turn()
+    turning.run_once()
     assert [["a"]] == sent.ids
 
 
@@ -159,9 +159,9 @@ def test_a_hint_that_the_broker_refused_is_sent_in_the_next_turn(
     sent.away = BusUnavailable("the broker is away")
     for _ in range(2):
         with pytest.raises(BusUnavailable):
-            turning.turn()
+            turning.run_once()
     sent.away = None
-    turning.turn()
+    turning.run_once()
     # those of other handlers and domains that were taken in the same turn included
     assert [["a"], ["a"], ["b"]] == sorted(sent.ids)
 
@@ -174,7 +174,7 @@ def test_more_urgent_handlers_are_sent_first(
     bus.on("order.placed", name="also_low")(charge)
     turning = dispatcher()
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     assert ["urgent", "also_low", "low"] == [chunk.handler.name for chunk in sent]
 
 
@@ -185,7 +185,7 @@ def test_only_handlers_of_consumed_queues_are_served(
     bus.on("order.placed", name="elsewhere", queue="slow")(charge)
     turning = dispatcher(queues=lambda: ["billing"])
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     assert ["here"] == [chunk.handler.name for chunk in sent]
     assert {"billing.here"} == store.registry.handlers().keys()
 
@@ -207,7 +207,7 @@ def test_a_handler_that_is_removed_while_it_joins_a_new_domain_is_served_no_more
     monkeypatch.setattr(store.event_log, "join", make_group_after_removal)
     emit(bus, "a", type="ship.sent")
     now[0] += 60
-    turning.turn()
+    turning.run_once()
     assert "billing.charge was removed by an operator" in caplog.text
     assert {"billing.bill"} == store.registry.handlers().keys()
     assert ["billing.bill"] == [state.handler for state in store.event_log.groups("ship")]
@@ -225,10 +225,10 @@ def test_a_removed_handler_stops_being_served_in_all_its_domains(
     for domain in ("order", "payment"):
         store.event_log.leave(domain, "billing.charge")
     with caplog.at_level(logging.WARNING):
-        turning.turn()
+        turning.run_once()
     assert "billing.charge was removed by an operator" in caplog.text
     emit(bus, "a")
-    turning.turn()
+    turning.run_once()
     assert ["bill"] == [chunk.handler.name for chunk in sent]
     assert {"billing.bill"} == store.registry.handlers().keys()
 
@@ -244,8 +244,8 @@ def test_a_handler_whose_group_was_lost_joins_again(
     store.event_log._announced.clear()
     store.registry._handlers.clear()
     emit(bus, "new")
-    turning.turn()
-    turning.turn()
+    turning.run_once()
+    turning.run_once()
     assert [["new"]] == sent.ids
     assert store.registry.handlers().keys() == {"billing.charge"}
 
@@ -256,8 +256,8 @@ def test_a_domain_that_appears_later_is_served_from_its_first_entry(
     bus.on("#")(charge)
     turning = dispatcher()
     emit(bus, "first", "second", type="brand.new")
-    turning.turn()
-    turning.turn()
+    turning.run_once()
+    turning.run_once()
     assert [["first"], ["second"]] == sent.ids
 
 
@@ -267,16 +267,16 @@ def test_a_rate_limit_puts_off_what_is_over_it(
     bus.on("order.placed", rate_limit="2/s")(charge)
     turning = dispatcher(processes=4)
     emit(bus, *"abcde")
-    turning.turn()
+    turning.run_once()
     assert [["a"], ["b"]] == sent.ids
     run(bus, sent)
-    turning.turn()
+    turning.run_once()
     assert [] == sent.ids
     due = [one.due_ms or 0 for one in store.deliveries.pending_between(ORDER, "-", "+")]
     assert [0, 500] == [at - due[0] for at in due]
     for _ in range(8):
         store.clock.advance(500)
-        turning.turn()
+        turning.run_once()
         assert 1 >= len(sent)
         run(bus, sent)
     assert (0, 0) == (
@@ -290,10 +290,10 @@ def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
 ) -> None:
     turning = dispatcher()
     emit(taking, "a")
-    turning.turn()
+    turning.run_once()
     store.deliveries.claim("dead worker", ORDER, sent[0].pairs, 9)
     store.clock.advance(store.deliveries.lease_ms)
-    turning.turn()
+    turning.run_once()
     assert [["a"], ["a"]] == sent.ids
     assert sent[1].items[0].attempts == 1
 
@@ -305,7 +305,7 @@ def test_what_is_no_event_is_a_dead_letter_once_for_all_handlers(
     turning = dispatcher()
     with store.event_log.silence():
         store.event_log.append("order", b"not an event")
-    turning.turn()
+    turning.run_once()
     (letter,) = store.deliveries.dead("order")
     assert b"not an event" == letter.event
     assert [0, 0] == [state.pending for state in store.event_log.groups("order")]
@@ -318,12 +318,12 @@ def test_a_delayed_event_enters_the_log_when_its_time_has_come(
     turning = dispatcher()
     charging.emit("order.placed", id="a", delay=60)
     store.clock.advance(59_999)
-    turning.turn()
-    turning.turn()
+    turning.run_once()
+    turning.run_once()
     assert [] == sent.ids
     store.clock.advance(1)
-    assert 0.0 == turning.turn()
-    turning.turn()
+    assert 0.0 == turning.run_once()
+    turning.run_once()
     assert [["a"]] == sent.ids
 
 
@@ -332,7 +332,7 @@ def test_handing_back_makes_what_is_queued_due_for_others(
 ) -> None:
     turning = dispatcher()
     emit(taking, *"ab")
-    turning.turn()
+    turning.run_once()
     assert [taking.service.worker] == [worker.name for worker in store.registry.workers()]
     store.deliveries.claim(taking.service.worker, ORDER, sent[0].pairs, 9)
     turning.requeue()
@@ -369,7 +369,7 @@ def test_a_turn_that_fails_is_told_and_followed_by_the_next(
     turning._tasks._send = send
     with caplog.at_level(logging.INFO):
         turning.run()
-    assert "the broker is away; waiting for it" in caplog.text
+    assert "the broker is away; retrying" in caplog.text
     assert "dispatching again" in caplog.text
 
 
@@ -379,16 +379,16 @@ def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
     """A quick handler under a steady flow gets few large hints, not one for each event."""
     made = dispatcher(clock=lambda: 0.0)  # between two sweeps, which may always take
     emit(taking, "first")
-    made.turn()
+    made.run_once()
     run(taking, sent)
-    made.turn()
+    made.run_once()
     for n in range(TASKS_AHEAD + 10):
         emit(taking, f"e{n}")
-        made.turn()
+        made.run_once()
     assert [len(ids) for ids in sent.ids] == [1] * TASKS_AHEAD
     run(taking, sent)
-    made.turn()
-    made.turn()
+    made.run_once()
+    made.run_once()
     assert [len(ids) for ids in sent.ids] == [10]
 
 
@@ -400,9 +400,9 @@ def test_only_lanes_for_which_somebody_rang_are_asked_for(
     turning = dispatcher(clock=time.monotonic)
     emit(charging, "a")
     emit(charging, "b", type="item.sold")
-    turning.turn({"item"})
+    turning.run_once({"item"})
     assert [["b"]] == sent.ids
-    turning.turn({"wakeup order"})
+    turning.run_once({"order"})
     assert [["b"], ["a"]] == sent.ids
 
 
@@ -412,10 +412,10 @@ def test_a_retry_is_asked_for_when_its_time_has_come_though_nobody_rings(
     bus.on("order.placed", name="charge", backoff=30.0, jitter=0)(fail)
     turning = dispatcher(clock=lambda: store.clock.now_ms() / 1000)
     emit(bus, "a")
-    turning.turn({"order"})
+    turning.run_once({"order"})
     run(bus, sent)
-    turning.turn({"wakeup order"})  # finish rings, so that the time is known
+    turning.run_once({"wakeup order"})  # finish rings, so that the time is known
     assert [] == sent
     store.clock.advance(30_000)
-    turning.turn(())
+    turning.run_once(())
     assert [["a"]] == sent.ids

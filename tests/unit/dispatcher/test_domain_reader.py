@@ -15,6 +15,7 @@ from celeriac import Event, EventBus
 from celeriac.delivery import FetchRequest, FetchResult, Group
 from celeriac.delivery.advance import Advance, Advanced
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched
+from celeriac.delivery.fetch_size import FEW
 from celeriac.dispatcher import Dispatcher, domain_reader
 from celeriac.dispatcher.domain_reading import SHARED_FROM
 from celeriac.event_log import EntryKind
@@ -70,14 +71,14 @@ def many(bus: EventBus, dispatcher: MakeDispatcher, asked: Asked, store: Store) 
     wake(made)
     wake(made)
     for state in made._groups:
-        assert state.is_together
+        assert state.is_shared
     asked.names()
     return made
 
 
 def wake(dispatcher: Dispatcher) -> None:
     """A turn for what the doorbell rang for."""
-    dispatcher.turn(dispatcher._wait(0.0))
+    dispatcher.run_once(dispatcher._wait(0.0))
 
 
 def run_all(bus: EventBus, sent: Sent) -> list[tuple[str, str]]:
@@ -176,12 +177,13 @@ def test_each_handler_runs_what_it_wants_once_whatever_comes_in_whatever_order(
     wanted = [(f"h{n * n % 17}", f"e{n}") for n in range(200) if n * n % 17 < MANY]
     assert sorted(wanted) == sorted(ran)
     assert {} == behind(store)
-    assert all(state.is_together for state in many._groups)
+    assert all(state.is_shared for state in many._groups)
 
 
-def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
-    bus: EventBus, many: Dispatcher, sent: Sent, store: Store
+def test_a_handler_that_is_far_behind_leaves_and_the_others_go_on(
+    bus: EventBus, many: Dispatcher, sent: Sent, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(domain_reader, "MAX_LAG", 4)
     group = Group("order", "billing.h3")
     store.deliveries.handler_store(group).stats["mean_us"] = many._groups[group].mean_us = 5000
     for n in range(10):
@@ -191,12 +193,12 @@ def test_a_handler_that_cannot_take_more_leaves_and_the_others_go_on(
         wake(many)
     ran = [(chunk.handler.name, item.event.id) for chunk in sent for item in chunk.items]
     assert ("h4", "b") in ran
-    assert not many._groups[group].is_together
+    assert not many._groups[group].is_shared
     for _ in range(40):
         run_all(bus, sent)
         wake(many)
     assert {} == behind(store)
-    assert many._groups[group].is_together
+    assert many._groups[group].is_shared
 
 
 @pytest.mark.parametrize("options", [{"ordered": True}, {"concurrency": 2}])
@@ -216,7 +218,7 @@ def test_a_handler_whose_deliveries_come_one_by_one_takes_them_by_itself(
         ran += run_all(bus, sent)
     assert sorted((f"h{n % 15}", f"e{n}") for n in range(60) if n % 15 < MANY) == sorted(ran)
     assert {} == behind(store)
-    assert all(state.is_together for state in made._groups)
+    assert all(state.is_shared for state in made._groups)
 
 
 def test_what_is_due_is_found_at_the_bell(
@@ -328,7 +330,7 @@ def test_the_chunk_of_an_advance_without_an_answer_is_given_back(
         wake(many)
     ran = []
     for _ in range(5):
-        many.turn()
+        many.run_once()
         ran += run_all(bus, sent)
     assert [("h3", "a")] == ran
 
@@ -357,8 +359,8 @@ def test_a_handler_that_wants_most_of_a_backlog_fetches_it_for_itself(
     group = Group("order", "billing.h0")
     bus.emit_many([("order.t0", {})] * 1200)
     wake(many)
-    assert [True] == [chunk.more for chunk in sent[:1]]
-    assert not many._groups[group].is_together
+    assert [FEW] == [chunk.more for chunk in sent[:1]]
+    assert not many._groups[group].is_shared
     ran = []
     for _ in range(40):
         ran += run_all(bus, sent)

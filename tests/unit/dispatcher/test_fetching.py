@@ -35,7 +35,7 @@ def bus(bus: EventBus, store: Store) -> EventBus:
 
 def settle(turning: Dispatcher) -> float:
     """Turns until there is nothing more to do at once."""
-    while (pause := turning.turn()) == 0.0:
+    while (pause := turning.run_once()) == 0.0:
         pass
     return pause
 
@@ -94,7 +94,7 @@ def test_what_may_be_a_duplicate_is_taken_by_itself_in_the_same_turn(
 ) -> None:
     turning = dispatcher()
     append_foreign(bus, store, "foreign")
-    turning.turn()
+    turning.run_once()
     assert ([["foreign"]], [""]) == (sent.ids, [chunk.id for chunk in sent])
 
 
@@ -291,6 +291,6 @@ def test_a_quiet_group_is_not_asked_for(
     settle(turning)
     calls: list[str] = []
     monkeypatch.setattr(store.backend.chunks, "fetch", lambda *_: calls.append("fetch"))
-    turning.turn(())
+    turning.run_once(())
     assert [] == calls
-    assert math.isinf(turning._groups[GROUP].take_at)
+    assert math.isinf(turning._groups[GROUP].pending_at)

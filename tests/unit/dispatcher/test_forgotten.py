@@ -31,16 +31,16 @@ def test_a_wildcard_leaves_a_domain_that_is_gone_and_joins_it_again_when_it_is_b
     turning = dispatcher()
     # Not emitted: the worker ignores what came before it knew of the domain.
     store.event_log.register_domains(["brief"])
-    turning.turn()
+    turning.run_once()
     assert {"brief"} == since(store, "billing.audit")
     forget(store, "brief")
-    turning.turn()
-    turning.turn()
+    turning.run_once()
+    turning.run_once()
     assert set() == since(store, "billing.audit")
     assert frozenset() == store.event_log.domains()
     bus.emit("brief.again", id="a")
     for _ in range(3):
-        turning.turn()
+        turning.run_once()
     assert [["a"]] == sent.ids
     assert {"brief"} == since(store, "billing.audit")
 
@@ -57,13 +57,13 @@ def test_a_handler_that_names_the_domain_keeps_it(
     def audit(event: Event) -> None: ...
 
     turning = dispatcher()
-    turning.turn()
+    turning.run_once()
     forget(store, "brief")
     for _ in range(3):
-        turning.turn()
+        turning.run_once()
     assert {"brief"} == since(store, "billing.handle")
     assert {"billing.handle"} <= {state.handler for state in store.event_log.groups("brief")}
     bus.emit("brief.again", id="a")
     for _ in range(3):
-        turning.turn()
+        turning.run_once()
     assert Group("brief", "billing.handle") in {chunk.group for chunk in sent}

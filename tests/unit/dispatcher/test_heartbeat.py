@@ -36,7 +36,7 @@ def look_for_domains(shop: Shop) -> None:
 
 def next_beat(shop: Shop) -> None:
     """As if the time for it had come."""
-    shop.dispatchers["billing"]._janitor._last.pop("beat")
+    shop.dispatchers["billing"]._maintenance._last.pop("heartbeat")
     shop.dispatch()
 
 

@@ -10,7 +10,7 @@ import pytest
 from celeriac import Event, EventBus
 from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched
-from celeriac.delivery.fetch_size import MAX_FETCH_BYTES, SIZE_UNKNOWN_MOST
+from celeriac.delivery.fetch_size import MAX_FETCH_BYTES, MAX_SIZE_UNKNOWN
 from celeriac.dispatcher.fetching import MAX_FIRST
 from celeriac.testing.store import Store
 from tests.unit.delivery_task import run_task
@@ -61,9 +61,9 @@ def test_after_the_first_chunk_none_holds_more_than_its_bytes(
         settle(turning)
     assert 500 == len(ran) == len(set(ran))
     # Neither the dispatcher nor the process knows the size of events at its first fetch.
-    assert held[0][0] <= SIZE_UNKNOWN_MOST
+    assert held[0][0] <= MAX_SIZE_UNKNOWN
     large = [events for events, bytes in held if bytes > MAX_FETCH_BYTES]
-    assert len(large) <= 2 and all(events <= SIZE_UNKNOWN_MOST for events in large), held
+    assert len(large) <= 2 and all(events <= MAX_SIZE_UNKNOWN for events in large), held
     # Chunks are not smaller than they may be either.
     assert max(bytes for _, bytes in held) > 0.8 * MAX_FETCH_BYTES
 

@@ -24,20 +24,20 @@ def test_as_many_lost_hints_as_may_wait_are_all_sent_anew_by_one_sweep(
     bus.on("order.placed", breaker=Breaker())(charge)
     turning = dispatcher()
     bus.emit("order.placed", id="first")
-    turning.turn()
+    turning.run_once()
     for chunk in sent:
         run_task(bus.service, chunk)
     sent.clear()
-    turning.turn()
+    turning.run_once()
     ids = [f"e{n}" for n in range(TASKS_AHEAD)]
     for id in ids:
         bus.emit("order.placed", id=id)
-        turning.turn()
+        turning.run_once()
     assert len(sent) == TASKS_AHEAD, "as many hints as may wait"
     sent.clear()
     store.clock.advance(store.deliveries.lease_ms)
     bus.emit("order.placed", id="new")
-    turning.turn()
+    turning.run_once()
     assert sorted(id for some in sent.ids for id in some) == ids, "and nothing new beside them"
 
 
@@ -53,7 +53,7 @@ def test_no_lease_is_taken_over_right_after_a_wait_that_the_server_held_up(
     now = 0.0
     turning = dispatcher(clock=lambda: now)
     bus.emit("order.placed", id="a")
-    turning.turn()
+    turning.run_once()
     sent.clear()
     store.clock.advance(store.deliveries.lease_ms)
 
@@ -64,8 +64,8 @@ def test_no_lease_is_taken_over_right_after_a_wait_that_the_server_held_up(
 
     monkeypatch.setattr(bus.service.backend.event_log, "wait", hold_up)
     turning._wait(1.0)
-    turning.turn()
+    turning.run_once()
     assert [] == sent.ids
     now += RENEWED_WITHIN
-    turning.turn()
+    turning.run_once()
     assert [["a"]] == sent.ids

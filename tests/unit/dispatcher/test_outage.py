@@ -8,7 +8,7 @@ import pytest
 import redis
 from redis.exceptions import MovedError, ResponseError
 
-from celeriac.dispatcher.outage import tell_outage
+from celeriac.dispatcher.outage import log_outage
 from celeriac.errors import BusUnavailable
 
 URL = "redis://ada:secret@127.0.0.1:6379/0"
@@ -20,9 +20,9 @@ def test_an_outage_is_told_at_once_and_then_seldom(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         for failures in range(1, 121):
-            tell_outage(error, failures, URL)
+            log_outage(error, failures, URL)
     assert 4 == len(caplog.records)
-    assert "waiting for it" in caplog.text
+    assert "retrying" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -31,7 +31,7 @@ def test_a_fault_is_told_each_time_with_its_traceback(caplog: pytest.LogCaptureF
         try:
             raise KeyError("lane")
         except KeyError as error:
-            tell_outage(error, failures, URL)
+            log_outage(error, failures, URL)
     assert 2 == len(caplog.records)
     assert all(record.exc_info for record in caplog.records)
 
@@ -46,6 +46,6 @@ def test_a_fault_is_told_each_time_with_its_traceback(caplog: pytest.LogCaptureF
 def test_a_server_that_refuses_is_not_away(
     error: Exception, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tell_outage(error, 1, URL)
-    assert f"{said} ({error}); waiting until it takes commands again" in caplog.text
+    log_outage(error, 1, URL)
+    assert f"{said} ({error}); waiting until it accepts commands again" in caplog.text
     assert "is away" not in caplog.text

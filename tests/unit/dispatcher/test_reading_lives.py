@@ -54,7 +54,7 @@ class Life:
             processes=1, queues=("billing",), version="0",
         )  # fmt: skip
         made = Dispatcher(bus.service, sent.append, processes=1, describe=lambda: record)
-        made.turn()
+        made.run_once()
         return bus, made, sent
 
     def noting(self, name: int | str) -> Callable[[Event], None]:
@@ -80,9 +80,9 @@ class Life:
         )
         self.wanted |= {(name, id) for name in meant}
 
-    def turn(self, which: int) -> None:
+    def run_once(self, which: int) -> None:
         bus, dispatcher, sent = self.workers[which]
-        dispatcher.turn(dispatcher._wait(0.0))
+        dispatcher.run_once(dispatcher._wait(0.0))
         for chunk in sent:
             if self.random.random() > 0.1:  # else it is lost
                 run_task(bus.service, chunk)
@@ -95,7 +95,7 @@ class Life:
         if which == 1 and self.random.random() < 0.02:
             # Not the older: the code that started last is the newest.
             self.workers[which] = self.worker("again", newer=True)
-        self.turn(which)
+        self.run_once(which)
         if self.random.random() < 0.01:
             keys = self.emitter.service.backend.event_log.keys  # type: ignore[attr-defined]
             client = self.emitter.service.backend.event_log.client  # type: ignore[attr-defined]
@@ -121,7 +121,7 @@ def test_whatever_happens_each_has_what_it_wants_and_no_other(
     deadline = time.monotonic() + 100
     while life.left():
         assert time.monotonic() < deadline, life.left()
-        life.turn(1)  # the older code is gone by then
+        life.run_once(1)  # the older code is gone by then
         time.sleep(0.005)
     assert life.wanted == set(life.runs)
     once = [run for run in life.runs if run[0] not in life.set_back]

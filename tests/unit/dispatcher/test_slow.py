@@ -48,14 +48,14 @@ def test_a_slow_handler_leaves_a_process_free_and_its_backlog_in_the_log(
     made = dispatcher(processes=3)
     measure(bus, store, "slow", "order.placed", SLOW)
     measure(bus, store, "quick", "stock.moved", FAST)
-    made.turn()
+    made.run_once()
     bus.emit_many([("order.placed", {})] * 20)
     for _ in range(5):
-        made.turn()
+        made.run_once()
     assert hints(sent, "slow") == 2
     bus.emit_many([("stock.moved", {})] * 20)
     for _ in range(5):
-        made.turn()
+        made.run_once()
     assert hints(sent, "quick") == 20
     [state] = store.event_log.groups("order")
     assert state.lag is not None and state.lag + state.holders.get("scheduled", 0) == 18
@@ -67,10 +67,10 @@ def test_what_ends_makes_room_for_the_next(
     made = dispatcher(processes=3)
     measure(bus, store, "slow", "order.placed", SLOW)
     measure(bus, store, "quick", "stock.moved", FAST)
-    made.turn()
+    made.run_once()
     bus.emit_many([("order.placed", {})] * 20)
     for _ in range(5):
-        made.turn()
+        made.run_once()
     [first, _] = sent
     group = bus.service.handlers["billing.slow"].group("order")
     [claimed] = store.deliveries.claim(bus.service.worker, group, first.pairs, 5)
@@ -78,7 +78,7 @@ def test_what_ends_makes_room_for_the_next(
     said = Completion(entry, event_id, claimed.attempt, Outcome.PROCESSED, took_us=SLOW)
     store.deliveries.complete(bus.service.worker, group, [said], SLOW)
     for _ in range(5):
-        made.turn()
+        made.run_once()
     assert hints(sent, "slow") == 3
 
 
@@ -89,10 +89,10 @@ def test_a_handler_that_turns_slow_gives_back_what_waits(
     made = dispatcher(processes=3)
     measure(bus, store, "slow", "order.placed", FAST)
     measure(bus, store, "quick", "stock.moved", FAST)
-    made.turn()
+    made.run_once()
     bus.emit_many([("order.placed", {})] * 200)
     for _ in range(10):
-        made.turn()
+        made.run_once()
     before = list(sent)
     assert len(before) == OPEN_CHUNKS * 3
     assert hints(sent, "slow") > 50
@@ -105,7 +105,7 @@ def test_a_handler_that_turns_slow_gives_back_what_waits(
     assert store.backend.chunks.complete("other", group, chunk.id, done)
     sent.clear()
     for _ in range(5):
-        made.turn()
+        made.run_once()
     assert hints(sent, "slow") == 2
     for one in waiting:
         assert None is store.backend.chunks.begin("other", group, one.id)
@@ -121,5 +121,5 @@ def test_concurrency_bounds_what_is_sent(
     measure(bus, store, "render", "report.asked", FAST)
     bus.emit_many([("report.asked", {})] * 20)
     for _ in range(5):
-        made.turn()
+        made.run_once()
     assert hints(sent, "render") == 2

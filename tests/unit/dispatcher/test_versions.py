@@ -45,7 +45,7 @@ def state(shop: Shop, event: str) -> str | None:
 
 
 def beat(shop: Shop) -> None:
-    shop.dispatchers["billing"]._janitor._last.pop("beat", None)
+    shop.dispatchers["billing"]._maintenance._last.pop("heartbeat", None)
     shop.dispatch()
 
 

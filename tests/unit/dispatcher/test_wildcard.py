@@ -18,6 +18,6 @@ def test_a_wildcard_joins_domains_that_its_neighbour_announced(
     @bus.on("#")
     def audit(event: Event) -> None: ...
 
-    dispatcher().turn()
+    dispatcher().run_once()
     groups = {state.handler for state in store.event_log.groups("order")}
     assert groups == {"billing.charge", "billing.audit"}

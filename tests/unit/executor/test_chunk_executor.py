@@ -14,6 +14,7 @@ import redis
 from celeriac import Event, EventBus, Retry
 from celeriac.delivery import DeliveryState, Group, Outcome
 from celeriac.delivery.chunk_store import ChunkRequest, Fetched, new_chunk_id
+from celeriac.delivery.fetch_size import DRAIN, FEW
 from celeriac.delivery.run_record import RunOutcome
 from celeriac.errors import BusUnavailable
 from celeriac.event import encode
@@ -94,7 +95,7 @@ def test_a_queued_chunk_is_begun_once(bench: Bench) -> None:
     execute = bench.executor.chunks.execute
     assert 2 == execute(bench.handler, "order", chunk).processed
     again = execute(bench.handler, "order", chunk)
-    assert "nothing to do: done, due or held elsewhere" == str(again)
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(again)
     assert events == bench.ran
 
 
@@ -102,14 +103,20 @@ def test_a_report_that_waits_for_redis_is_no_run_time_of_the_next_event(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a handler counted as slow in all workers whenever the link of one of them died."""
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
-    complete = bench.chunks.complete
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
+    begin_progress = bench.chunks.begin_progress
 
-    def wait(*args: Any) -> bool:
+    def wait(*args: Any) -> Callable[[], bool]:
         time.sleep(0.05)
-        return complete(*args)
+        answer = begin_progress(*args)
 
-    monkeypatch.setattr(bench.chunks, "complete", wait)
+        def wait_for_answer() -> bool:
+            time.sleep(0.05)
+            return answer()
+
+        return wait_for_answer
+
+    monkeypatch.setattr(bench.chunks, "begin_progress", wait)
     bench.subscribe()
     bench.emit(3)
     chunk, fetched = bench.fetch()
@@ -176,7 +183,7 @@ def test_a_repetition_is_recorded_as_ignored(bench: Bench) -> None:
     first = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE)
     # Tried again, since the answer was lost.
     again = MemoryEventLog.append(bench.store.event_log, "order", body, EntryKind.MADE, time_ms())
-    assert 1 == bench.execute(1, more=True).processed
+    assert 1 == bench.execute(1, more=FEW).processed
     runs = bench.chunks.runs(bench.group, [first, again])
     assert [RunOutcome.PROCESSED, RunOutcome.IGNORED] == [run and run.outcome for run in runs]
 
@@ -196,7 +203,7 @@ def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> No
     bench.emit(1)
     bench.emit(2, "order.amended")
     bench.store.deliveries.note_patterns(bench.group, ["order.placed", "order.amended"])
-    bench.execute(1, more=True)
+    bench.execute(1, more=FEW)
     assert [("scheduled", 0)] * 2 == bench.pending()
 
 
@@ -221,26 +228,30 @@ def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> No
 def test_while_there_is_more_one_task_goes_on(bench: Bench) -> None:
     bench.subscribe()
     events = bench.emit(50)
-    report = bench.execute(1, more=True)
+    report = bench.execute(1, more=FEW)
     assert (events, 50) == (bench.ran, report.processed)
     assert [] == bench.chunks.open_chunks(bench.group)
 
 
+@pytest.mark.parametrize(("handlers", "runs"), [(1, 17), (2, 4)])
 def test_a_task_ends_in_time_and_leaves_the_rest_in_the_log(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, handlers: int, runs: int
 ) -> None:
+    """It ends sooner where events of other handlers may wait."""
     passed = 0.0
+    for number in range(1, handlers):
+        bench.bus.on("order.paid", name=f"other{number}")(lambda event: None)
 
     def take_its_share(event: Event[Any]) -> None:
         nonlocal passed
-        passed += chunk_executor.DRAIN * 0.3
+        passed += DRAIN * 0.3
 
     monkeypatch.setattr(chunk_executor, "time", SimpleNamespace(monotonic=lambda: passed))
     monkeypatch.setattr(bench.executor.process, "run_time_us", lambda handler: 1_000_000)
     bench.subscribe(take_its_share)
     bench.emit(50)
-    report = bench.execute(1, more=True)
-    assert 4 == report.processed
+    report = bench.execute(1, more=FEW)
+    assert runs == report.processed
     assert [] == bench.chunks.open_chunks(bench.group)
     [group] = bench.store.event_log.groups("order")
     assert 50 - report.processed == group.lag
@@ -265,6 +276,81 @@ def test_results_are_kept_while_the_time_of_the_server_is_refused(
     assert 2 == bench.execute().processed
     assert ([], []) == (bench.chunks.open_chunks(bench.group), bench.pending())
     assert 2 == bench.stats["processed"]
+
+
+def test_of_a_slow_handler_as_many_are_fetched_as_run_before_others_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    complete_and_fetch = bench.chunks.complete_and_fetch
+
+    def note(*args: Any) -> Any:
+        counts.append(args[-1].count)
+        return complete_and_fetch(*args)
+
+    monkeypatch.setattr(bench.chunks, "complete_and_fetch", note)
+    monkeypatch.setattr(chunk_executor, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(bench.executor.process, "run_time_us", lambda handler: 5_000)
+    bench.subscribe()
+    bench.emit(300)
+    assert 300 == bench.execute(1, more=FEW).processed
+    assert [int(DRAIN / 0.005)] * 14 == counts[:-1]
+    # What is left for each open chunk, of which this is the only one.
+    assert 19 == counts[-1]
+
+
+def test_one_event_runs_while_the_answer_to_a_report_is_under_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
+    awaited: list[int] = []
+    begin_progress = bench.chunks.begin_progress
+
+    def note(*args: Any) -> Callable[[], bool]:
+        answer, before = begin_progress(*args), len(bench.ran)
+
+        def wait_for_answer() -> bool:
+            awaited.append(len(bench.ran) - before)
+            return answer()
+
+        return wait_for_answer
+
+    monkeypatch.setattr(bench.chunks, "begin_progress", note)
+    bench.subscribe()
+    bench.emit(5)
+    bench.execute()
+    assert [1, 1, 1, 1] == awaited
+    assert [] == bench.chunks.open_chunks(bench.group)
+    stats = bench.stats
+    assert (5, 5, 1) == (stats["processed"], stats["claimed"], stats["chunk 3"])
+
+
+@pytest.mark.parametrize("lost", ["sending", "answer"])
+def test_a_report_whose_answer_was_lost_is_sent_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
+    begin_progress, failures = bench.chunks.begin_progress, [1]
+
+    def fail() -> bool:
+        raise redis.ConnectionError("away")
+
+    def fail_once(*args: Any) -> Callable[[], bool]:
+        if failures and lost == "sending":
+            failures.clear()
+            raise redis.ConnectionError("away")
+        answer = begin_progress(*args)
+        if failures:
+            failures.clear()
+            return fail
+        return answer
+
+    monkeypatch.setattr(bench.chunks, "begin_progress", fail_once)
+    bench.subscribe()
+    events = bench.emit(3)
+    assert 3 == bench.execute().processed
+    assert (events, [], []) == (bench.ran, bench.chunks.open_chunks(bench.group), bench.pending())
+    assert 3 == bench.stats["processed"]
 
 
 def test_without_more_to_come_nothing_is_fetched(bench: Bench) -> None:
@@ -296,7 +382,7 @@ def test_a_batch_that_fails_is_retried_event_by_event(bench: Bench) -> None:
 def test_progress_is_reported_while_the_chunk_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     left: list[int] = []
     bench.subscribe(
         lambda event: left.extend(one.count for one in bench.chunks.open_chunks(bench.group))
@@ -307,16 +393,15 @@ def test_progress_is_reported_while_the_chunk_goes_on(
 
 
 def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("celeriac.executor.running_chunk.TELL_AFTER", 0.0)
+    """But for the one event that runs while the answer is under way that says so."""
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     bench.subscribe(
         lambda event: bench.chunks.requeue(bench.bus.service.worker, bench.group, chunk)
     )
     events = bench.emit(3)
     chunk, fetched = bench.fetch()
-    report = bench.executor.chunks.execute(
-        bench.handler, "order", chunk, fetched.entries, more=True
-    )
-    assert events[:1] == bench.ran
+    report = bench.executor.chunks.execute(bench.handler, "order", chunk, fetched.entries, more=FEW)
+    assert events[:2] == bench.ran
     assert 1 == len(report.lost)
     assert [("scheduled", 0)] * 3 == bench.pending()
 
@@ -375,7 +460,7 @@ def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_ba
         raise redis.ConnectionError("reset")
 
     monkeypatch.setattr(bench.chunks, "complete_and_fetch", lose)
-    bench.execute(1, more=True)
+    bench.execute(1, more=FEW)
     assert 1 == bench.stats["processed"]
     assert [("scheduled", 0)] == bench.pending()
 
@@ -432,10 +517,10 @@ def test_what_ends_the_process_reports_what_was_done_and_gives_back_the_rest(ben
 
 def die(bench: Bench, chunk: str, at: int | None, end: int = 0) -> None:
     """As the main process finds it: the process was at the entries from the `at` last one on."""
-    at_hand = bench.executor.process.at_hand
-    at_hand.begin_chunk(chunk)
+    shared_progress = bench.executor.process.shared_progress
+    shared_progress.begin_chunk(chunk)
     if at is not None:
-        at_hand.enter(at, end)
+        shared_progress.enter(at, end)
 
 
 def abandon(bench: Bench, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +567,7 @@ def test_the_chunk_that_was_fetched_since_is_settled_as_well(
     bench.emit(3)
     first, second, third = (bench.fetch(1)[0] for _ in range(3))
     die(bench, second, 1)
-    bench.executor.process.at_hand.expect_chunk(third)
+    bench.executor.process.shared_progress.expect_chunk(third)
     abandon(bench, first, monkeypatch)
     assert [("scheduled", 0), ("scheduled", 1), ("scheduled", 0)] == bench.pending()
 

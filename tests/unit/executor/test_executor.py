@@ -17,7 +17,7 @@ from celeriac.event import build_event, encode, event_key
 from celeriac.executor import Report
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.process import typical_us
-from celeriac.executor.work import TELL_AFTER
+from celeriac.executor.work import REPORT_INTERVAL
 from celeriac.testing.store import SimulatedCrash
 from tests.unit.executor.conftest import Bench
 
@@ -179,7 +179,7 @@ def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
     bench.emit("a")
     hint = bench.queue()
     bench.execute(hint)
-    assert "nothing to do: done, due or held elsewhere" == str(bench.execute(hint))
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(bench.execute(hint))
     assert ["a"] == ran
 
 
@@ -193,7 +193,7 @@ def test_an_event_whose_workers_all_died_is_dead_lettered_as_poison(bench: Bench
     assert [] == ran
     assert "1 dead" == str(report)
     (letter,) = bench.store.deliveries.dead("order")
-    assert "died, or lost the lease, in 10 of 10 runs; given up as poison" in letter.error
+    assert "died, or lost the lease, in 10 of 10 runs; dead-lettered as poison" in letter.error
     # the claim that gave it up was no attempt to run it
     (failure,) = bench.store.deliveries.failures(bench.group, bench.key("a"))
     (row,) = bench.store.deliveries.rows(bench.group, [bench.key("a")])
@@ -228,7 +228,7 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
     ((entry, _),) = bench.queue()
     report = bench.execute([(entry, forged)])
     assert [] == ran
-    assert "nothing to do: done, due or held elsewhere" == str(report)
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(report)
     pending = bench.store.deliveries.pending(bench.group, entry)
     assert pending and (DeliveryState.SCHEDULED, 0) == (pending.owner, pending.attempts)
     assert [None] == bench.store.deliveries.rows(bench.group, [forged])
@@ -317,7 +317,7 @@ def test_what_a_lost_lease_gave_away_is_reported(
     bench.subscribe(handle)
     bench.emit("a")
     assert "1 processed, 1 lease lost" == str(bench.execute())
-    assert "no longer held" in caplog.text
+    assert "no longer owned" in caplog.text
     assert bench.place("a") is DeliveryState.RUNNING
 
 
@@ -326,7 +326,7 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
 
     def handle(event: Event) -> None:
         places.append([bench.place(id) for id in "ab"])
-        time.sleep(TELL_AFTER)
+        time.sleep(REPORT_INTERVAL)
 
     bench.subscribe(handle)
     bench.emit(*"ab")
@@ -339,7 +339,7 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
 
 def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its renewal would be refused, and reported as a lost lease."""
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 0.0)
     held: list[dict[str, int]] = []
     keeping = bench.executor.process.leases.keeping
 
@@ -371,7 +371,7 @@ def test_what_could_not_be_told_is_told_again(
         return fail if in_answer else fail()
 
     monkeypatch.setattr(bench.store.deliveries, "begin_complete", begin)
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 0.0)
+    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 0.0)
     bench.subscribe(note)
     bench.emit(*"ab")
     assert "2 processed" == str(bench.execute())
@@ -389,7 +389,7 @@ def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPat
         return finish(worker, group, settled, mean_us)
 
     monkeypatch.setattr(bench.store.deliveries, "complete", counted)
-    monkeypatch.setattr("celeriac.executor.work.TELL_AFTER", 60.0)
+    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 60.0)
     bench.subscribe(note)
     bench.emit(*"abcde")
     bench.execute()

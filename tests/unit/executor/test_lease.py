@@ -140,7 +140,7 @@ def test_threads_that_begin_together_share_one_keeper(bus: EventBus, store: Stor
 def test_the_child_of_a_fork_holds_nothing(bus: EventBus, store: Store) -> None:
     keeper = LeaseKeeper(bus.service)
     with keeper.keeping(LANE, {"1-0": 1}):
-        keeper.begin_anew()
+        keeper.reset()
         assert keeper._thread is None
     with keeper.keeping(LANE, {"2-0": 1}):
         assert keeper._thread is not None

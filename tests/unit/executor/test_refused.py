@@ -39,6 +39,6 @@ def test_a_result_outlives_a_refusal_of_many_leases(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("celeriac.executor.process.LeaseKeeper", lambda service: None)
     executor = module.Executor(service)
     settled = Completion("1-0", "a", 1, Outcome.PROCESSED)
-    answer = executor._told(("w", Group("billing.h", "order"), [settled], 0))
+    answer = executor._begin_complete(("w", Group("billing.h", "order"), [settled], 0))
     assert answer() == []
     assert deliveries.calls > 100

@@ -62,31 +62,33 @@ def made(function: Any = build, **options: Any) -> Handler:
 def test_a_limit_for_each_key_is_none_for_the_handler() -> None:
     handler = made(key="data.tenant", concurrency=PerKey(2), rate_limit=PerKey("10/s"), fair=True)
     assert (None, None) == (handler.concurrency, handler.per_second)
-    assert handler.flow == FlowControl(key="data.tenant", concurrency=2, per_second=10.0, fair=True)
-    assert handler.flow == handler.group("report").flow
+    assert handler.flow_control == FlowControl(
+        key="data.tenant", concurrency=2, per_second=10.0, fair=True
+    )
+    assert handler.flow_control == handler.group("report").flow_control
 
 
 def test_limits_for_each_key_and_for_the_handler_go_together() -> None:
     handler = made(concurrency=8, rate_limit=PerKey("6/m"))
     assert (8, None) == (handler.concurrency, handler.per_second)
-    assert handler.flow == FlowControl(per_second=0.1)
+    assert handler.flow_control == FlowControl(per_second=0.1)
 
 
 def test_order_is_the_case_of_one_at_a_time() -> None:
-    assert ORDERED == made(ordered=True).flow
+    assert ORDERED == made(ordered=True).flow_control
     assert FlowControl(key="data.tenant", ordered=True, concurrency=1) == (
-        made(ordered=True, key="data.tenant").flow
+        made(ordered=True, key="data.tenant").flow_control
     )
-    assert ORDERED == made(ordered=True, concurrency=PerKey(1)).flow
+    assert ORDERED == made(ordered=True, concurrency=PerKey(1)).flow_control
 
 
 def test_a_handler_without_such_options_has_no_flow_control() -> None:
-    assert made(concurrency=3, rate_limit="5/s").flow is None
+    assert made(concurrency=3, rate_limit="5/s").flow_control is None
 
 
 def test_times_of_a_debounce_are_in_seconds() -> None:
-    flow = made(debounce=Debounce(quiet=0.5, most=60, keep="first")).flow
-    assert flow == FlowControl(quiet_ms=500, max_quiet_ms=60_000, keep="first")
+    flow_control = made(debounce=Debounce(quiet=0.5, max_wait=60, keep="first")).flow_control
+    assert flow_control == FlowControl(quiet_ms=500, max_quiet_ms=60_000, keep="first")
 
 
 def test_a_debounced_handler_that_keeps_all_takes_a_list() -> None:
@@ -121,9 +123,9 @@ def test_people_see_the_options_of_keys() -> None:
     ],
 )
 def test_a_key_is_an_attribute_or_a_path_into_data(function: Any, key: str) -> None:
-    flow = made(function, key=key, fair=True).flow
-    assert flow is not None
-    assert key == flow.key
+    flow_control = made(function, key=key, fair=True).flow_control
+    assert flow_control is not None
+    assert key == flow_control.key
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"fair": True, "weights": {7: 1}}, "must map a key .str."),
     ({"fair": True, "weights": [1]}, "must be a mapping"),
     ({"fair": 1}, "True or False"),
-    ({"debounce": 5}, r"must be a Debounce, such as Debounce\(quiet=5, most=60\)"),
+    ({"debounce": 5}, r"must be a Debounce, such as Debounce\(quiet=5, max_wait=60\)"),
     ({"debounce": Debounce(1, 2), "batch": 5, "function": several}, "exclude each other"),
     ({"debounce": Debounce(1, 2), "when": lambda event: True}, "use keep='all'"),
     ({"debounce": Debounce(1, 2, "first"), "signed": True}, "use keep='all'"),
@@ -183,9 +185,9 @@ def test_a_bad_option_is_refused_with_the_remedy(options: dict[str, Any], remedy
     ("given", "fault"),
     [
         ((0, 5), "quiet=0"),
-        ((1, "5"), "most='5'"),
+        ((1, "5"), "max_wait='5'"),
         ((True, 5), "quiet=True"),
-        ((5, 1), "most must be at least quiet"),
+        ((5, 1), "max_wait must be at least quiet"),
         ((1, 5, "newest"), "must be one of last, first, all"),
     ],
 )

@@ -22,7 +22,7 @@ from celeriac import (
     InvalidEvent,
 )
 from celeriac.dead_letter import redrive_dead_letter
-from celeriac.dispatcher.sift import verdict
+from celeriac.dispatcher.message_filter import outcome_of
 from celeriac.event import decode, is_encrypted, masked, masked_envelope, read_header
 from celeriac.event.encrypted import ENCRYPTED, Jwe
 from celeriac.security.decrypter import make_decrypter
@@ -296,7 +296,7 @@ def test_a_filter_sees_plain_data_and_is_asked_by_the_executor_alone(
     )
     handler = keyless.service.handlers["billing.handle"]
     raw = raw_of(orders, {"card": "unwanted"}, "billing")
-    assert verdict(handler, read_header(raw), raw) is None
+    assert outcome_of(handler, read_header(raw), raw) is None
     orders.emit("order.placed", {"card": "unwanted"}, encrypt_for=["billing", "shipping"])
     memory.run_until_idle()
     assert ("when", "billing", "unwanted") in ran and ("billing", "unwanted") not in ran

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from typing import Any
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac import EncryptionError
-from celeriac.event.encrypted import Jwe
+from celeriac.event.encrypted import Jwe, Recipient
 from celeriac.security.jwe import concat_kdf, decrypt, encrypt
 from celeriac.security.key import PublicKey
 
@@ -191,6 +193,36 @@ def test_the_flattened_form_of_one_recipient_is_read_too() -> None:
     document = sealed()
     first = document.pop("recipients")[0]
     assert opened({**document, **first}) == b'{"n":1}'
+
+
+@pytest.mark.parametrize("header", ['{"enc": "A256GCM"}', '{ "enc":"A256GCM", "cty":"a\\/b"}'])
+def test_a_protected_header_in_another_form_of_json_is_read(header: str) -> None:
+    """It is authenticated as it was received (RFC 7516, 5.2, step 15)."""
+    secret, content_key, iv = SECRETS["billing"], os.urandom(32), os.urandom(12)
+    ephemeral = X25519PrivateKey.generate()
+    agreed = ephemeral.exchange(secret.public_key())
+    wrapping = kdf(agreed, b"ECDH-ES+A256KW", b"", b"", 256)
+    point = text_of(ephemeral.public_key().public_bytes_raw())
+    protected = text_of(header.encode())
+    sealed = AESGCM(content_key).encrypt(iv, b"plain", f"{protected}.{text_of(AAD)}".encode())
+    jwe = Jwe(
+        protected=protected,
+        iv=text_of(iv),
+        ciphertext=text_of(sealed[:-16]),
+        tag=text_of(sealed[-16:]),
+        aad=text_of(AAD),
+        recipients=(
+            Recipient(
+                text_of(aes_key_wrap(wrapping, content_key)),
+                {
+                    "alg": "ECDH-ES+A256KW",
+                    "kid": "billing",
+                    "epk": {"kty": "OKP", "crv": "X25519", "x": point},
+                },
+            ),
+        ),
+    )
+    assert decrypt(jwe, {"billing": secret}, aad=AAD)[0] == b"plain"
 
 
 def test_no_key_and_no_nonce_is_used_twice() -> None:

@@ -86,7 +86,7 @@ def test_an_event_that_only_ever_crashes_is_given_up_as_poison(shop: Shop) -> No
             (result := memory.run_until_idle()).crashed,
             result.dead,
         )
-        assert "given up as poison" in memory.dead[0].error
+        assert "dead-lettered as poison" in memory.dead[0].error
     assert ["a"] * MAX_LOST_RUNS == shop.runs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from time import sleep
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from celeriac import NotFound, Retry, SubscriptionError
+from celeriac.event import build_event, encode
 from celeriac.event_log import EventLog
 from celeriac.registry import HandlerRecord
 from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
 from celeriac.tracking import DeliveryState, Matrix, Query
+from celeriac.tracking.locate import SAMPLE
 from tests.unit.tracking.shop import Shop
 
 
@@ -148,6 +151,12 @@ def count_reads(event_log: EventLog, monkeypatch: pytest.MonkeyPatch) -> list[in
 # -- one event
 
 
+def append_unregistered(shop: Shop, id: str) -> None:
+    """Append an event whose id is not registered, or no longer."""
+    event = build_event("order.placed", None, source="shop", id=id)
+    shop.backend.event_log.append("order", encode(event))
+
+
 def test_an_event_is_found_where_it_was_seen(
     shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,13 +179,13 @@ def test_a_lookup_reads_a_bounded_part_of_the_logs_unless_it_is_deep(
     monkeypatch.setattr("celeriac.tracking.reading.MAX_ENTRIES", 20)
     monkeypatch.setattr("celeriac.tracking.reading.FIRST_PAGE", 5)
     monkeypatch.setattr("celeriac.tracking.reading.PAGE", 10)
-    shop.emit("order.placed", id="old")
+    append_unregistered(shop, "old")
     for _ in range(100):
         shop.emit("order.placed")
     read = count_reads(shop.backend.event_log, monkeypatch)
-    with pytest.raises(NotFound, match=r"and 25 events were searched. .*status old --deep"):
+    with pytest.raises(NotFound, match=r"and 20 events were searched. .*status old --deep"):
         matrix.find("old")
-    assert 25 == sum(read)
+    assert 2 * SAMPLE + 20 == sum(read)
     told: list[int] = []
     assert "old" == matrix.find_all("old", deep=True, progress=told.append)[0].event.id
     assert 101 == told[-1]
@@ -190,13 +199,38 @@ def test_large_events_end_a_look_up_sooner(
     monkeypatch.setattr("celeriac.tracking.reading.MAX_BYTES", 10_000)
     monkeypatch.setattr("celeriac.tracking.reading.FIRST_PAGE", 2)
     monkeypatch.setattr("celeriac.transfer.PAGE_BYTES", 8_000)
-    shop.emit("order.placed", id="old")
+    monkeypatch.setattr("celeriac.tracking.locate.SAMPLE", 1)
+    append_unregistered(shop, "old")
     for _ in range(20):
         shop.emit("order.placed", data={"text": "x" * 4_000})
     read = count_reads(shop.backend.event_log, monkeypatch)
     with pytest.raises(NotFound, match="--deep"):
         matrix.find("old")
-    assert sum(read) <= 4
+    assert sum(read) <= 2 + 4
+
+
+def test_a_given_id_is_found_by_its_registration_before_a_handler_has_fetched_it(
+    shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without reading the log: only the entry, and a sample of sources."""
+    shop.emit("order.placed", id="old")
+    for _ in range(100):
+        shop.emit("order.placed")
+    read = count_reads(shop.backend.event_log, monkeypatch)
+    assert "old" == matrix.find("old").event.id
+    assert sum(read) <= 2 * SAMPLE + 1
+
+
+@pytest.mark.parametrize("is_escaped", [True, False])
+@pytest.mark.parametrize("id", ["Bestellung-7ü", 'a "quoted" id', "a/b"])
+def test_an_id_is_found_however_its_producer_escapes_it(
+    shop: Shop, matrix: Matrix, id: str, is_escaped: bool
+) -> None:
+    shop.emit("order.placed")
+    event = {"specversion": "1.0", "id": id, "source": "other", "type": "order.placed"}
+    body = json.dumps(event, ensure_ascii=is_escaped).replace("/", "\\/" if is_escaped else "/")
+    shop.backend.event_log.append("order", body.encode())
+    assert id == matrix.find(id).event.id
 
 
 def test_the_events_around_the_time_of_an_id_are_read_from_that_time_on(

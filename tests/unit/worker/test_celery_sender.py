@@ -13,7 +13,7 @@ from celeriac import BusUnavailable, Event, EventBus
 from celeriac.dispatcher import Chunk
 from celeriac.dispatcher.chunk import Item
 from celeriac.event import EventHeader
-from celeriac.worker.celery_sender import hint_sender
+from celeriac.worker.celery_sender import delivery_sender
 
 
 def charge(event: Event) -> None: ...
@@ -47,7 +47,7 @@ class Published:
     def send(self, *events: EventHeader, watched: bool = False) -> dict[str, Any]:
         items = tuple(Item(f"{n}-0", 0, event) for n, event in enumerate(events, 1))
         chunk = Chunk(self.handler, self.handler.group("order"), items)
-        hint_sender(self.app, self.service, watched=lambda: watched)(chunk)
+        delivery_sender(self.app, self.service, watched=lambda: watched)(chunk)
         return self.options
 
 
@@ -171,7 +171,7 @@ def test_a_hint_goes_to_its_handlers_queue_whatever_the_app_says_of_its_own_task
     bus.on("order.placed", queue="billing-hints")(charge)
     handler = bus.service.handlers["billing.charge"]
     chunk = Chunk(handler, handler.group("order"), (Item("1-0", 0, event("a")),))
-    hint_sender(app, bus.service, watched=lambda: False)(chunk)
+    delivery_sender(app, bus.service, watched=lambda: False)(chunk)
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("billing-hints").get(block=False)
     assert message.headers["task"] == "billing.charge"

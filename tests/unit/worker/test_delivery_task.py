@@ -49,7 +49,7 @@ def test_what_is_written_is_read(key: str) -> None:
     "domain", ["", "a.b", "a}:x", "{a}", "a*", "a\n", "é", "x" * 256, None, 1, ["order"], b"order"]
 )
 def test_a_domain_that_is_no_segment_becomes_no_key(domain: Any) -> None:
-    with pytest.raises(InvalidTaskError, match="the domain of a hint"):
+    with pytest.raises(InvalidTaskError, match="the domain of a delivery task"):
         read_pairs(domain, GOOD)
 
 
@@ -130,19 +130,19 @@ def test_a_message_of_a_dispatcher_is_taken(task: Any) -> None:
     ("forged", "reason"),
     [
         ({"args": ["order", GOOD]}, "no positional arguments"),
-        ({"kwargs": {}}, "a hint has the arguments"),
-        ({"kwargs": {"domain": "order"}}, "a hint has the arguments"),
-        ({"kwargs": [1, 2]}, "a hint has the arguments"),
-        ({"kwargs": {"domain": "o", "events": GOOD, "self": 1}}, "a hint has the arguments"),
+        ({"kwargs": {}}, "has the arguments"),
+        ({"kwargs": {"domain": "order"}}, "has the arguments"),
+        ({"kwargs": [1, 2]}, "has the arguments"),
+        ({"kwargs": {"domain": "o", "events": GOOD, "self": 1}}, "has the arguments"),
         ({"embed": {"callbacks": [{"task": "shipping.send"}]}}, "embeds none"),
         ({"embed": {"errbacks": [{"task": "shipping.send"}]}}, "embeds none"),
         ({"embed": {"chain": [{"task": "shipping.send"}]}}, "embeds none"),
         ({"embed": {"chord": {"task": "shipping.send"}}}, "embeds none"),
-        ({"headers": {"callbacks": [{"task": "shipping.send"}]}}, "headers of a hint"),
-        ({"headers": {"errbacks": [{"task": "shipping.send"}]}}, "headers of a hint"),
-        ({"headers": {"chain": [{"task": "shipping.send"}]}}, "headers of a hint"),
-        ({"headers": {"chord": {"task": "shipping.send"}}}, "headers of a hint"),
-        ({"headers": {"group": "g"}}, "headers of a hint"),
+        ({"headers": {"callbacks": [{"task": "shipping.send"}]}}, "headers of a delivery task"),
+        ({"headers": {"errbacks": [{"task": "shipping.send"}]}}, "headers of a delivery task"),
+        ({"headers": {"chain": [{"task": "shipping.send"}]}}, "headers of a delivery task"),
+        ({"headers": {"chord": {"task": "shipping.send"}}}, "headers of a delivery task"),
+        ({"headers": {"group": "g"}}, "headers of a delivery task"),
     ],
 )
 def test_a_message_that_would_do_more_is_refused_before_it_reaches_a_process(

@@ -48,17 +48,19 @@ def said(log: logging.Logger, stream: io.StringIO) -> str:
 
 
 def test_an_app_that_celeriac_made_names_the_event_behind_celerys_lines() -> None:
-    install_logs(Settings.load({}, service="billing"), own=True)
+    install_logs(Settings.load({}, service="billing"), is_celeriac_app=True)
     assert "INFO ??? charged [order.placed 7 billing.charge_card]" == said(*set_up())
 
 
 def test_another_app_keeps_its_lines_as_they_were() -> None:
-    install_logs(Settings.load({}, service="billing"), own=False)
+    install_logs(Settings.load({}, service="billing"), is_celeriac_app=False)
     assert "INFO ??? charged" == said(*set_up())
 
 
 def test_a_setting_asks_for_json_in_any_app() -> None:
-    install_logs(Settings.load({"CELERIAC_LOG_FORMAT": "json"}, service="billing"), own=False)
+    install_logs(
+        Settings.load({"CELERIAC_LOG_FORMAT": "json"}, service="billing"), is_celeriac_app=False
+    )
     line = json.loads(said(*set_up()))
     assert ("billing", "charged", "7", "billing.charge_card", 7) == tuple(
         line[name] for name in ("service", "message", "event_id", "handler", "order")

@@ -9,8 +9,8 @@ from celery import Celery
 
 from celeriac import ConfigurationError, Event, EventBus
 from celeriac.worker.bootstep import DispatcherStep
-from celeriac.worker.local import local_message
-from celeriac.worker.serializer import hint_serializer
+from celeriac.worker.direct_delivery import local_message
+from celeriac.worker.serializer import delivery_serializer
 
 
 def app_with(**conf: Any) -> Celery:
@@ -33,7 +33,7 @@ def app_with(**conf: Any) -> Celery:
 def test_hints_are_sent_with_a_serializer_that_the_app_accepts(
     conf: dict[str, Any], serializer: str
 ) -> None:
-    assert hint_serializer(app_with(**conf)) == serializer
+    assert delivery_serializer(app_with(**conf)) == serializer
 
 
 @pytest.mark.parametrize("accepted", [[], ["no-such-serializer"]])

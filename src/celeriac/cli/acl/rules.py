@@ -235,7 +235,7 @@ def _of_handlers(keys: Keys, domain: str, service: str) -> Iterable[str]:
         "verified",
         "failures",
         "emitted_events",
-        "tally",
+        "counters",
         "patterns",
         "stats",
     )

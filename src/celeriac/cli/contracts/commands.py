@@ -85,6 +85,25 @@ def lock(ctx: click.Context, module: str | None, directory: Path, forget: tuple[
 
 @contracts.command()
 @app_option
+@click.pass_context
+def declare(ctx: click.Context, module: str | None) -> None:
+    """Write the contracts of a service's code to the registry in Redis.
+
+    Workers do so when they start. A service without handlers has no worker that does: run this
+    command when you deploy it. Fails if a version is registered with another schema.
+    """
+    code = _code(ctx, module)
+    session = ctx.find_object(Session)
+    assert session is not None
+    written = code.lock
+    session.backend.contracts.declare(written.service, written.contracts, written.readers)
+    versions = sum(map(len, written.contracts.values()))
+    types = count(len(written.contracts), "event type")
+    echo(f"{count(versions, 'version')} of {types} declared by {written.service}.")
+
+
+@contracts.command()
+@app_option
 @dir_option
 @click.option("--against", metavar="git:REF", help="Commit whose versions may be in the log.")
 @click.option(
@@ -129,7 +148,7 @@ def check(
         assert session is not None
         sources.registered = registered_writers(session.backend)
         sources.running = running_readers(session.backend)
-    stale = _stale(code, locks, directory)
+    stale = _stale(code, locks, directory, module)
     changed, judgement = sources.changed(), sources.judge()
     if as_json:
         print_json(as_document(changed, judgement, stale))
@@ -164,14 +183,17 @@ def _version(text: str) -> tuple[str, tuple[int]]:
     return type_, (int(number),)
 
 
-def _stale(code: ServiceCode | None, locks: dict[str, Lock], directory: Path) -> list[str]:
+def _stale(
+    code: ServiceCode | None, locks: dict[str, Lock], directory: Path, module: str | None
+) -> list[str]:
     """Return one line for each lock file that differs from the code."""
     if code is None:
         return []
+    remedy = f"Run `celeriac contracts lock -A {module}` and commit the file."
     stored = locks.get(code.lock.service)
     path = directory / f"{code.lock.service}.json"
     if stored is None:
-        return [f"{path} is missing. Run `celeriac contracts lock`."]
+        return [f"{path} is missing. {remedy}"]
     if encode_lock(merged(code.lock, stored)) != encode_lock(stored):
-        return [f"{path} does not match the code. Run `celeriac contracts lock`."]
+        return [f"{path} does not match the code. {remedy}"]
     return []

@@ -40,7 +40,10 @@ def list_(session: Session, as_json: bool) -> None:
     if as_json:
         print_json([_plain(info) for info in catalog])
     elif not catalog:
-        echo("No contracts. A worker declares the contracts of its code when it starts.")
+        echo(
+            "No contracts. A worker declares the contracts of its code when it starts; without "
+            "handlers, run `celeriac contracts declare -A MODULE`."
+        )
     else:
         now = session.backend.registry.now_ms()
         table(

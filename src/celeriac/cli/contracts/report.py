@@ -10,6 +10,7 @@ from celeriac.cli.terminal import echo
 from celeriac.contract.change import changes
 from celeriac.contract.check import Changed, CheckInputs
 from celeriac.contract.judgement import Break, HandlerReader, Judgement, Writer
+from celeriac.contract.schema_uri import FIRST
 
 MAX_EXAMPLE = 200
 
@@ -44,6 +45,7 @@ def print_judgement(sources: CheckInputs, judgement: Judgement) -> None:
                 f"{_cut(break_.example)}"
             )
             echo(f"         {break_.reason}")
+            echo(f"         → {remedy_of(break_)}")
         if others := sorted(fine[writer] - {break_.reader.handler for break_ in broken}):
             echo(f"  fine   {', '.join(others)}")
 
@@ -79,6 +81,7 @@ def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) 
                 "workers": break_.reader.workers,
                 "reason": break_.reason,
                 "example": break_.example,
+                "remedy": remedy_of(break_),
             }
             for break_ in judgement.breaks
         ],
@@ -86,6 +89,26 @@ def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) 
             {"type": w.type, "version": w.version, "handler": r.handler} for w, r in judgement.fine
         ],
     }
+
+
+def remedy_of(break_: Break) -> str:
+    """Return what makes the reader accept the version."""
+    writer, reader = break_.writer, break_.reader
+    target = reader.reads.versions.get(writer.type)
+    older = f"@upcast({writer.type!r}, {writer.version})"
+    if writer.version > (target or FIRST):
+        return (
+            f"make {reader.service} read version {writer.version}, with an @upcast from older "
+            f"versions, and deploy it before version {writer.version} is emitted"
+        )
+    if target is None or writer.version == target:
+        return f"give the new data a version of its own, or change the type of {reader.handler}"
+    if writer.version in reader.reads.upcasts.get(writer.type, ()):
+        return f"change {older} in {reader.service}"
+    return (
+        f"add {older} to {reader.service}. If no event of version {writer.version} is left, first "
+        f"merge the result of `celeriac contracts lock --forget {writer.type}:{writer.version}`"
+    )
 
 
 def _headline(sources: CheckInputs, writer: Writer) -> str:

@@ -19,6 +19,7 @@ from celeriac.cli.show import console, count
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.user import user_name
 from celeriac.contract import read_data
+from celeriac.contract.registered import RegisteredContracts
 from celeriac.dead_letter import (
     Choice,
     DeadLetterEdit,
@@ -49,7 +50,7 @@ Handlers = Mapping[str, Handler]
     "--app",
     "module",
     metavar="MODULE",
-    help="Module of the EventBus: checks the data with its handlers.",
+    help="Module of the EventBus: also checks the data with its handlers.",
 )
 @reason_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -71,10 +72,12 @@ def edit(
 
     Opens one dead letter in $EDITOR, or applies a JSON patch to all that are selected. The edited
     event has a new id, is delivered only to the handler that failed, and has the old event as its
-    cause. The dead letter is deleted, and the difference is written to the audit log.
+    cause. The dead letter is deleted, and the difference is written to the audit log. Data that
+    does not match the registered contract is refused.
     """
     service = session.service if module is None else service_of(module)
     handlers: Handlers = {} if service is None else service.handlers
+    contracts = RegisteredContracts.read(session.backend.contracts)
     if patch is None:
         if len(names) != 1 or everything or choice != Choice():
             raise click.UsageError(
@@ -83,17 +86,14 @@ def edit(
         if dry_run:
             raise click.UsageError("--patch is missing. Pass it with --dry-run.")
         dead_letter = dead_letter_at(session.backend, names[0])
-        edits, faults = (
-            [_edit(session, dead_letter, _in_editor(dead_letter), handlers)],
-            Counter[str](),
-        )
+        edits, faults = [_edit_in_editor(session, dead_letter, contracts, handlers)], Counter[str]()
     else:
         change = patch_change(_read(patch))
         edits, faults = [], Counter[str]()
         for item in select(session, names, choice, everything):
             try:
                 dead_letter = dead_letter_at(session.backend, f"{item.domain}/{item.id}")
-                edits.append(_edit(session, dead_letter, change, handlers))
+                edits.append(_edit(session, dead_letter, change, contracts, handlers))
             except (InvalidEvent, NotFound) as error:
                 faults[_reason(error, f"{item.domain}/{item.id}")] += 1
     _show(edits)
@@ -112,22 +112,38 @@ def edit(
 
 
 def _edit(
-    session: Session, dead_letter: DeadLetter, change: Callable[[Any], Any], handlers: Handlers
+    session: Session,
+    dead_letter: DeadLetter,
+    change: Callable[[Any], Any],
+    contracts: RegisteredContracts,
+    handlers: Handlers,
 ) -> DeadLetterEdit:
-    """Return the edit. Its data is checked if the code of the handler is available."""
-    edit = edit_dead_letter(dead_letter, change, session.settings.sensitive_names)
+    """Return the edit. Its data is also checked by the handler's code, if that is available."""
+    edit = edit_dead_letter(dead_letter, change, contracts, session.settings.sensitive_names)
     handler = handlers.get(dead_letter.handler)
     if handler is not None:
         read_data(edit.event, handler.data_type)
     return edit
 
 
-def _in_editor(dead_letter: DeadLetter) -> Callable[[Any], Any]:
-    document = msgspec.json.format(msgspec.json.encode(document_of(dead_letter)), indent=2).decode()
-    text = click.edit(document + "\n", extension=".json", require_save=True)
-    if text is None:
-        raise click.Abort
+def _edit_in_editor(
+    session: Session, dead_letter: DeadLetter, contracts: RegisteredContracts, handlers: Handlers
+) -> DeadLetterEdit:
+    """Open the event in $EDITOR, again after an invalid edit until the user gives up."""
+    text = msgspec.json.format(msgspec.json.encode(document_of(dead_letter)), indent=2).decode()
+    while True:
+        edited = click.edit(text + "\n", extension=".json", require_save=True)
+        if edited is None:
+            raise click.Abort
+        try:
+            return _edit(session, dead_letter, _replaced_by(edited), contracts, handlers)
+        except InvalidEvent as error:
+            echo(f"Error: {error}", err=True)
+            confirm("Edit again?", default=True, abort=True, err=True)
+            text = edited.rstrip("\n")
 
+
+def _replaced_by(text: str) -> Callable[[Any], Any]:
     def change(_: Any) -> Any:
         try:
             return msgspec.json.decode(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, ok, warn
-from celeriac.dispatcher.janitor import MANY_DOMAINS
+from celeriac.dispatcher.maintenance import MANY_DOMAINS
 
 
 def check_settings(snapshot: BusSnapshot) -> Iterator[Finding]:

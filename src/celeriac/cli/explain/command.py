@@ -15,6 +15,8 @@ from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
+from celeriac.contract import schema_uri
+from celeriac.contract.schema_uri import MAX_VERSION
 from celeriac.errors import NotFound
 from celeriac.event import build_event, decode, encode
 from celeriac.event_log import is_entry
@@ -43,6 +45,11 @@ from celeriac.tracking import EventNotFound, Located
 )
 @click.option("--type", "type_", metavar="TYPE", help="Type of an event that is not emitted yet.")
 @click.option("--data", metavar="JSON", help="Data of that event: JSON, `-` or @file.")
+@click.option(
+    "--version",
+    type=click.IntRange(1, MAX_VERSION),
+    help="Version of that data. [default: the newest]",
+)
 @click.option("--subject", help="Subject of that event.")
 @click.option("--handlers", "only_for", metavar="NAMES", help="Handlers that it is addressed to.")
 @json_option
@@ -55,6 +62,7 @@ def explain(
     module: str | None,
     type_: str | None,
     data: str | None,
+    version: int | None,
     subject: str | None,
     only_for: str | None,
     as_json: bool,
@@ -80,14 +88,17 @@ def explain(
             read_data(data),
             source=source or session.settings.source,
             subject=subject,
+            dataschema=schema_uri(type_, version) if version is not None else None,
             handlers=_names(only_for),
         )
         every = gather_unemitted(reading, decode(encode(event)), _chosen(reading, name))
         explanations = [explained(facts) for facts in every]
     elif event_id is None:
         raise click.UsageError("The event is missing. Pass EVENT_ID, or --type and --data.")
-    elif data is not None or subject is not None or only_for is not None:
-        raise click.UsageError("--type is missing. Pass it with --data, --subject and --handlers.")
+    elif {data, version, subject, only_for} != {None}:
+        raise click.UsageError(
+            "--type is missing. Pass it with --data, --version, --subject and --handlers."
+        )
     else:
         name = handler
         explanations = _of_event(session, reading, event_id, handler, source)

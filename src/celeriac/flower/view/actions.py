@@ -10,6 +10,7 @@ import msgspec
 from tornado.web import HTTPError
 
 from celeriac.contract import read_data
+from celeriac.contract.registered import RegisteredContracts
 from celeriac.dead_letter import (
     Batch,
     apply_edit,
@@ -70,7 +71,8 @@ class Edit(Action):
             return {"done": 0, "gone": 1}
         settings = self.service.settings
         change = unmasked_change(dead_letter, request.document, settings.sensitive_names)
-        edit = edit_dead_letter(dead_letter, change, settings.sensitive_names)
+        contracts = RegisteredContracts.read(self.backend.contracts)
+        edit = edit_dead_letter(dead_letter, change, contracts, settings.sensitive_names)
         handler = self.service.handlers.get(dead_letter.handler)
         if handler is not None:
             read_data(edit.event, handler.data_type)

@@ -154,11 +154,11 @@ def _shown(dead_letter: DeadLetter, matrix: Matrix, may_edit: bool) -> DeadLette
     except InvalidEvent:
         type = subject = ""
     masked = masked_envelope(dead_letter.event, matrix.sensitive)
-    document = _document(dead_letter, matrix) if may_edit else ""
+    document = editable_document(dead_letter, matrix) if may_edit else ""
     return DeadLetterView(dead_letter, type, subject, masked, document)
 
 
-def _document(dead_letter: DeadLetter, matrix: Matrix) -> str:
+def editable_document(dead_letter: DeadLetter, matrix: Matrix) -> str:
     """Return the document to edit, without sensitive values; empty if it cannot be edited."""
     try:
         document = masked_document(document_of(dead_letter), matrix.sensitive)

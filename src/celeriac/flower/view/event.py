@@ -11,6 +11,7 @@ from celeriac.delivery import DeadLetter, Restart
 from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.attempts import Span, attempts_of, spans
 from celeriac.flower.svg.causes import Drawing, draw
+from celeriac.flower.view.dead import editable_document
 from celeriac.tracking import UNFINISHED, Cell, DeliveryState, EventStatus, Located, Matrix, Tree
 
 # The number of newest tasks in Flower's memory that are searched for tasks of an event.
@@ -20,11 +21,12 @@ REPEATABLE = frozenset(DeliveryState) - UNFINISHED
 
 @dataclass(frozen=True, slots=True)
 class HandlerPart:
-    """One handler of the event."""
+    """One handler of the event. `document` is that of its dead letter, if the user may edit it."""
 
     cell: Cell
     spans: list[Span]
     dead_letter: DeadLetter | None
+    document: str = ""
 
     @property
     def worker(self) -> str:
@@ -72,7 +74,8 @@ class EventDetailPage(FlowerPage):
     async def get(self, event_id: str) -> None:
         near = self.parameter("at") or ""
         deep = self.parameter("deep") is not None
-        read = await self.call(read_event, self.matrix, event_id, near, deep)
+        may_edit = not self.may_edit
+        read = await self.call(read_event, self.matrix, event_id, near, deep, may_edit)
         self.show(
             read=read,
             event=read.event,
@@ -101,7 +104,9 @@ class EventDetailPage(FlowerPage):
         return node if node in self.application.workers else ""
 
 
-def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> EventContent:
+def read_event(
+    matrix: Matrix, event_id: str, near: str, deep: bool, may_edit: bool = False
+) -> EventContent:
     """Return the content of the page. Blocks.
 
     Raises NotFound. Searches the full log only if `deep`.
@@ -112,14 +117,12 @@ def read_event(matrix: Matrix, event_id: str, near: str, deep: bool) -> EventCon
     by_handler = {cell.handler: attempts_of(cell, status.time_ms, now) for cell in status.cells}
     ends = [attempt.ended_ms for attempts in by_handler.values() for attempt in attempts]
     end = max([*ends, float(status.time_ms + 1)])
-    parts = [
-        HandlerPart(
-            cell,
-            spans(by_handler[cell.handler], status.time_ms, end),
-            _dead_letter_of(matrix, status, cell),
-        )
-        for cell in status.cells
-    ]
+    parts = []
+    for cell in status.cells:
+        dead_letter = _dead_letter_of(matrix, status, cell)
+        document = editable_document(dead_letter, matrix) if may_edit and dead_letter else ""
+        drawn = spans(by_handler[cell.handler], status.time_ms, end)
+        parts.append(HandlerPart(cell, drawn, dead_letter, document))
     return EventContent(status, others, parts, matrix.causes(located), now)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
 
-
-class Clock(Protocol):
-    def now_ms(self) -> int: ...
+from celeriac.store.memory.clock import Clock
 
 
 class MemorySettingsStore:
-    """See SettingsStore for the promises. One process writes it, so what it read stays fresh."""
+    """Implements SettingsStore. Only one process writes it, so values that were read stay fresh."""
 
     fresh_for = math.inf
 

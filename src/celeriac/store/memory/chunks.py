@@ -1,12 +1,18 @@
-"""Open chunks in memory: see ChunkStore for the promises."""
+"""Open chunks in memory. Implements ChunkStore."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest, Fetched
-from celeriac.delivery.counters import HandlerStats, add_tally
+from celeriac.delivery.chunk_store import (
+    ChunkCompletion,
+    ChunkProgress,
+    ChunkRequest,
+    Fetched,
+)
+from celeriac.delivery.counters import HandlerStats, add_counter
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
 from celeriac.delivery.state import DeliveryState
@@ -15,12 +21,12 @@ from celeriac.event_log import Entry, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
 from celeriac.store.memory.repetitions import check_entries
-from celeriac.store.memory.stream import Held, HeldChunk, entry_id
+from celeriac.store.memory.stream import MemoryChunk, PendingEntry, entry_id
 from celeriac.store.memory.transitions import Transitions
 
 
 class MemoryChunks:
-    """Shares the store and the lock of the ledger, which takes the exceptions."""
+    """Shares the store and the lock of the delivery store, which completes the exceptions."""
 
     def __init__(self, deliveries: MemoryDeliveryStore) -> None:
         self.deliveries = deliveries
@@ -35,22 +41,23 @@ class MemoryChunks:
         if moves is None:
             return Fetched(removed=True)
         consumers = moves.consumers
-        found, is_ambiguous = moves.store.events.after(consumers.last, request.count), False
-        if found:
-            times = consumers.last[0], entry_time_ms(found[-1][0])
+        new, is_ambiguous = moves.store.events.after(consumers.last, request.count), False
+        if new:
+            times = consumers.last[0], entry_time_ms(new[-1][0])
             is_ambiguous = moves.store.ids.is_ambiguous(*times)
             owner = f"{'running' if request.running else 'queued'}:{worker}"
-            upto = entry_key(found[-1][0])
-            consumers.chunks[request.chunk] = HeldChunk(consumers.last, upto, owner, moves.now)
+            upto = entry_key(new[-1][0])
+            consumers.chunks[request.chunk] = MemoryChunk(consumers.last, upto, owner, moves.now)
             consumers.last = upto
         return Fetched(
-            entries=tuple(moves.store.entry(entry, body) for entry, body in found),
+            entries=tuple(moves.store.entry(entry, body) for entry, body in new),
             position=entry_id(consumers.last),
             now_ms=moves.now,
             open_chunks=self._count_open(worker, request.group),
             patterns=moves.handler_store.patterns,
             mean_us=moves.handler_store.stats["mean_us"],
             is_ambiguous=is_ambiguous,
+            waiting=moves.store.events.count_after(consumers.last),
         )
 
     def advance(self, worker: str, moves: Sequence[Advance]) -> list[Advanced]:
@@ -70,10 +77,11 @@ class MemoryChunks:
                 or handler_store.patterns == tuple(sorted(set(move.patterns)))
             )
         )
-        has_open = bool(consumers.pending or consumers.chunks)
+        has_open = chunk is None and self._has_open(moves)
         if is_moved and chunk is not None:
             after, upto = entry_key(chunk.after), entry_key(chunk.upto)
-            consumers.chunks[chunk.id] = HeldChunk(after, upto, f"queued:{worker}", moves.now)
+            owner = f"queued:{worker}"
+            consumers.chunks[chunk.id] = MemoryChunk(after, upto, owner, moves.now, chunk.entries)
             is_ambiguous = moves.store.ids.is_ambiguous(after[0], upto[0])
         if is_moved:
             consumers.last = entry_key(move.upto)
@@ -88,41 +96,61 @@ class MemoryChunks:
             mean_us=handler_store.stats["mean_us"] if is_opened else 0,
         )
 
+    def _has_open(self, moves: Transitions) -> bool:
+        times = [chunk.since_ms for chunk in moves.consumers.chunks.values()]
+        now, lease_ms = moves.now, self.deliveries.lease_ms
+        has_expired = any(since > now or now - since >= lease_ms for since in times)
+        return has_expired or bool(moves.consumers.pending)
+
     def begin(
         self, worker: str, group: Group, chunk: str, *, read: bool = True
     ) -> list[Entry] | None:
         with self._lock:
             moves = self.deliveries.moves(group)
-            held = moves.consumers.chunks.get(chunk) if moves else None
-            if moves is None or held is None or not held.owner.startswith("queued:"):
+            open_ = moves.consumers.chunks.get(chunk) if moves else None
+            if moves is None or open_ is None or not open_.owner.startswith("queued:"):
                 return None
-            held.owner, held.since_ms = f"running:{worker}", moves.now
+            open_.owner, open_.since_ms = f"running:{worker}", moves.now
             if not read:
                 return []
-            return [moves.store.entry(entry, body) for entry, body in _left(moves, held)]
+            entries = open_.remaining(moves.store.events)
+            return [moves.store.entry(entry, body) for entry, body in entries]
+
+    def begin_progress(
+        self, worker: str, group: Group, chunk: str, progress: ChunkProgress
+    ) -> Callable[[], bool]:
+        with self._lock:
+            moves = self.deliveries.moves(group)
+            owned = _owned_by(moves, worker, chunk)
+            if moves is None or owned is None:
+                return lambda: False
+            until = entry_key(progress.until)
+            if until > owned.after:
+                owned.after, owned.since_ms = until, moves.now
+                _record(moves, worker, progress.until, progress.record)
+            return lambda: True
 
     def complete(self, worker: str, group: Group, chunk: str, completion: ChunkCompletion) -> bool:
         with self._lock:
             moves, owner = self.deliveries.moves(group), f"running:{worker}"
-            held = _held_by(moves, worker, chunk)
-            if moves is None or held is None:
+            owned = _owned_by(moves, worker, chunk)
+            if moves is None or owned is None:
                 return False
             until = entry_key(completion.until)
-            if until <= held.after:
+            if until <= owned.after:
                 return True
-            held.after, held.since_ms = until, moves.now
-            if until == held.upto:
+            owned.after, owned.since_ms = until, moves.now
+            if until == owned.upto:
                 del moves.consumers.chunks[chunk]
-            for one in completion.exceptions:
-                moves.consumers.pending[one.entry] = Held(owner, moves.now, 2)
+            for exception in completion.exceptions:
+                moves.consumers.pending[exception.entry] = PendingEntry(owner, moves.now, 2)
             handler_store = moves.handler_store
-            runs = RunRecord("0-0", completion.until, (worker,), completion.record)
-            handler_store.runs |= {run.entry: run for run in parse_runs(runs)}
+            _record(moves, worker, completion.until, completion.record)
             for name, number in completion.counts.items():
                 handler_store.stats[name] += number
             if completion.mean_us:
                 handler_store.stats["mean_us"] = completion.mean_us
-            self._tally(moves, completion)
+            self._count(moves, completion)
             self.deliveries.complete(worker, group, completion.exceptions)
             return True
 
@@ -137,35 +165,33 @@ class MemoryChunks:
         completed = self.complete(worker, group, chunk, completion)
         return completed, self.fetch(worker, [request])[0]
 
-    def _tally(self, moves: Transitions, completion: ChunkCompletion) -> None:
-        told: dict[str, HandlerStats] = {}
+    def _count(self, moves: Transitions, completion: ChunkCompletion) -> None:
+        added: dict[str, HandlerStats] = {}
         for name, number in completion.counters.items():
-            add_tally(told, name, str(number).encode())
+            add_counter(added, name, str(number).encode())
         minute = moves.handler_store.minutes.setdefault(moves.now // 60_000, {})
         for counters in (moves.handler_store.counters, minute):
-            for type, tally in told.items():
-                counters.setdefault(type, HandlerStats()).add(tally)
+            for type, stats in added.items():
+                counters.setdefault(type, HandlerStats()).add(stats)
 
     def renew(self, worker: str, group: Group, chunks: Sequence[str]) -> list[str]:
         with self._lock:
             moves, lost = self.deliveries.moves(group), []
             for chunk in chunks:
-                held = _held_by(moves, worker, chunk)
-                if moves is None or held is None:
+                owned = _owned_by(moves, worker, chunk)
+                if moves is None or owned is None:
                     lost.append(chunk)
                 else:
-                    held.since_ms = moves.now
+                    owned.since_ms = moves.now
             return lost
 
-    def requeue(
-        self, worker: str, group: Group, chunk: str, *, only_queued: bool = False
-    ) -> int:
+    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
         with self._lock:
             moves = self.deliveries.moves(group)
-            held = _held_by(moves, worker, chunk)
-            if not moves or not held or (only_queued and not held.owner.startswith("queued:")):
+            owned = _owned_by(moves, worker, chunk)
+            if not moves or not owned or (only_queued and not owned.owner.startswith("queued:")):
                 return 0
-            return _make_pending(moves, chunk, held)
+            return _make_pending(moves, chunk, owned)
 
     def reclaim(self, groups: Sequence[Group]) -> int:
         return sum(map(self._reclaim, groups))
@@ -175,15 +201,15 @@ class MemoryChunks:
             moves = self.deliveries.moves(group)
             if moves is None:
                 return 0
-            for held in moves.consumers.chunks.values():
-                # The clock stepped back: the lease lasts no longer than its length from here on.
-                held.since_ms = min(held.since_ms, moves.now)
+            for open_ in moves.consumers.chunks.values():
+                # After the clock stepped back, a lease lasts at most its full length from now.
+                open_.since_ms = min(open_.since_ms, moves.now)
             expired = [
-                (chunk, held)
-                for chunk, held in moves.consumers.chunks.items()
-                if moves.now - held.since_ms >= self.deliveries.lease_ms
+                (chunk, open_)
+                for chunk, open_ in moves.consumers.chunks.items()
+                if moves.now - open_.since_ms >= self.deliveries.lease_ms
             ]
-            return sum(_lose(moves, chunk, held) for chunk, held in expired)
+            return sum(_lose(moves, chunk, open_) for chunk, open_ in expired)
 
     def count_open(self, worker: str, groups: Sequence[Group]) -> list[int]:
         with self._lock:
@@ -192,7 +218,7 @@ class MemoryChunks:
     def _count_open(self, worker: str, group: Group) -> int:
         moves = self.deliveries.moves(group)
         chunks = moves.consumers.chunks if moves else {}
-        return sum(_held_by(moves, worker, chunk) is not None for chunk in chunks)
+        return sum(_owned_by(moves, worker, chunk) is not None for chunk in chunks)
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         with self._lock:
@@ -206,49 +232,57 @@ class MemoryChunks:
             moves = self.deliveries.moves(group)
             return moves.store.open_chunks(moves.consumers) if moves else []
 
+    def remaining(self, group: Group, chunk: OpenChunk) -> list[Entry]:
+        entries = self.deliveries.event_log.read(
+            group.domain, start=f"({chunk.after}", end=chunk.upto, count=sys.maxsize
+        )
+        return [entry for entry in entries if chunk.has(entry.id)]
+
     def runs(self, group: Group, entries: Sequence[str]) -> list[Run | None]:
         with self._lock:
             moves = self.deliveries.moves(group)
             return [_run_of(moves, entry) if moves else None for entry in entries]
 
 
+def _record(moves: Transitions, worker: str, until: str, frames: bytes) -> None:
+    record = RunRecord("0-0", until, (worker,), frames)
+    moves.handler_store.runs |= {run.entry: run for run in parse_runs(record)}
+
+
 def _run_of(moves: Transitions, entry: str) -> Run | None:
-    """None of an entry that was trimmed."""
+    """Return the run of an entry; None if the entry was trimmed."""
     return (
         moves.handler_store.runs.get(entry) if moves.store.events.get(entry) is not None else None
     )
 
 
-def _left(moves: Transitions, held: HeldChunk) -> list[tuple[str, bytes]]:
-    return moves.store.events.range(f"({entry_id(held.after)}", entry_id(held.upto))
-
-
-def _held_by(moves: Transitions | None, worker: str, chunk: str) -> HeldChunk | None:
-    held = moves.consumers.chunks.get(chunk) if moves else None
+def _owned_by(moves: Transitions | None, worker: str, chunk: str) -> MemoryChunk | None:
+    open_ = moves.consumers.chunks.get(chunk) if moves else None
     owners = (f"queued:{worker}", f"running:{worker}")
-    return held if held is not None and held.owner in owners else None
+    return open_ if open_ is not None and open_.owner in owners else None
 
 
-def _lose(moves: Transitions, chunk: str, held: HeldChunk) -> int:
-    """The lease expired. Nothing tells which entry of a running chunk was under way: each has lost
-    a run."""
-    place, entries = held.owner.partition(":")[0], [entry for entry, _ in _left(moves, held)]
-    runs = 1 if place == DeliveryState.RUNNING else 0
+def _lose(moves: Transitions, chunk: str, expired: MemoryChunk) -> int:
+    """Requeue an expired chunk. Which entry of a running chunk was running is unknown, so each
+    loses a run."""
+    state = expired.owner.partition(":")[0]
+    entries = [entry for entry, _ in expired.remaining(moves.store.events)]
+    runs = 1 if state == DeliveryState.RUNNING else 0
     if runs:
         moves.handler_store.lost_runs |= dict.fromkeys(entries, runs)
     if entries:
-        moves.handler_store.stats[f"lost {place}"] += len(entries)
-    return _make_pending(moves, chunk, held, runs)
+        moves.handler_store.stats[f"lost {state}"] += len(entries)
+    return _make_pending(moves, chunk, expired, runs)
 
 
-def _make_pending(moves: Transitions, chunk: str, held: HeldChunk, runs: int = 0) -> int:
-    """Each entry that is left becomes a delivery of its own, due at once, which began `runs`."""
-    left = _left(moves, held)
+def _make_pending(moves: Transitions, chunk: str, removed: MemoryChunk, runs: int = 0) -> int:
+    """Make the rest of a chunk separate deliveries, due at once, with `runs` begun runs."""
+    entries = [entry for entry, _ in removed.remaining(moves.store.events)]
     del moves.consumers.chunks[chunk]
-    for entry, _ in left:
-        moves.consumers.pending[entry] = Held(
+    for entry in entries:
+        moves.consumers.pending[entry] = PendingEntry(
             DeliveryState.SCHEDULED, moves.now, 1 + runs, moves.now
         )
-    if left:
-        moves.ring()
-    return len(left)
+    if entries:
+        moves.notify()
+    return len(entries)

@@ -1,10 +1,9 @@
-"""The circuits in memory: the same promises, kept until the process ends."""
+"""Circuits in memory, kept until the process ends."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -16,14 +15,11 @@ from celeriac.circuit_breaker.circuit import (
     CircuitState,
     Probe,
 )
-
-
-class Clock(Protocol):
-    def now_ms(self) -> int: ...
+from celeriac.store.memory.clock import Clock
 
 
 class MemoryCircuits:
-    """See Circuits for the promises. Thread-safe."""
+    """Implements Circuits. Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -79,7 +75,7 @@ class MemoryCircuits:
             if circuit.trial != worker:
                 if circuit.trial and now < self._trials[handler]:
                     return Probe(circuit, 0)
-                # Later than the trial before it: a dispatcher tells one from the other by it.
+                # Later than the previous trial: dispatchers distinguish trials by `since_ms`.
                 since = max(now, (circuit.since_ms or 0) + 1)
                 circuit = replace(circuit, trial=worker, since_ms=since)
             self._trials[handler] = now + lease_ms
@@ -102,12 +98,12 @@ class MemoryCircuits:
             return not was_closed
 
     def _is_too_much(self, handler: str, breaker: Breaker, calls: int, failures: int) -> bool:
-        """Counts the calls; whether what failed within the window is too much."""
+        """Count the calls; return whether too many failed within the window."""
         part = int(self.clock.now_ms() // max(1, breaker.window * 1000 / BUCKETS))
         counts = self._counts.setdefault(handler, {})
         called, failed = counts.get(part, (0, 0))
         counts[part] = (called + calls, failed + failures)
-        for old in [one for one in counts if one <= part - BUCKETS]:
+        for old in [known for known in counts if known <= part - BUCKETS]:
             del counts[old]
         called, failed = (sum(column) for column in zip(*counts.values(), strict=True))
         return (

@@ -1,29 +1,17 @@
-"""The contracts of the bus in memory: the same promises, kept until the process ends."""
+"""The contracts of a bus in memory, kept until the process ends."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Collection, Mapping
-from typing import Protocol
 
 from celeriac.contract.lock import LockedContract, LockedReader
 from celeriac.contract.store import StoredContract, check_unchanged
-
-
-class Clock(Protocol):
-    def now_ms(self) -> int: ...
-
-
-class ProcessClock:
-    """The clock of this process."""
-
-    def now_ms(self) -> int:
-        return int(time.time() * 1000)
+from celeriac.store.memory.clock import Clock, ProcessClock
 
 
 class MemoryContracts:
-    """See ContractStore for the promises. Thread-safe."""
+    """Implements ContractStore. Thread-safe."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or ProcessClock()
@@ -39,6 +27,11 @@ class MemoryContracts:
         with self._lock:
             return {handler: dict(reads) for handler, reads in sorted(self._readers.items())}
 
+    def contracts_and_readers(
+        self,
+    ) -> tuple[list[StoredContract], Mapping[str, Mapping[str, LockedReader]]]:
+        return self.contracts(), self.readers()
+
     def declare(
         self,
         service: str,
@@ -46,24 +39,24 @@ class MemoryContracts:
         readers: Mapping[str, LockedReader],
     ) -> None:
         with self._lock:
-            declared = [(type_, one) for type_, some in contracts.items() for one in some]
-            for type_, one in declared:
-                there = self._contracts.get((type_, one.version))
-                if there is not None:
-                    check_unchanged(type_, one, there)
-            for type_, one in declared:
-                there = self._contracts.get((type_, one.version))
-                self._contracts[type_, one.version] = StoredContract(
+            declared = [(type_, version) for type_, some in contracts.items() for version in some]
+            for type_, contract in declared:
+                stored = self._contracts.get((type_, contract.version))
+                if stored is not None:
+                    check_unchanged(type_, contract, stored)
+            for type_, contract in declared:
+                stored = self._contracts.get((type_, contract.version))
+                self._contracts[type_, contract.version] = StoredContract(
                     type=type_,
-                    service=there.service if there else service,
-                    declared_ms=there.declared_ms if there else self.clock.now_ms(),
-                    contract=one,
+                    service=stored.service if stored else service,
+                    declared_ms=stored.declared_ms if stored else self.clock.now_ms(),
+                    contract=contract,
                 )
             for handler, reads in readers.items():
                 self._readers.setdefault(handler, {})[reads.digest] = reads
 
     def forget_readers(self, handler: str, kept: Collection[str]) -> None:
         with self._lock:
-            there = self._readers.pop(handler, {})
-            if left := {digest: reads for digest, reads in there.items() if digest in kept}:
-                self._readers[handler] = left
+            known = self._readers.pop(handler, {})
+            if remaining := {digest: reads for digest, reads in known.items() if digest in kept}:
+                self._readers[handler] = remaining

@@ -1,4 +1,4 @@
-"""Which events entered a domain's log in memory, by their keys: what append_once.lua keeps."""
+"""The event keys that entered a domain's log in memory, as append_once.lua records them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from celeriac.event_log.registered import Registered
 
-# As in lua/append_once.lua and lua/_ids.lua.
+# Same values as in lua/append_once.lua and lua/_ids.lua.
 LATE_MS, CLOSE_MS, MAX_INTERVALS = 3_600_000, 60_000, 16
 
 
@@ -18,11 +18,11 @@ class MemoryIds:
     older: dict[str, Registered] = field(default_factory=dict)
     began_ms: int | None = None
     older_began_ms: int = 0
-    # Of time, in ms, with entries that may repeat an event.
+    # Intervals of time, in ms, with entries that may repeat an event.
     intervals: list[tuple[int, int]] = field(default_factory=list)
 
-    def turn(self, now_ms: int, window_ms: int) -> None:
-        """Begin a new generation where the current one is a window old. To be called first."""
+    def rotate(self, now_ms: int, window_ms: int) -> None:
+        """Begin a new generation if the current one is a window old. Call this first."""
         if self.began_ms is not None and now_ms - self.began_ms >= window_ms:
             self.older, self.older_began_ms = self.current, self.began_ms
             self.current, self.began_ms = {}, None
@@ -38,13 +38,13 @@ class MemoryIds:
             self.began_ms = now_ms
 
     def contest(self, event_key: str, entry: str) -> None:
-        """Let a later event with the id enter the log: this entry was refused."""
+        """Allow a later event with this id to enter the log: this entry was refused."""
         for generation in (self.current, self.older):
             if event_key in generation and generation[event_key].entry == entry:
                 generation[event_key] = Registered(entry, is_contested=True)
 
     def resolve(self, event_key: str, entry: str) -> None:
-        """Note which entry is the first of an event."""
+        """Record which entry is the first of an event."""
         for generation in (self.current, self.older):
             if event_key in generation:
                 generation[event_key] = Registered(entry)
@@ -60,5 +60,5 @@ class MemoryIds:
             kept[:2] = [(min(oldest[0], second[0]), max(oldest[1], second[1]))]
 
     def is_ambiguous(self, first_ms: int, last_ms: int) -> bool:
-        """Whether an entry of this time may repeat an event."""
+        """Return whether an entry of this time may repeat an event."""
         return any(from_ms <= last_ms and first_ms <= to_ms for from_ms, to_ms in self.intervals)

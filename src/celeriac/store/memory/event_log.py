@@ -1,7 +1,7 @@
-"""The event log in memory: the same promises, kept until the process ends.
+"""The event log in memory, kept until the process ends.
 
-It shares its store and its one lock with the in-memory ledger. Time passes when the clock is told
-so, which lets a test jump to the moment when something falls due.
+It shares its store and its lock with the delivery store in memory. Only a call advances its clock,
+so that a test can jump to the time at which an event is due.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WAKEUP = "wakeup"
 
 
 class MemoryClock:
-    """A clock that stands still until it is told to go on. Begins at the real time."""
+    """A clock that advances only when `advance` is called. Begins at the real time."""
 
     def __init__(self, now_ms: int | None = None) -> None:
         self._now_ms = int(time.time() * 1000) if now_ms is None else now_ms
@@ -59,19 +59,19 @@ class MemoryClock:
 
 
 class MemoryDomain:
-    """Everything of one domain. `dead` and `actions` are the ledger's: trimming and forgetting are
-    one move each."""
+    """Everything of one domain. `dead` and `actions` belong to the delivery store; they are here so
+    that trimming and removing a domain are atomic."""
 
     def __init__(self) -> None:
         self.events: Stream[bytes] = Stream()
-        # Those that are not foreign.
+        # Kinds other than FOREIGN.
         self.kinds: dict[str, EntryKind] = {}
         self.dead: Stream[Any] = Stream()
-        # Of operators: a note and how many deliveries, as `_audit.lua` writes them.
+        # Actions of operators: a note and the number of deliveries, as in `_audit.lua`.
         self.actions: Stream[tuple[bytes, int]] = Stream()
         self.ids = MemoryIds()
         self.delayed: dict[bytes, int] = {}
-        # Of these, those that were postponed until a time, and not by a delay.
+        # Delayed events with a time of day instead of a delay.
         self.at_time_of_day: set[bytes] = set()
         self.emitted: Counter[str] = Counter()
         self.groups: dict[str, MemoryGroup] = {}
@@ -79,7 +79,7 @@ class MemoryDomain:
         self.clock_steps = ClockSteps()
 
     def entry(self, id: str, body: bytes) -> Entry:
-        """The entry of the log that has this id."""
+        """Return the log entry with this id."""
         return Entry(id, body, self.kinds.get(id, EntryKind.FOREIGN))
 
     def trim_before(self, key: Key) -> int:
@@ -90,7 +90,7 @@ class MemoryDomain:
         return removed
 
     def unfinished(self) -> Key | None:
-        """The smallest id that some group was not given or has not finished."""
+        """Return the smallest id that some group has not read or not finished."""
         ids: list[Key] = []
         for consumers in self.groups.values():
             ids += map(entry_key, consumers.pending)
@@ -98,31 +98,31 @@ class MemoryDomain:
             ids += [(ms, sequence + 1) for ms, sequence in before]
         return min(ids, default=None)
 
-    def held(self, consumers: MemoryGroup) -> dict[str, str]:
-        """Entry → owner of all that the group was given and has not finished, in order."""
-        held = {entry: one.owner for entry, one in consumers.pending.items()}
+    def unfinished_by_owner(self, consumers: MemoryGroup) -> dict[str, str]:
+        """Return entry → owner for the group's unfinished entries, in log order."""
+        owners = {entry: pending.owner for entry, pending in consumers.pending.items()}
         for chunk in consumers.chunks.values():
-            entries = self.events.range(f"({entry_id(chunk.after)}", entry_id(chunk.upto))
-            held |= {entry: chunk.owner for entry, _ in entries}
-        return dict(sorted(held.items(), key=lambda item: entry_key(item[0])))
+            owners |= {entry: chunk.owner for entry, _ in chunk.remaining(self.events)}
+        return dict(sorted(owners.items(), key=lambda item: entry_key(item[0])))
 
     def open_chunks(self, consumers: MemoryGroup) -> list[OpenChunk]:
-        """The open chunks of the group, in the order of the log."""
+        """Return the open chunks of the group, in log order."""
         return in_log_order(
             OpenChunk(
                 id=id,
-                after=entry_id(held.after),
-                upto=entry_id(held.upto),
-                count=len(self.events.range(f"({entry_id(held.after)}", entry_id(held.upto))),
-                owner=held.owner,
-                renewed_ms=held.since_ms,
+                after=entry_id(chunk.after),
+                upto=entry_id(chunk.upto),
+                count=len(chunk.remaining(self.events)),
+                owner=chunk.owner,
+                renewed_ms=chunk.since_ms,
+                entries=chunk.entries,
             )
-            for id, held in consumers.chunks.items()
+            for id, chunk in consumers.chunks.items()
         )
 
     def backlog(self) -> Backlog:
         behind = {
-            name: self.events.count_after(consumers.last) + len(self.held(consumers))
+            name: self.events.count_after(consumers.last) + len(self.unfinished_by_owner(consumers))
             for name, consumers in self.groups.items()
         }
         slowest = max(behind, key=behind.__getitem__, default="")
@@ -131,7 +131,7 @@ class MemoryDomain:
 
 
 class MemoryEventLog:
-    """See EventLog for the promises. Every method is thread-safe; only `wait` blocks."""
+    """Implements EventLog. Every method is thread-safe; only `wait` blocks."""
 
     def __init__(self, settings: Settings, clock: MemoryClock | None = None) -> None:
         self.settings = settings
@@ -143,13 +143,13 @@ class MemoryEventLog:
         self._forgotten: set[str] = set()
 
     def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
-        most = self.bus.current.max_domains if bounded else 0
+        max_domains = self.bus.current.max_domains if bounded else 0
         with self.lock:
             for domain in domains:
                 if domain in self._announced:
                     continue
-                if most and len(self._announced) >= most:
-                    raise LogFull(too_many_domains(domain, most))
+                if max_domains and len(self._announced) >= max_domains:
+                    raise LogFull(too_many_domains(domain, max_domains))
                 self._announced.add(domain)
 
     def domains(self) -> frozenset[str]:
@@ -166,15 +166,15 @@ class MemoryEventLog:
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
         with self.lock:
             store, oldest = self.store[domain], self.clock.now_ms() - silent_ms
-            holds = len(store.events) or len(store.dead) or store.delayed
-            if holds or store.events.last[0] > oldest:
+            has_content = len(store.events) or len(store.dead) or store.delayed
+            if has_content or store.events.last[0] > oldest:
                 return False
             kept_ms = int(self.bus.current.dead_retention * 1000)
             if store.actions.last[0] > self.clock.now_ms() - kept_ms:
                 return False
-            if any(store.held(consumers) for consumers in store.groups.values()):
+            if any(store.unfinished_by_owner(consumers) for consumers in store.groups.values()):
                 return False
-            # As lua/forget.lua: an event that is appended again is still known.
+            # As in lua/forget.lua: an event that is appended again is still known.
             self.store[domain] = MemoryDomain()
             self.store[domain].ids = store.ids
             self._announced.discard(domain)
@@ -189,7 +189,7 @@ class MemoryEventLog:
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> str:
         with self.lock:
-            self._wait_for_room(domain)
+            self._wait_for_credit(domain)
             self.lock.notify_all()
             if is_registered(kind, since_ms):
                 return self._append_once(domain, body, kind, since_ms)
@@ -205,7 +205,7 @@ class MemoryEventLog:
     def _append_once(self, domain: str, body: bytes, kind: EntryKind, since_ms: int) -> str:
         """See lua/append_once.lua."""
         ids, event_key, now = self.store[domain].ids, read_header(body).key, self.clock.now_ms()
-        ids.turn(now, int(self.bus.current.dedup_window * 1000))
+        ids.rotate(now, int(self.bus.current.dedup_window * 1000))
         known = ids.get(event_key)
         if known and not known.is_contested:
             return known.entry
@@ -219,7 +219,7 @@ class MemoryEventLog:
             ids.note_ambiguous(min(since_ms, now) - MARGIN_MS, max(now, at) + LATE_MS)
         elif since_ms:
             ids.note_ambiguous(at, at)
-        # An earlier entry is looked for in the whole log: the clock is not that of the ids.
+            # An earlier entry is searched in the whole log: the clock differs from that of the ids.
         ids.put(event_key, Registered(entry, is_resolved=not since_ms), now)
         return entry
 
@@ -245,13 +245,13 @@ class MemoryEventLog:
         with self.lock:
             time_ms = self.clock.now_ms() + delay_ms if delay_ms is not None else at_ms
             if time_ms is None:
-                raise ValueError("postpone needs delay_ms or at_ms")
-            self._wait_for_room(domain)
+                raise ValueError("append_delayed needs delay_ms or at_ms")
+            self._wait_for_credit(domain)
             member = postponed(body, kind)
             self.store[domain].delayed[member] = time_ms
             if at_ms is not None:
                 self.store[domain].at_time_of_day.add(member)
-            self.ring(domain)
+            self.notify(domain)
             return time_ms
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
@@ -285,14 +285,19 @@ class MemoryEventLog:
     ) -> list[Entry]:
         with self.lock:
             store = self.store[domain]
-            found = store.events.range(start, end)
-            chosen = found[::-1][:count] if newest_first else found[:count]
+            entries = store.events.range(start, end)
+            chosen = entries[::-1][:count] if newest_first else entries[:count]
             return [store.entry(entry, body) for entry, body in chosen]
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        return [
+            self.read(domain, start=f"({entry}", count=count) for domain, entry, count in requests
+        ]
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         with self.lock:
-            found = map(self.store[domain].ids.get, event_keys)
-            return [None if one is None else one.entry for one in found]
+            known = map(self.store[domain].ids.get, event_keys)
+            return [None if registered is None else registered.entry for registered in known]
 
     def length(self, domain: str) -> int:
         with self.lock:
@@ -315,11 +320,11 @@ class MemoryEventLog:
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
         with self.lock:
-            found = sorted((ms, member) for member, ms in self.store[domain].delayed.items())
-            return [(ms, event_of(member)) for ms, member in found[start : start + count]]
+            upcoming = sorted((ms, member) for member, ms in self.store[domain].delayed.items())
+            return [(ms, event_of(member)) for ms, member in upcoming[start : start + count]]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
-        # always exact: there are no nodes of a tree to remove whole
+        # Always exact: unlike Redis, memory has no nodes that are removed as a unit.
         settings, now = self.bus.current, self.clock.now_ms()
         with self.lock:
             store = self.store[domain]
@@ -329,8 +334,8 @@ class MemoryEventLog:
             removed = store.trim_before(cut if stays is None else min(cut, stays))
             over = max(0, len(store.dead) - settings.max_dead_letters)
             old = (now - int(settings.dead_retention * 1000), 0)
-            buried = store.dead.trim_before(max(old, store.dead.nth(over)))
-            return removed, buried
+            dead_letters = store.dead.trim_before(max(old, store.dead.nth(over)))
+            return removed, dead_letters
 
     def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
         return [Trimmed(*self.trim(domain), self.length(domain)) for domain in domains]
@@ -351,7 +356,7 @@ class MemoryEventLog:
             return self.store[domain].groups.pop(handler, None) is not None
 
     def remove_idle_consumers(self, domain: str) -> int:
-        # a worker is nothing here but the name of an owner
+        # A worker is only the name of an owner here.
         return 0
 
     def groups(self, domain: str) -> list[GroupInfo]:
@@ -372,7 +377,7 @@ class MemoryEventLog:
             return {**seen, **{name: entry_id(key) for name, key in self._newer(before).items()}}
 
     def reconnect(self) -> None:
-        """There is no connection."""
+        """Do nothing: there is no connection."""
 
     def clock_step(self, domain: str) -> ClockStep | None:
         with self.lock:
@@ -382,21 +387,21 @@ class MemoryEventLog:
     def evictions(self) -> list[Eviction]:
         return []
 
-    def ring(self, domain: str) -> None:
-        """Wakes who waits for something to fall due. Called under the lock."""
+    def notify(self, domain: str) -> None:
+        """Wake threads that wait for due entries. Call this under the lock."""
         store = self.store[domain]
         store.wakeup = following(store.wakeup, self.clock.now_ms())
         self.lock.notify_all()
 
-    def _wait_for_room(self, domain: str) -> None:
-        """Exactly, unlike the log in Redis: raises LogFull at the very bound."""
-        most = self.bus.current.max_backlog
-        for pause in waiting(self.settings) if most else ():
-            found = self.store[domain].backlog()
-            if found.events < most:
+    def _wait_for_credit(self, domain: str) -> None:
+        """Wait until the domain is below the limit, which is exact here, unlike in Redis."""
+        max_backlog = self.bus.current.max_backlog
+        for pause in waiting(self.settings) if max_backlog else ():
+            backlog = self.store[domain].backlog()
+            if backlog.events < max_backlog:
                 return
             if pause is None:
-                raise LogFull(full_message(domain, found, most))
+                raise LogFull(full_message(domain, backlog, max_backlog))
             self.lock.wait(pause)
 
     def _newer(self, before: Mapping[str, Key]) -> dict[str, Key]:
@@ -421,14 +426,14 @@ def _volume(name: str, domain: MemoryDomain) -> StreamStats:
 
 
 def _group(name: str, store: MemoryDomain, consumers: MemoryGroup) -> GroupInfo:
-    held = store.held(consumers)
+    owners = store.unfinished_by_owner(consumers)
     return GroupInfo(
         handler=name,
         last_delivered=entry_id(consumers.last),
-        pending=len(held),
+        pending=len(owners),
         lag=store.events.count_after(consumers.last),
         read=store.events.appended - store.events.count_after(consumers.last),
-        holders=dict(sorted(Counter(held.values()).items())),
-        oldest_pending=next(iter(held), None),
+        holders=dict(sorted(Counter(owners.values()).items())),
+        oldest_pending=next(iter(owners), None),
         chunks=tuple(store.open_chunks(consumers)),
     )

@@ -1,4 +1,4 @@
-"""What the in-memory ledger knows of one handler in one domain, beside the pending entries."""
+"""The records of one handler in one domain, in memory, except its pending entries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, tally_settled
+from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, count_completed
 from celeriac.delivery.record import (
     MAX_HISTORY,
     Failure,
@@ -28,22 +28,21 @@ T = TypeVar("T")
 
 
 class TTLDict(Generic[T]):
-    """A mapping that forgets each value a window after it was last written. The window may
-    change."""
+    """A mapping that drops each value a window after it was last written. The window may change."""
 
     def __init__(self, window_ms: Callable[[], int]) -> None:
         self._window_ms = window_ms
         self._written: dict[str, tuple[int, T]] = {}
 
     def put(self, key: str, value: T, now_ms: int) -> None:
-        # taken out first, so that the oldest stay in front
+        # Removed first, so that values stay sorted by age.
         self._written.pop(key, None)
         self._written[key] = (now_ms, value)
 
     def get(self, key: str, now_ms: int) -> T | None:
         self._expire(now_ms)
-        found = self._written.get(key)
-        return found[1] if found else None
+        written = self._written.get(key)
+        return written[1] if written else None
 
     def drop(self, key: str) -> None:
         self._written.pop(key, None)
@@ -57,7 +56,7 @@ class TTLDict(Generic[T]):
 
 
 class HandlerStore:
-    """Rows of the matrix, failures behind them, statistics, and what waits for its key."""
+    """Rows of the matrix, the failures behind them, statistics, and entries blocked by key."""
 
     def __init__(self, window_ms: Callable[[], int]) -> None:
         self.rows: TTLDict[Row] = TTLDict(window_ms)
@@ -70,7 +69,7 @@ class HandlerStore:
         self.patterns: tuple[str, ...] = ()
         self.runs: dict[str, Run] = {}
         self.keyed = KeyedEntries()
-        # Entry → how many of its runs ended with their lease.
+        # Entry → the number of its runs whose lease expired.
         self.lost_runs: dict[str, int] = {}
 
     def record(
@@ -90,21 +89,21 @@ class HandlerStore:
         self.rows.put(event_key, row, now_ms)
 
     def note_verified(self, verified: Sequence[tuple[str, str]], now_ms: int) -> dict[str, str]:
-        """Note (entry, event key) pairs; return the entries of which another one was noted, with
-        that one."""
+        """Record (entry, event key) pairs; return the duplicates, each with the entry recorded
+        first."""
         for entry, event_key in verified:
             if self.verified.get(event_key, now_ms) is None:
                 self.verified.put(event_key, entry, now_ms)
         noted = {entry: self.verified.get(key, now_ms) or "" for entry, key in verified}
-        return {entry: counts for entry, counts in noted.items() if counts != entry}
+        return {entry: first for entry, first in noted.items() if first != entry}
 
     def forget_refused(self, event_key: str, entry: str, now_ms: int) -> None:
-        """An entry that was refused does not count."""
+        """Drop the record of an entry that was refused."""
         if self.verified.get(event_key, now_ms) == entry:
             self.verified.drop(event_key)
 
     def unrecord(self, event_key: str, entry: str, now_ms: int) -> bool:
-        """Takes the row of this entry's run back; False if it is of another, or there is none."""
+        """Remove the row of this entry's run. Return False if the row is not of that run."""
         row = self.rows.get(event_key, now_ms)
         if row is None or row.entry != entry or row.state is not DeliveryState.RUNNING:
             return False
@@ -114,7 +113,7 @@ class HandlerStore:
     def came_before(
         self, event_key: str, entry: str, pending: Container[str], now_ms: int
     ) -> DeliveryState | None:
-        """The state of the event, if it is settled or in flight in another entry."""
+        """Return the state of the event if another entry of it is finished or in flight."""
         row = self.rows.get(event_key, now_ms)
         if row is None:
             return None
@@ -132,17 +131,16 @@ class HandlerStore:
     def add_failure(
         self, event_key: str, failure: Failure | None, now_ms: int
     ) -> tuple[Failure, ...]:
-        """Append a failed attempt of the present life, and return all failures."""
+        """Append a failed attempt of the current life, and return all failures."""
         if failure is not None:
             life = self.history(event_key, now_ms).life
             self._append(event_key, msgspec.structs.replace(failure, life=life), now_ms)
         return self.history(event_key, now_ms).failures
 
     def begin_again(self, event_key: str, entry: str, note: str, now_ms: int) -> None:
-        """The delivery begins another life: its row goes, its failures stay.
+        """Begin another life of the delivery: remove its row, keep its failures.
 
-        Of an entry that was refused it is the entry's own row: the key's row belongs to another
-        entry.
+        An entry that was refused has a row of its own: the row of the key belongs to another entry.
         """
         refused = refused_field(entry)
         field = event_key if self.rows.get(refused, now_ms) is None else refused
@@ -153,7 +151,7 @@ class HandlerStore:
             self._append(field, Restart.of(row, at=now_ms, note=note, life=life), now_ms)
 
     def note_edit(self, event_key: str, entry: str, edited: str, note: str, now_ms: int) -> None:
-        """An edited event stands for this one."""
+        """Record that an edited event replaced this one."""
         refused = refused_field(entry)
         field = event_key if self.rows.get(refused, now_ms) is None else refused
         life = self.history(field, now_ms).life
@@ -162,30 +160,30 @@ class HandlerStore:
 
     def _append(self, event_key: str, line: Failure | Restart, now_ms: int) -> None:
         past = [*(self.past.get(event_key, now_ms) or ()), line]
-        # the first and the last ones
+        # Keep the first line and the last ones.
         del past[1 : max(1, 1 + len(past) - MAX_HISTORY)]
         self.past.put(event_key, past, now_ms)
 
     def add_emitted(self, event_key: str, emitted_events: EmittedEvents, now_ms: int) -> None:
-        """Adds those of one attempt to those of the attempts before it, each named once."""
+        """Add the events that one attempt emitted, without duplicates of earlier attempts."""
         if emitted_events:
             known = self.emitted_events.get(event_key, now_ms)
-            whole = known.and_those_of(emitted_events) if known else emitted_events
-            self.emitted_events.put(event_key, whole, now_ms)
+            combined = known.and_those_of(emitted_events) if known else emitted_events
+            self.emitted_events.put(event_key, combined, now_ms)
 
-    def tally(self, one: Completion, outcome: Outcome, now_ms: int) -> None:
-        """Counts what was settled, for all time and for the minute."""
+    def count(self, completion: Completion, outcome: Outcome, now_ms: int) -> None:
+        """Count a completed delivery in the totals and in the current minute."""
         if outcome in UNCOUNTED:
             return
         minute = now_ms // 60_000
         for old in [m for m in self.minutes if m <= minute - 60]:
             del self.minutes[old]
-        total_us = max(0, now_ms - entry_time_ms(one.entry)) * 1000
+        total_us = max(0, now_ms - entry_time_ms(completion.entry)) * 1000
         for counters in (self.counters, self.minutes.setdefault(minute, {})):
-            tally_settled(
-                counters.setdefault(one.type, HandlerStats()),
+            count_completed(
+                counters.setdefault(completion.type, HandlerStats()),
                 outcome,
-                one.attempt,
-                one.took_us,
+                completion.attempt,
+                completion.took_us,
                 total_us,
             )

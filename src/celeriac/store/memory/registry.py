@@ -1,23 +1,19 @@
-"""The registry in memory: the same promises, kept until the process ends."""
+"""The registry in memory, kept until the process ends."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Collection, Mapping
-from typing import Protocol
 
 import msgspec
 
 from celeriac.registry.registry import HandlerRecord, WorkerRecord, is_gone
-
-
-class Clock(Protocol):
-    def now_ms(self) -> int: ...
+from celeriac.store.memory.clock import Clock
 
 
 class MemoryRegistry:
-    """See Registry for the promises. Thread-safe."""
+    """Implements Registry. Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -63,7 +59,7 @@ class MemoryRegistry:
     def workers(self) -> list[WorkerRecord]:
         with self._lock:
             now, known = self.clock.now_ms(), sorted(self._workers.items())
-            living = {name: one for name, one in known if not is_gone(one.beat_ms, now)}
+            living = {name: worker for name, worker in known if not is_gone(worker.beat_ms, now)}
             self._workers = living
             return list(living.values())
 

@@ -1,4 +1,4 @@
-"""Entries that repeat an event, in memory: see ChunkStore.repetitions for the promises."""
+"""Find entries that repeat an event, in memory. Implements ChunkStore.repetitions."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def check_entries(
     *,
     note_foreign: bool = False,
 ) -> Repetitions:
-    """Called under the lock. `note_foreign`: notes ids of foreign producers."""
+    """Return the repetitions. Call this under the lock. `note_foreign` records foreign ids."""
     ids, now = event_log.store[domain].ids, event_log.clock.now_ms()
-    known = {key: one for _, key in entries if (one := ids.get(key)) is not None}
+    known = {key: known_id for _, key in entries if (known_id := ids.get(key)) is not None}
     wanted = unresolved(known)
     for entry, event_key in entries:
         is_copy = entry.kind is EntryKind.FOREIGN and event_key not in known
         if is_copy and made_ms(key_id(event_key)):
-            # Among all entries: the clock is not that of the ids.
+            # Search all entries: the store's clock differs from the clock in the ids.
             wanted[event_key] = Registered(entry.id, is_resolved=False)
 
     def read(start: str, end: str, count: int) -> list[Entry]:
         return event_log.read(domain, start=start, end=end, count=count)
 
-    found, _ = find_first(read, wanted)
-    for event_key, one in unresolved(known).items():
-        ids.resolve(event_key, found.get(event_key, one.entry))
+    first_entries, _ = find_first(read, wanted)
+    for event_key, registered in unresolved(known).items():
+        ids.resolve(event_key, first_entries.get(event_key, registered.entry))
     if note_foreign:
-        ids.turn(now, int(event_log.bus.current.dedup_window * 1000))
-        for event_key, value in new_foreign(entries, known, found).items():
-            if (registered := parse_registered(value.encode())) is not None:
-                ids.put(event_key, registered, now)
-    return find_repetitions(entries, known, found)
+        ids.rotate(now, int(event_log.bus.current.dedup_window * 1000))
+        for event_key, value in new_foreign(entries, known, first_entries).items():
+            if (new := parse_registered(value.encode())) is not None:
+                ids.put(event_key, new, now)
+    return find_repetitions(entries, known, first_entries)

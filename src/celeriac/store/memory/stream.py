@@ -1,4 +1,4 @@
-"""A stream in memory, and the groups on it: what the in-memory log and ledger share."""
+"""A stream in memory and its groups, shared by the event log and the delivery store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def entry_id(key: Key) -> str:
 
 
 class Stream(Generic[T]):
-    """Entries in the order of their ids. An id is never given twice, even after a removal."""
+    """Entries ordered by id. An id is never used twice, even after a removal."""
 
     def __init__(self) -> None:
         self.last: Key = (0, 0)
@@ -40,9 +40,12 @@ class Stream(Generic[T]):
         return self._values.get(entry_key(entry))
 
     def range(self, start: str, end: str) -> list[tuple[str, T]]:
-        """Both bounds included, unless they begin with `(`; `-` and `+` are the outermost ids."""
-        found = self._keys[_slice(self._keys, start, end)]
-        return [(entry_id(key), self._values[key]) for key in found]
+        """Return entries between inclusive bounds; a bound that begins with `(` is exclusive.
+
+        `-` and `+` are the smallest and the largest id.
+        """
+        keys = self._keys[_slice(self._keys, start, end)]
+        return [(entry_id(key), self._values[key]) for key in keys]
 
     def after(self, key: Key, count: int) -> list[tuple[str, T]]:
         begin = bisect_right(self._keys, key)
@@ -52,7 +55,7 @@ class Stream(Generic[T]):
         return len(self._keys) - bisect_right(self._keys, key)
 
     def nth(self, index: int) -> Key:
-        """The id at an index; past the end, the one that would follow."""
+        """Return the id at an index; past the end, the id that would follow."""
         return self._keys[index] if index < len(self._keys) else (self.last[0], self.last[1] + 1)
 
     def trim_before(self, key: Key) -> int:
@@ -85,12 +88,12 @@ def _slice(keys: list[Key], start: str, end: str) -> slice:
 
 
 def following(last: Key, now_ms: int) -> Key:
-    """The next id, as Redis forms it: the time, or the last one's where the clock stands behind."""
+    """Return the next id as Redis does: the time, or the last time if the clock is behind it."""
     return (now_ms, 0) if now_ms > last[0] else (last[0], last[1] + 1)
 
 
 @dataclass(slots=True)
-class Held:
+class PendingEntry:
     """A pending entry. `count` is the delivery count: attempts begun + 1."""
 
     owner: str
@@ -100,34 +103,45 @@ class Held:
 
 
 @dataclass(slots=True)
-class HeldChunk:
-    """An open chunk: the entries after `after`, up to and with `upto`."""
+class MemoryChunk:
+    """An open chunk: the entries after `after` up to `upto`, inclusive. A sparse chunk has only its
+    `entries`."""
 
     after: Key
     upto: Key
     owner: str
     since_ms: int
+    entries: tuple[str, ...] = ()
+
+    def has(self, entry: str) -> bool:
+        is_within = self.after < entry_key(entry) <= self.upto
+        return is_within and (not self.entries or entry in self.entries)
+
+    def remaining(self, events: Stream[T]) -> list[tuple[str, T]]:
+        """Return the entries of the chunk that are left in the log."""
+        events_between = events.range(f"({entry_id(self.after)}", entry_id(self.upto))
+        return [(entry, event) for entry, event in events_between if self.has(entry)]
 
 
 @dataclass(slots=True)
 class MemoryGroup:
     last: Key
-    pending: dict[str, Held] = field(default_factory=dict)
-    chunks: dict[str, HeldChunk] = field(default_factory=dict)
+    pending: dict[str, PendingEntry] = field(default_factory=dict)
+    chunks: dict[str, MemoryChunk] = field(default_factory=dict)
 
-    def sorted(self) -> list[tuple[str, Held]]:
-        """Pending entries in the order of the log."""
+    def sorted(self) -> list[tuple[str, PendingEntry]]:
+        """Return the pending entries in log order."""
         return sorted(self.pending.items(), key=lambda item: entry_key(item[0]))
 
     def between(self, first: str, last: str) -> list[str]:
-        """Pending entries of a range, bounded as `Stream.range` is."""
+        """Return the pending entries of a range, with bounds as in `Stream.range`."""
         entries = [entry for entry, _ in self.sorted()]
         return entries[_slice([entry_key(entry) for entry in entries], first, last)]
 
-    def held_by(self, owner: str) -> list[str]:
-        return [entry for entry, held in self.sorted() if held.owner == owner]
+    def owned_by(self, owner: str) -> list[str]:
+        return [entry for entry, pending in self.sorted() if pending.owner == owner]
 
     def waits_for(self, entry: str) -> bool:
-        """Whether the entry is ahead of the group, or in an open chunk."""
+        """Return whether the entry is ahead of the group, or in an open chunk."""
         key = entry_key(entry)
-        return key > self.last or any(c.after < key <= c.upto for c in self.chunks.values())
+        return key > self.last or any(c.has(entry) for c in self.chunks.values())

@@ -1,4 +1,4 @@
-"""The moves of the in-memory ledger: each is looked up in `state.MOVES` before it is made."""
+"""The transitions of the delivery store in memory, each checked against `state.MOVES`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from celeriac.flow_control import FlowControl, key_of
 from celeriac.store.memory.event_log import MemoryDomain, MemoryEventLog
 from celeriac.store.memory.handler_store import HandlerStore
 from celeriac.store.memory.keyed_entries import KeyedEntries, position_behind, position_of
-from celeriac.store.memory.stream import Held, MemoryGroup
+from celeriac.store.memory.stream import MemoryGroup, PendingEntry
 
-# An entry that is coalesced, and the one that stands for it.
+# An entry that is coalesced, and the one that is handled in its place.
 Pair = tuple[str, str]
 
 _RECORDED = {
@@ -32,7 +32,7 @@ _RECORDED = {
 
 
 class Transitions:
-    """One handler in one domain at one moment. Used under the lock of the log."""
+    """One handler in one domain at one moment. Used under the lock of the event log."""
 
     def __init__(
         self,
@@ -46,50 +46,53 @@ class Transitions:
         self.handler_store = handler_store
         self.store: MemoryDomain = event_log.store[group.domain]
         self.now = event_log.clock.now_ms()
-        self.flow = group.flow
-        self._log = event_log
+        self.flow_control = group.flow_control
+        self._event_log = event_log
 
     def correct_times(self) -> None:
-        """After the clock stepped back: what is scheduled moves along, and leases begin again."""
+        """After the clock stepped back, move scheduled times along and restart leases."""
         steps = self.store.clock_steps
         step = steps.observe(self.group.handler, self.now)
         if step:
             self.handler_store.keyed.forget_times()
-        for held in self.consumers.pending.values() if step else ():
-            if held.due_ms is None:
-                held.since_ms = self.now
+        for pending in self.consumers.pending.values() if step else ():
+            if pending.due_ms is None:
+                pending.since_ms = self.now
             else:
-                held.due_ms -= step
+                pending.due_ms -= step
 
-    def ring(self) -> None:
-        self._log.ring(self.group.domain)
+    def notify(self) -> None:
+        self._event_log.notify(self.group.domain)
 
     def body(self, entry: str) -> bytes | None:
         return self.store.events.get(entry)
 
-    def held(self, entry: str, owner: str, attempt: int) -> Held | None:
-        """The pending entry, if this owner holds it under this attempt."""
-        held = self.consumers.pending.get(entry)
-        return held if held and held.owner == owner and held.count == attempt + 1 else None
+    def owned(self, entry: str, owner: str, attempt: int) -> PendingEntry | None:
+        """Return the pending entry if this owner has it in this attempt."""
+        pending = self.consumers.pending.get(entry)
+        is_owner = pending is not None and pending.owner == owner and pending.count == attempt + 1
+        return pending if is_owner else None
 
-    # -- the dispatcher's moves
+    # -- transitions of the dispatcher
 
     def queue(self, entry: str, owner: str) -> int:
-        """To `queued:W` from wherever it may be taken; returns the attempts begun."""
-        held = self.consumers.pending.get(entry) or Held(owner, self.now)
-        return self._move(entry, "fetch", owner, held.count).count - 1
+        """Move an entry to `queued:W` from any state that allows it; return the attempts begun."""
+        pending = self.consumers.pending.get(entry) or PendingEntry(owner, self.now)
+        return self._move(entry, "fetch", owner, pending.count).count - 1
 
     def lose_run(self, entry: str, owner: str) -> int:
-        """Counts a run whose lease is over; returns how many there were. 0 for any other holder."""
+        """Count a run whose lease expired; return the number of them. 0 for any other holder."""
         if not owner.startswith("running:"):
             return 0
         lost = self.handler_store.lost_runs[entry] = self.handler_store.lost_runs.get(entry, 0) + 1
         return lost
 
     def receive(self, entry: str, body: bytes, owner: str, *, has_room: bool = True) -> bool:
-        """A new entry; False if it waits for its key."""
-        if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.handler_store.patterns)
+        """Add a new entry; return False if its key blocks it."""
+        if self.flow_control is not None:
+            key = key_in_force(
+                body, self.flow_control, self.group.handler, self.handler_store.patterns
+            )
             self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
             if key is not None and not self._enter(entry, has_room):
                 self._move(entry, "fetch", DeliveryState.BLOCKED)
@@ -98,23 +101,25 @@ class Transitions:
         return True
 
     def debounce(self, entry: str, body: bytes, owner: str) -> Pair | Literal[False] | None:
-        """A new entry of a handler that waits until its keys are quiet: the entry that is coalesced
-        and the one that stands for it, None if there is none; False if it does not wait.
+        """Add a new entry of a handler that waits until its keys are quiet.
 
-        An entry that may repeat an event does not wait: the other one would stand for nothing if
-        it was processed before.
+        Returns the entry that is coalesced and the one that is handled in its place; None if there
+        is none; False if the entry does not wait.
+
+        An entry that may repeat an event does not wait: if the event was processed before, the
+        entry would be ignored, and so would the entries coalesced into it.
         """
-        flow = self.flow
-        if flow is None or not flow.quiet_ms:
+        flow_control = self.flow_control
+        if flow_control is None or not flow_control.quiet_ms:
             return False
-        key = key_in_force(body, flow, self.group.handler, self.handler_store.patterns)
-        if key is None or (flow.keep != "all" and self._may_repeat(entry, body)):
+        key = key_in_force(body, flow_control, self.group.handler, self.handler_store.patterns)
+        if key is None or (flow_control.keep != "all" and self._may_repeat(entry, body)):
             return False
         self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
-        pair = self.handler_store.keyed.debounce(entry, flow)
+        pair = self.handler_store.keyed.debounce(entry, flow_control)
         self._move(entry, "fetch", DeliveryState.BLOCKED)
         if pair is not None:
-            self.handler_store.keyed.leave(pair[0], flow, self.now)
+            self.handler_store.keyed.leave(pair[0], flow_control, self.now)
             self.handler_store.keyed.note(pair[0], None, position_of(pair[0]), has_slot=False)
             self.handler_store.keyed.entries[pair[0]].into = pair[1]
             self._move(pair[0], "fetch", owner)
@@ -127,36 +132,39 @@ class Transitions:
         return self.store.ids.is_ambiguous(at, at)
 
     def together_with(self, entry: str) -> list[str]:
-        """Those that are given together with the entry, where the handler is given all of a key."""
-        flow = self.flow
-        if flow is None or not flow.quiet_ms or flow.keep != "all":
+        """Return the entries to deliver together with this one, if the handler receives lists."""
+        flow_control = self.flow_control
+        if flow_control is None or not flow_control.quiet_ms or flow_control.keep != "all":
             return []
         pending = self.consumers.pending
         if pending[entry].count > 1:
-            return []  # what was begun before runs alone
+            return []  # an entry that was begun before runs alone
         return self.handler_store.keyed.together_with(
-            entry, flow, self.now, lambda other: pending[other].count == 1
+            entry, flow_control, self.now, lambda other: pending[other].count == 1
         )
 
     def block_rider(self, entry: str) -> bool:
-        """Whether the entry rode with another one whose lease is over: it waits for its key."""
-        one, flow = self.handler_store.keyed.entries.get(entry), self.flow
-        if one is None or flow is None or not one.rides:
+        """Block an entry that was delivered together with one whose lease expired.
+
+        Returns False if the entry was not delivered with another.
+        """
+        keyed, flow_control = self.handler_store.keyed.entries.get(entry), self.flow_control
+        if keyed is None or flow_control is None or not keyed.rides:
             return False
-        one.rides = False
+        keyed.rides = False
         self._move(entry, "fetch", DeliveryState.BLOCKED, self.consumers.pending[entry].count)
-        self.handler_store.keyed.block(entry, flow, self.now)
+        self.handler_store.keyed.block(entry, flow_control, self.now)
         return True
 
     def gather_due(self, entry: str) -> bool:
-        """Let what waited for its time wait for its key; False if it waits for none."""
+        """Make a due entry wait for its key; return False if it waits for none."""
         return self._waits_for_key(entry) and not self.take_due(entry, may_start=False)
 
     def take_due(self, entry: str, *, may_start: bool = True) -> bool:
-        """What waited for its time; False if it waits for its key now."""
+        """Give a due entry its slot; return False if its key blocks it."""
         if self._waits_for_key(entry) and not self._enter(entry, may_start):
-            held = self.consumers.pending[entry]
-            self._move(entry, "fetch", DeliveryState.BLOCKED, held.count)
+            count = self.consumers.pending[entry].count
+            self._move(entry, "fetch", DeliveryState.BLOCKED, count)
             return False
         return True
 
@@ -165,26 +173,30 @@ class Transitions:
         return keyed is not None and keyed.key is not None and not keyed.has_slot
 
     def next_ms(self) -> int | None:
-        """When something pending may run, as far as it waits for a time."""
-        times = [held.due_ms for held in self.consumers.pending.values() if held.due_ms]
+        """Return when the next scheduled or throttled entry may run."""
+        times = [pending.due_ms for pending in self.consumers.pending.values() if pending.due_ms]
         throttled = self.handler_store.keyed.next_ms()
         return min(times if throttled is None else [*times, throttled], default=None)
 
     def end_quiet(self, read_until_ms: int) -> None:
-        if self.flow is not None:
-            self.handler_store.keyed.end_quiet(self.flow, self.now, read_until_ms)
+        if self.flow_control is not None:
+            self.handler_store.keyed.end_quiet(self.flow_control, self.now, read_until_ms)
 
     def into(self, entry: str) -> str:
         keyed = self.handler_store.keyed.entries.get(entry)
         return keyed.into if keyed else ""
 
     def serve(self) -> str | None:
-        """An entry whose turn it is."""
-        return self.handler_store.keyed.serve(self.flow, self.now) if self.flow else None
+        """Return the next blocked entry that may run."""
+        return (
+            self.handler_store.keyed.serve(self.flow_control, self.now)
+            if self.flow_control
+            else None
+        )
 
     def _enter(self, entry: str, has_room: bool = True) -> bool:
-        assert self.flow is not None
-        return self.handler_store.keyed.enter(entry, self.flow, self.now, has_room=has_room)
+        assert self.flow_control is not None
+        return self.handler_store.keyed.enter(entry, self.flow_control, self.now, has_room=has_room)
 
     def requeue(self, entry: str) -> None:
         self._move(
@@ -197,11 +209,11 @@ class Transitions:
         self._give_up_slot(entry)
 
     def _give_up_slot(self, entry: str) -> None:
-        """What waits for its time has no slot of its key, but where that is in order."""
-        if self.flow is not None and not self.flow.ordered:
-            self.handler_store.keyed.give_up_slot(entry, self.flow, self.now)
+        """Free the slot of an entry that waits for its time, unless its key is ordered."""
+        if self.flow_control is not None and not self.flow_control.ordered:
+            self.handler_store.keyed.give_up_slot(entry, self.flow_control, self.now)
 
-    # -- the executor's moves
+    # -- transitions of the executor
 
     def run(self, entry: str, owner: str, attempt: int) -> None:
         self._move(entry, "claim", owner, attempt + 1)
@@ -209,84 +221,103 @@ class Transitions:
     def renew(self, entry: str, owner: str) -> None:
         self._move(entry, "renew", owner, self.consumers.pending[entry].count)
 
-    def complete(self, one: Completion, outcome: Outcome) -> None:
-        held, handler_store = self.consumers.pending[one.entry], self.handler_store
+    def complete(self, completion: Completion, outcome: Outcome) -> None:
+        entry, event_key = completion.entry, completion.event_key
+        pending, handler_store = self.consumers.pending[entry], self.handler_store
+        is_running = pending.owner.startswith("running:")
         if outcome is Outcome.RETRY:
-            handler_store.add_failure(one.event_key, one.failure, self.now)
-            self._record(one, DeliveryState.SCHEDULED, one.attempt, one.took_us)
-            self._postpone(one, held.count)
-        elif outcome is Outcome.REQUEUED:
-            running = held.owner.startswith("running:")
-            if (
-                running
-                and handler_store.unrecord(one.event_key, one.entry, self.now)
-                and one.attempt > 1
-            ):
-                self._record(one, DeliveryState.SCHEDULED, one.attempt - 1, 0)
-            self._postpone(one, held.count - running)
-        elif outcome is Outcome.IGNORED:
-            if held.owner.startswith("running:"):
-                handler_store.unrecord(one.event_key, one.entry, self.now)
-            self.settle(one.entry, DeliveryState.IGNORED)
-        elif outcome is Outcome.REFUSED:
-            if held.owner.startswith("running:"):
-                handler_store.unrecord(one.event_key, one.entry, self.now)
-            self.store.ids.contest(one.event_key, one.entry)
-            handler_store.forget_refused(one.event_key, one.entry, self.now)
-            field = refused_field(one.entry)
-            self._bury(one, field)
-            handler_store.record(
-                field, DeliveryState.DEAD, one.entry, one.attempts, one.took_us, self.now
+            handler_store.add_failure(event_key, completion.failure, self.now)
+            self._record(
+                completion, DeliveryState.SCHEDULED, completion.attempt, completion.took_us
             )
-            self.settle(one.entry, DeliveryState.DEAD)
+            self._schedule(completion, pending.count)
+        elif outcome is Outcome.REQUEUED:
+            if (
+                is_running
+                and handler_store.unrecord(event_key, entry, self.now)
+                and completion.attempt > 1
+            ):
+                self._record(completion, DeliveryState.SCHEDULED, completion.attempt - 1, 0)
+            self._schedule(completion, pending.count - is_running)
+        elif outcome is Outcome.IGNORED:
+            if is_running:
+                handler_store.unrecord(event_key, entry, self.now)
+            self.acknowledge(entry, DeliveryState.IGNORED)
+        elif outcome is Outcome.REFUSED:
+            if is_running:
+                handler_store.unrecord(event_key, entry, self.now)
+            self.store.ids.contest(event_key, entry)
+            handler_store.forget_refused(event_key, entry, self.now)
+            field = refused_field(entry)
+            self._dead_letter(completion, field)
+            handler_store.record(
+                field,
+                DeliveryState.DEAD,
+                entry,
+                completion.attempts,
+                completion.took_us,
+                self.now,
+            )
+            self.acknowledge(entry, DeliveryState.DEAD)
         else:
             if outcome is Outcome.DEAD:
-                self._bury(one, one.event_key)
-            self._record(one, _RECORDED[outcome], one.attempts, one.took_us)
-            self.settle(one.entry, _RECORDED[outcome])
+                self._dead_letter(completion, event_key)
+            self._record(completion, _RECORDED[outcome], completion.attempts, completion.took_us)
+            self.acknowledge(entry, _RECORDED[outcome])
 
-    def settle(self, entry: str, place: DeliveryState) -> None:
-        """Out of the pending entries; what waited for its slot is looked for."""
-        self._move(entry, "complete", place)
+    def acknowledge(self, entry: str, state: DeliveryState) -> None:
+        """Remove an entry from the pending ones; notify dispatchers if this unblocks another."""
+        self._move(entry, "complete", state)
         self.handler_store.lost_runs.pop(entry, None)
-        if self.flow is not None and self.handler_store.keyed.leave(entry, self.flow, self.now):
-            self.ring()
+        if self.flow_control is not None and self.handler_store.keyed.leave(
+            entry, self.flow_control, self.now
+        ):
+            self.notify()
 
-    def _record(self, one: Completion, state: DeliveryState, attempt: int, took_us: int) -> None:
+    def _record(
+        self, completion: Completion, state: DeliveryState, attempt: int, took_us: int
+    ) -> None:
         self.handler_store.record(
-            one.event_key, state, one.entry, attempt, took_us, self.now, into=one.into
+            completion.event_key,
+            state,
+            completion.entry,
+            attempt,
+            took_us,
+            self.now,
+            into=completion.into,
         )
 
-    def _postpone(self, one: Completion, count: int) -> None:
-        self._move(one.entry, "complete", DeliveryState.SCHEDULED, count, self.now + one.delay_ms)
-        self._give_up_slot(one.entry)
-        self.ring()
+    def _schedule(self, completion: Completion, count: int) -> None:
+        due_ms = self.now + completion.delay_ms
+        self._move(completion.entry, "complete", DeliveryState.SCHEDULED, count, due_ms)
+        self._give_up_slot(completion.entry)
+        self.notify()
 
-    def _bury(self, one: Completion, field: str) -> None:
-        history = self.handler_store.add_failure(field, one.failure, self.now)
-        self.bury(
+    def _dead_letter(self, completion: Completion, field: str) -> None:
+        history = self.handler_store.add_failure(field, completion.failure, self.now)
+        self.add_dead_letter(
             DeadLetter(
                 id="",
                 domain=self.group.domain,
                 handler=self.group.handler,
-                entry=one.entry,
-                event_key=one.event_key,
-                attempts=one.attempts,
-                error=one.failure.error if one.failure else "",
-                traceback=one.traceback,
+                entry=completion.entry,
+                event_key=completion.event_key,
+                attempts=completion.attempts,
+                error=completion.failure.error if completion.failure else "",
+                traceback=completion.traceback,
                 first_failed_ms=history[0].at if history else self.now,
                 last_failed_ms=self.now,
-                event=self.body(one.entry) or b"",
+                event=self.body(completion.entry) or b"",
             )
         )
 
-    def bury(self, letter: DeadLetter) -> None:
-        self.store.dead.append(self.now, letter)
+    def add_dead_letter(self, dead_letter: DeadLetter) -> None:
+        self.store.dead.append(self.now, dead_letter)
 
-    # -- the operator's moves
+    # -- transitions of the operator
 
     def schedule(self, entry: str, event_key: str, note: bytes) -> bool:
-        """Replays a settled delivery; False if it is not, or the event is in flight elsewhere."""
+        """Replay a finished delivery; False if it is not, or the event is in flight elsewhere."""
         body, pending = self.body(entry), self.consumers.pending
         if body is None or entry in pending or self.consumers.waits_for(entry):
             return False
@@ -299,25 +330,27 @@ class Transitions:
         ):
             return False
         if row is not None and row.state is DeliveryState.DEAD:
-            self._unbury(row.entry)
+            self._remove_dead_letter(row.entry)
         if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
         self.handler_store.begin_again(event_key, entry, note.decode(), self.now)
         self.revive(entry, body, "schedule", was)
         return True
 
-    def _unbury(self, entry: str) -> None:
-        for id, letter in self.store.dead.range("-", "+"):
-            if letter.handler == self.group.handler and letter.entry == entry:
+    def _remove_dead_letter(self, entry: str) -> None:
+        for id, dead_letter in self.store.dead.range("-", "+"):
+            if dead_letter.handler == self.group.handler and dead_letter.entry == entry:
                 self.store.dead.remove(id)
 
     def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
-        """A settled entry is pending again: due at once, or behind those of its key."""
-        if self.flow is not None:
-            key = key_in_force(body, self.flow, self.group.handler, self.handler_store.patterns)
+        """Make a finished entry pending again: due at once, or behind those of its key."""
+        if self.flow_control is not None:
+            key = key_in_force(
+                body, self.flow_control, self.group.handler, self.handler_store.patterns
+            )
             behind = position_behind(self.store.events.last, entry)
             self.handler_store.keyed.note(entry, key, behind, has_slot=False)
-            if self.flow.ordered and key is not None and not self._enter(entry):
+            if self.flow_control.ordered and key is not None and not self._enter(entry):
                 self._move(entry, call, DeliveryState.BLOCKED, was=was)
                 return
         self._move(entry, call, DeliveryState.SCHEDULED, due_ms=self.now, was=was)
@@ -325,28 +358,34 @@ class Transitions:
     # -- keys
 
     def sync(self) -> None:
-        """Note every pending entry, and forget all others: the group may be another one, or the
-        handler had another flow control before."""
-        keyed, pending, flow = self.handler_store.keyed, self.consumers.pending, self.flow
-        if flow is None:
+        """Record every pending entry and drop all others.
+
+        The consumer group may be a new one, or the handler may have had another flow control.
+        """
+        keyed, pending, flow_control = (
+            self.handler_store.keyed,
+            self.consumers.pending,
+            self.flow_control,
+        )
+        if flow_control is None:
             if keyed.entries:
                 self.handler_store.keyed = KeyedEntries()
             return
         for entry in [entry for entry in keyed.entries if entry not in pending]:
-            keyed.leave(entry, flow, self.now)
-        for entry, held in self.consumers.sorted():
+            keyed.leave(entry, flow_control, self.now)
+        for entry, pending_entry in self.consumers.sorted():
             if entry in keyed.entries:
                 continue
-            body, place = self.body(entry) or b"", _place(held.owner)
-            key = key_in_force(body, flow, self.group.handler, self.handler_store.patterns)
-            runs = place in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
-                flow.ordered and place is DeliveryState.SCHEDULED
+            body, state = self.body(entry) or b"", _state_of(pending_entry.owner)
+            key = key_in_force(body, flow_control, self.group.handler, self.handler_store.patterns)
+            runs = state in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
+                flow_control.ordered and state is DeliveryState.SCHEDULED
             )
             keyed.note(entry, key, position_of(entry), has_slot=runs)
-            if place is DeliveryState.BLOCKED and key is not None:
-                keyed.block(entry, flow, self.now)
+            if state is DeliveryState.BLOCKED and key is not None:
+                keyed.block(entry, flow_control, self.now)
 
-    # -- the one place where anything is moved
+    # -- every transition passes here
 
     def _move(
         self,
@@ -356,35 +395,37 @@ class Transitions:
         count: int = 1,
         due_ms: int | None = None,
         was: DeliveryState = DeliveryState.WAITING,
-    ) -> Held:
-        held = self.consumers.pending.get(entry)
-        before = _place(held.owner) if held else was
-        after = _place(owner)
+    ) -> PendingEntry:
+        pending = self.consumers.pending.get(entry)
+        before = _state_of(pending.owner) if pending else was
+        after = _state_of(owner)
         if after not in MOVES.get((before, call), frozenset()):
             raise AssertionError(f"{call} must not move {entry} from {before} to {after}")
-        moved = Held(owner, self.now, count, due_ms)
+        moved = PendingEntry(owner, self.now, count, due_ms)
         self.consumers.pending.pop(entry, None)
         if after in IN_FLIGHT:
             self.consumers.pending[entry] = moved
         return moved
 
 
-def _place(owner: str) -> DeliveryState:
+def _state_of(owner: str) -> DeliveryState:
     return DeliveryState(owner.partition(":")[0])
 
 
 def key_in_force(
-    body: bytes, flow: FlowControl, handler: str, patterns: Sequence[str]
+    body: bytes, flow_control: FlowControl, handler: str, patterns: Sequence[str]
 ) -> str | None:
-    """The key of an event; None where no code of the handler wants it, so that it waits for no
-    other and no other for it."""
+    """Return the key of an event; None if no code of the handler wants the event.
+
+    Such an event is never blocked and blocks no other.
+    """
     try:
         event = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         event = None
     if not isinstance(event, dict):
-        return None if flow.quiet_ms else ""
-    return key_of(event, flow.key) if _is_meant(event, handler, patterns) else None
+        return None if flow_control.quiet_ms else ""
+    return key_of(event, flow_control.key) if _is_meant(event, handler, patterns) else None
 
 
 def _is_meant(event: dict[str, object], handler: str, patterns: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The scripts that append an event once, and those that register events of foreign producers."""
+"""The scripts that append an event once and that register events of foreign producers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bounded log for coroutines: who appends too much waits without blocking the event loop."""
+"""The event log with backpressure, for coroutines: appending waits without blocking the loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from celeriac.store.redis.known_groups import KnownGroups
 
 
 class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
-    """See AsyncLog and BoundedRedisLog for the promises."""
+    """Implements AsyncEventLog, with the limit of BoundedRedisEventLog."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -46,7 +46,7 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
                 if end > done:
                     await super().append_many(items[done:end])
                 else:
-                    await self._ask_or_wait(items[done][0])
+                    await self._wait_for_credit(items[done][0])
             except (redis.RedisError, LogFull) as error:
                 error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
                 raise
@@ -72,15 +72,15 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
 
     async def _admit(self, domain: str) -> None:
         while not self.bound.use(domain):
-            await self._ask_or_wait(domain)
+            await self._wait_for_credit(domain)
 
-    async def _ask_or_wait(self, domain: str) -> None:
+    async def _wait_for_credit(self, domain: str) -> None:
         for pause in waiting(self.settings):
-            found = backlog_of(await self._backlog(domain))
-            if self.bound.refill(domain, found.events):
+            backlog = backlog_of(await self._backlog(domain))
+            if self.bound.refill(domain, backlog.events):
                 return
             if pause is None:
-                raise LogFull(full_message(domain, found, self.bound.max_backlog))
+                raise LogFull(full_message(domain, backlog, self.bound.max_backlog))
             await asyncio.sleep(pause)
 
     async def _backlog(self, domain: str) -> Any:
@@ -92,12 +92,12 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
 
 
 def bounded_async_log(settings: Settings) -> AsyncRedisEventLog:
-    """For one server, or for a cluster. Does not connect yet."""
+    """Return the event log of one server or of a cluster. Does not connect yet."""
     if not is_cluster(settings.redis_url):
         return BoundedAsyncRedisEventLog(settings)
     from celeriac.store.redis.async_cluster_event_log import AsyncRedisClusterEventLog
 
     class BoundedAsyncRedisClusterEventLog(BoundedAsyncRedisEventLog, AsyncRedisClusterEventLog):
-        """BoundedAsyncRedisLog on the log of a cluster."""
+        """BoundedAsyncRedisEventLog for a cluster."""
 
     return BoundedAsyncRedisClusterEventLog(settings)

@@ -13,19 +13,19 @@ from celeriac.store.redis.redis_py import release_writer
 
 
 class AsyncDirectClient(redis.asyncio.Redis):
-    """As redis.asyncio.Redis, and `send` beside it. Tries nothing a second time."""
+    """redis.asyncio.Redis with an additional `send`. Retries nothing."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._pipelined: PipelinedConnection | None = None
         self._opening: asyncio.Task[PipelinedConnection] | None = None
-        self._master: Any = None  # where the connection goes, behind Sentinels
+        self._master: Any = None  # the server of the connection, with Sentinels
 
     async def send(self, packed: bytes, answers: int) -> list[Answer]:
-        """Send packed commands and return their raw answers; a refused one's is its ResponseError.
+        """Send packed commands and return their raw replies; a refused one's is its ResponseError.
 
-        Commands of callers that wait at the same time share round trips. Raises redis.RedisError
-        where the connection breaks, with the answers that came before as `answers`.
+        Commands of concurrent callers share round trips. Raises redis.RedisError if the connection
+        breaks, with the replies that arrived before as `answers`.
         """
         connection = self._pipelined
         if connection is None or not connection.usable or self._is_elsewhere():
@@ -37,22 +37,22 @@ class AsyncDirectClient(redis.asyncio.Redis):
         return bool(getattr(pool, "master_address", None) != self._master)
 
     async def _open(self) -> PipelinedConnection:
-        """All who need the connection wait for the same attempt to make it."""
+        """Return the connection. Concurrent callers wait for the same attempt to connect."""
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._connect())
             self._opening.add_done_callback(self._opened)
         try:
             return await asyncio.shield(self._opening)
         except redis.RedisError as error:
-            # One for each: callers write on it how far they came.
-            own = copy(error)
-            own.__cause__ = error.__cause__ or error.__context__
-            raise own from own.__cause__
+            # A copy for each caller: callers record on the error how many events were appended.
+            copied = copy(error)
+            copied.__cause__ = error.__cause__ or error.__context__
+            raise copied from copied.__cause__
 
     def _opened(self, opening: asyncio.Task[PipelinedConnection]) -> None:
         self._opening = None
         if not opening.cancelled():
-            opening.exception()  # also where all who waited for it are cancelled
+            opening.exception()  # marks it as retrieved, even if all waiting callers were cancelled
 
     async def _connect(self) -> PipelinedConnection:
         pool: Any = self.connection_pool

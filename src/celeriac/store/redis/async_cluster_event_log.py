@@ -11,7 +11,7 @@ from celeriac.store.redis.packing import refuse_first
 
 
 class AsyncRedisClusterEventLog(AsyncRedisEventLog):
-    """See AsyncLog and RedisClusterLog for the promises."""
+    """Implements AsyncEventLog for a cluster, as RedisClusterEventLog does."""
 
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0

@@ -1,4 +1,4 @@
-"""Appending to Redis or Valkey streams from coroutines, by an async client, never a thread."""
+"""The event log in Redis or Valkey for coroutines: an async client, no thread."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import decode_hash
 from celeriac.store.redis.connection import Client, answer_time, open_async_client, open_client
-from celeriac.store.redis.emitted import EmittedTally
-from celeriac.store.redis.event_log import ANNOUNCE, POSTPONE, tell_emitted
+from celeriac.store.redis.emitted import EmittedCounter
+from celeriac.store.redis.event_log import ANNOUNCE, DELAY_EVENT, add_emitted_counts
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.loop_client import LoopClients
 from celeriac.store.redis.packing import Packing, pack_command, refuse_first
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def async_redis_event_log(settings: Settings, bus: BusSettings | None = None) -> AsyncRedisEventLog:
-    """With the settings of the bus. Does not connect yet."""
+    """Return the event log with the settings of the bus. Does not connect yet."""
     from celeriac.store.redis.async_bounded_event_log import bounded_async_log
 
     event_log = bounded_async_log(settings)
@@ -42,7 +42,7 @@ def async_redis_event_log(settings: Settings, bus: BusSettings | None = None) ->
 
 
 class AsyncRedisEventLog:
-    """See AsyncLog for the promises. Each event loop gets a client of its own."""
+    """Implements AsyncEventLog. Each event loop has its own client."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -50,13 +50,13 @@ class AsyncRedisEventLog:
         self.invalid = InvalidRecords()
         self.bus = BusSettings(settings)
         self._usual = LoopClients(partial(self._open, 0.0))
-        # redis-py's time-out holds for all that is sent at once: what is large has a longer one.
-        most = max(PORTION_BYTES, settings.max_event_bytes)
-        self._large = LoopClients(partial(self._open, transfer_time(most)))
-        self._tally = EmittedTally(self._tell_emitted)
-        self.note_emitted = self._tally.note
+        # redis-py's time-out applies to everything sent at once, so large events get a longer one.
+        max_bytes = max(PORTION_BYTES, settings.max_event_bytes)
+        self._large = LoopClients(partial(self._open, transfer_time(max_bytes)))
+        self._emitted_counter = EmittedCounter(self._add_emitted)
+        self.note_emitted = self._emitted_counter.note
         self._packing = Packing(self.keys)
-        self._telling: Client | None = None
+        self._statistics_client: Client | None = None
         self._watch: AsyncMasterWatch | None = None
         if is_sentinel(settings.redis_url):
             from celeriac.store.redis.sentinel import AsyncMasterWatch
@@ -67,20 +67,21 @@ class AsyncRedisEventLog:
         names = list(domains)
         if names:
             await self.refresh()
-            most, key = self.bus.current.max_domains, self.keys.domains
+            max_domains, key = self.bus.current.max_domains, self.keys.domains
             try:
-                refused = await (await self._current(0)).eval(ANNOUNCE.source, 1, key, most, *names)
+                client = await self._current(0)
+                refused = await client.eval(ANNOUNCE.source, 1, key, max_domains, *names)
             except ResponseError as error:
                 refused = self.invalid.answer(key, error, ())
             if refused:
-                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), most))
+                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), max_domains))
 
     async def refresh(self) -> None:
-        """Read the settings of the bus again where they were read seconds ago."""
+        """Read the settings of the bus again if they were read seconds ago."""
         if not self.bus.is_stale:
             return
         self.bus.mark_fresh()
-        with suppress(redis.RedisError):  # what the caller does next reports it
+        with suppress(redis.RedisError):  # the caller's next command reports it
             self.bus.learn(decode_hash(await (await self._current(0)).hgetall(self.keys.config)))
 
     async def append(
@@ -123,7 +124,7 @@ class AsyncRedisEventLog:
         try:
             answers = await client.send(packed, len(counts))
         except redis.RedisError as error:
-            # Those that were answered are in the log, whatever came then.
+            # Commands with a reply were executed, whatever happened afterwards.
             answered = getattr(error, "answers", ())
             refuse_first(answered, counts)
             error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
@@ -139,9 +140,9 @@ class AsyncRedisEventLog:
         at_ms: int | None,
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
-        client, keys = await self._current(len(body)), POSTPONE.keys(self.keys, domain)
+        client, keys = await self._current(len(body)), DELAY_EVENT.keys(self.keys, domain)
         await client.eval(
-            POSTPONE.source,
+            DELAY_EVENT.source,
             len(keys),
             *keys,
             postponed(body, kind),
@@ -149,19 +150,21 @@ class AsyncRedisEventLog:
             "" if at_ms is None else at_ms,
         )
 
-    def _tell_emitted(self, counts: Mapping[str, int]) -> None:
-        # In the tally's own thread, which no event loop waits for.
-        if self._telling is None:
+    def _add_emitted(self, counts: Mapping[str, int]) -> None:
+        # Called in the counter's own thread, which no event loop waits for.
+        if self._statistics_client is None:
             settings = self.settings
-            self._telling = open_client(settings.redis_url, answer_within=settings.emit_timeout)
-        tell_emitted(self._telling, self.keys, counts)
+            self._statistics_client = open_client(
+                settings.redis_url, answer_within=settings.emit_timeout
+            )
+        add_emitted_counts(self._statistics_client, self.keys, counts)
 
     async def close(self) -> None:
         await self._usual.close()
         await self._large.close()
 
     async def _current(self, size: int) -> Client:
-        """A client for so many bytes, at the master that the Sentinels name now."""
+        """Return a client for this number of bytes, connected to the current master."""
         client = self._client(size)
         if self._watch is not None:
             await self._watch.look(client)

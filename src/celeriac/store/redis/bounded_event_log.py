@@ -1,4 +1,4 @@
-"""The log in Redis with a bound: who appends too much waits, or is refused."""
+"""The event log in Redis with backpressure: appending waits or is refused above a limit."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ BACKLOG = Script("backlog.lua")
 
 
 class BoundedRedisEventLog(RedisEventLog):
-    """See EventLog for the promises. Where `max_backlog` events of a domain are unfinished, what
-    appends blocks for `emit_timeout` at most, or not at all (`log_full`), and raises LogFull.
+    """Implements EventLog with a limit.
+
+    If `max_backlog` events of a domain are unfinished, appending blocks for at most `emit_timeout`
+    (or not at all, see `log_full`) and then raises LogFull.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,7 +36,7 @@ class BoundedRedisEventLog(RedisEventLog):
         self.bound = CreditLimiter(settings.max_backlog)
 
     def backlog(self, domain: str) -> Backlog:
-        """What is unfinished now. Blocks for one round trip."""
+        """Return the unfinished events. Blocks for one round trip."""
         return backlog_of(self._on_groups(BACKLOG, domain, (self.keys.chunks,)))
 
     def append(
@@ -44,7 +46,7 @@ class BoundedRedisEventLog(RedisEventLog):
             return super().append(domain, body, kind, since_ms)
         if not self.bound.use(domain):
             if self.bound.had_spare(domain):
-                return self._append_and_ask((domain, body, kind, since_ms))
+                return self._append_and_refill((domain, body, kind, since_ms))
             self._admit(domain)
         return super().append(domain, body, kind, since_ms)
 
@@ -58,7 +60,7 @@ class BoundedRedisEventLog(RedisEventLog):
                 if end > done:
                     super().append_many(items[done:end])
                 else:
-                    self._ask_or_wait(items[done][0])
+                    self._wait_for_credit(items[done][0])
             except (redis.RedisError, LogFull) as error:
                 error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
                 raise
@@ -82,43 +84,43 @@ class BoundedRedisEventLog(RedisEventLog):
         self.bound.max_backlog = self.bus.current.max_backlog
         return self.bound.max_backlog > 0
 
-    def _append_and_ask(self, item: Item) -> str:
-        """In one round trip: appends, and learns how much more may be."""
+    def _append_and_refill(self, item: Item) -> str:
+        """Append an event and refill the credit of its domain, in one round trip."""
         domain = item[0]
         [(command, _)] = self._packing.commands([item], self.bus.current.dedup_window)
         keys, arguments = self._known_groups.call(BACKLOG, domain, (self.keys.chunks,))
-        asking = BACKLOG.of_keys(keys, *arguments)
-        entry, answer = self.client.execute_many([command, asking])
+        backlog = BACKLOG.of_keys(keys, *arguments)
+        entry, answer = self.client.execute_many([command, backlog])
         if isinstance(entry, Exception):
             raise entry
         known = self._known_groups.learn(domain, answer)
-        if not known and not isinstance(answer, Exception):  # else the next one asks
+        if not known and not isinstance(answer, Exception):  # otherwise the next append refills
             self.bound.refill(domain, backlog_of(answer).events)
         return str(entry.decode())
 
     def _admit(self, domain: str) -> None:
         while not self.bound.use(domain):
-            self._ask_or_wait(domain)
+            self._wait_for_credit(domain)
 
-    def _ask_or_wait(self, domain: str) -> None:
-        """Returns once there is room. Raises LogFull."""
+    def _wait_for_credit(self, domain: str) -> None:
+        """Block until events may be appended. Raises LogFull."""
         for pause in waiting(self.settings):
-            found = self.backlog(domain)
-            if self.bound.refill(domain, found.events):
+            backlog = self.backlog(domain)
+            if self.bound.refill(domain, backlog.events):
                 return
             if pause is None:
-                raise LogFull(full_message(domain, found, self.bound.max_backlog))
+                raise LogFull(full_message(domain, backlog, self.bound.max_backlog))
             time.sleep(pause)
 
 
 def bounded_log(settings: Settings) -> RedisEventLog:
-    """For one server, or for a cluster. Does not connect yet."""
+    """Return the event log of one server or of a cluster. Does not connect yet."""
     if not is_cluster(settings.redis_url):
         return BoundedRedisEventLog(settings)
     from celeriac.store.redis.cluster_event_log import RedisClusterEventLog
 
     class BoundedRedisClusterEventLog(BoundedRedisEventLog, RedisClusterEventLog):
-        """BoundedRedisLog on the log of a cluster."""
+        """BoundedRedisEventLog for a cluster."""
 
     return BoundedRedisClusterEventLog(settings)
 

@@ -10,7 +10,7 @@ from celeriac.store.redis.keys import Keys
 
 
 class RedisSettingsStore:
-    """See SettingsStore for the promises."""
+    """Implements SettingsStore."""
 
     fresh_for = 5.0
 
@@ -22,7 +22,7 @@ class RedisSettingsStore:
         return decode_hash(self.client.hgetall(self.key))
 
     def add(self, values: Mapping[str, str]) -> None:
-        # Not HSET: with HSETNX alone in its ACL, a service cannot change what is there.
+        # Not HSET: with only HSETNX in its ACL, a service cannot change existing values.
         for name, value in values.items():
             self.client.hsetnx(self.key, name, value)
 
@@ -34,7 +34,7 @@ class RedisSettingsStore:
 
 
 def decode_hash(stored: Mapping[bytes, bytes]) -> Mapping[str, str]:
-    """Return the record from the answer of HGETALL; bytes that are no text become `?`."""
+    """Return the record from the reply of HGETALL; invalid UTF-8 becomes `?`."""
     return {
         name.decode(errors="replace"): value.decode(errors="replace")
         for name, value in stored.items()

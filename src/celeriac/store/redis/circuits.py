@@ -1,4 +1,4 @@
-"""The circuits in Redis or Valkey: each move is one Lua script of `circuit/lua`."""
+"""The circuits in Redis or Valkey. Each transition is one Lua script."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Stored(msgspec.Struct):
 
 
 class RedisCircuits:
-    """See Circuits for the promises."""
+    """Implements Circuits."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class RedisCircuits:
         try:
             return _circuit(handler, stored)
         except (ValueError, msgspec.MsgspecError, RecursionError):
-            return Circuit(handler=handler)  # as the scripts take it; `all` reports it
+            return Circuit(handler=handler)  # as in the scripts; `all` reports the invalid one
 
     def record(
         self, handler: str, breaker: Breaker, calls: int, failures: int, reason: str = ""
@@ -84,12 +84,12 @@ class RedisCircuits:
 def _circuit(handler: str, stored: Any) -> Circuit:
     if not stored:
         return Circuit(handler=handler)
-    found = msgspec.json.decode(stored, type=_Stored, strict=False)
-    check_time("since", found.since)
-    check_time("until", found.until)
-    if found.state is CircuitState.OPEN and found.until is None:
-        raise ValueError("is open, and does not say until when")
+    circuit = msgspec.json.decode(stored, type=_Stored, strict=False)
+    check_time("since", circuit.since)
+    check_time("until", circuit.until)
+    if circuit.state is CircuitState.OPEN and circuit.until is None:
+        raise ValueError("is open and has no `until`")
     return Circuit(
-        handler=handler, state=found.state, since_ms=found.since, until_ms=found.until,
-        reason=found.reason, trial=found.trial,
+        handler=handler, state=circuit.state, since_ms=circuit.since, until_ms=circuit.until,
+        reason=circuit.reason, trial=circuit.trial,
     )  # fmt: skip

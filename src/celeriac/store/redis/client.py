@@ -1,9 +1,9 @@
-"""A client of Redis that keeps its connections at hand.
+"""A client of Redis that keeps its connections.
 
 redis-py's own client spends twice as long around a command (the pool's lock and poll, retries, two
-records for its metrics) as on packing it and on parsing the answer: measured in docs/adr/0008.
-Everything here stands on public methods: `connection_pool.get_connection`, and of a connection
-`send_command`, `pack_commands`, `send_packed_command`, `read_response`, `can_read`, `disconnect`.
+records for its metrics) as on packing it and parsing the reply: measured in docs/adr/0008.
+It uses public methods only: `connection_pool.get_connection`, and of a connection `send_command`,
+`pack_commands`, `send_packed_command`, `read_response`, `can_read`, `disconnect`.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from celeriac.store.redis.redis_py import connection_of
 from celeriac.store.redis.refusal import is_demotion
 from celeriac.transfer import slices, transfer_time
 
-# Rested longer, a connection is asked first whether the server closed it meanwhile.
+# After a longer idle time, a connection is first checked: the server may have closed it.
 FRESH = 0.05  # seconds
 
-Connection = Any  # redis-py has no one type for what its pools give
+Connection = Any  # redis-py has no common type for the connections of its pools
 
 
 class DirectClient(redis.Redis):
-    """As redis.Redis, for threads and over forks, but that it tries nothing a second time.
+    """redis.Redis for threads and over forks, without retries.
 
-    A connection is one command's at a time. One on which something failed half-way is closed.
+    Each connection is used by one command at a time, and closed after an incomplete one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Forgotten in a circle of references, the sockets would go before the one that closes them.
+        # Without this, a circle of references could free sockets before they are closed.
         weakref.finalize(self, self.connection_pool.disconnect).atexit = False
-        self._resting: list[tuple[Connection, float]] = []
+        self._idle: list[tuple[Connection, float]] = []
         self._process = os.getpid()
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """One command, one round trip. Raises redis.RedisError."""
+        """Execute a command in one round trip. Raises redis.RedisError."""
         connection = self._borrow()
         parse: Any = self.parse_response  # it has no types
         try:
             packed = connection.pack_command(*args)
             if len(packed) == 1:
                 connection.send_packed_command(packed)
-            else:  # redis-py packs what is large in several pieces
+            else:  # redis-py packs a large command in several pieces
                 _await_answer(connection, _send(connection, b"".join(packed)))
             answer = parse(connection, args[0], **options)
         except ResponseError as error:
@@ -58,52 +58,56 @@ class DirectClient(redis.Redis):
         except BaseException:
             self._drop(connection)
             raise
-        self._give_back(connection)
+        self._release(connection)
         return answer
 
     def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
-        """The raw answers of all, in one round trip; a refused one's is its ResponseError."""
+        """Return the raw replies, in one round trip; a refused command's is its ResponseError."""
         return self.begin_many(list(commands))()
 
     def transact_many(
         self, transactions: Sequence[Sequence[Sequence[Any]]]
     ) -> list[list[Any] | Exception]:
-        """The raw answers of each transaction (MULTI), all of them in one round trip.
+        """Return the raw replies of each transaction (MULTI), all in one round trip.
 
-        An error in the place of the answers says that nothing of that transaction was carried out.
+        An error in place of the replies means that no command of that transaction was executed.
         """
-        commands = [command for one in transactions for command in (("MULTI",), *one, ("EXEC",))]
+        commands = [
+            command
+            for transaction in transactions
+            for command in (("MULTI",), *transaction, ("EXEC",))
+        ]
         answers = self.execute_many(commands) if commands else []
-        found: list[list[Any] | Exception] = []
-        for one in transactions:
-            _, *queued, executed = answers[: len(one) + 2]
-            del answers[: len(one) + 2]
+        results: list[list[Any] | Exception] = []
+        for transaction in transactions:
+            _, *queued, executed = answers[: len(transaction) + 2]
+            del answers[: len(transaction) + 2]
             refused = (answer for answer in queued if isinstance(answer, Exception))
-            found.append(next(refused, executed))
-        return found
+            results.append(next(refused, executed))
+        return results
 
     def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
-        """Sends them; the function returned waits for their answers, as that of `send` does."""
+        """Send commands; the returned function waits for their replies, as that of `send` does."""
         connection = self._borrow()
         try:
             packed = b"".join(connection.pack_commands(commands))
         except BaseException:
-            self._give_back(connection)
+            self._release(connection)
             raise
         return self._sent(connection, packed, len(commands))
 
     def send(self, packed: bytes, answers: int) -> Callable[[], list[Any]]:
-        """Sends packed commands; the function returned waits for their answers and reads them.
+        """Send packed commands; the returned function waits for their replies.
 
         It must be called once, or the connection is lost. Raises as `execute_many` does; the error
-        then has the answers that came before it as `answers`.
+        then has the replies that arrived before it as `answers`.
         """
         return self._sent(self._borrow(), packed, answers)
 
     def pipeline(self, *args: Any, **options: Any) -> Any:
-        """redis-py's own. It asks the pool for a connection, which may be out of them."""
-        while self._resting:
-            self.connection_pool.release(self._resting.pop()[0])
+        """Return redis-py's pipeline. It needs a connection of the pool, so idle ones are freed."""
+        while self._idle:
+            self.connection_pool.release(self._idle.pop()[0])
         return super().pipeline(*args, **options)
 
     def _sent(self, connection: Connection, packed: bytes, answers: int) -> Callable[[], list[Any]]:
@@ -114,81 +118,81 @@ class DirectClient(redis.Redis):
             raise
 
         def read() -> list[Any]:
-            found: list[Any] = []
+            replies: list[Any] = []
             try:
                 for _ in range(answers):
                     if beyond:
                         _await_answer(connection, beyond)
                     try:
-                        found.append(connection.read_response())
+                        replies.append(connection.read_response())
                     except ResponseError as error:
-                        found.append(error)
+                        replies.append(error)
             except BaseException as error:
-                error.answers = found  # type: ignore[attr-defined]
+                error.answers = replies  # type: ignore[attr-defined]
                 self._drop(connection)
                 raise
-            demoted = any(isinstance(one, ResponseError) and is_demotion(one) for one in found)
+            demoted = any(isinstance(r, ResponseError) and is_demotion(r) for r in replies)
             self._return(connection, demoted=demoted)
-            return found
+            return replies
 
         return read
 
     def _borrow(self) -> Connection:
         if self._process != os.getpid():
-            # The sockets are the parent's.
-            self._resting = []
+            # After a fork, the sockets belong to the parent.
+            self._idle = []
             self._process = os.getpid()
         try:
-            # Not `if`: another thread may take the last one in between.
-            connection, since = self._resting.pop()
+            # Not `if`: another thread may take the last one at the same time.
+            connection, since = self._idle.pop()
         except IndexError:
             return connection_of(self.connection_pool)
-        if time.monotonic() - since > FRESH and _is_spoilt(connection):
+        if time.monotonic() - since > FRESH and _is_unusable(connection):
             connection.disconnect()
         return connection
 
     def _return(self, connection: Connection, *, demoted: bool) -> None:
-        """Gives it back; closes all that rest where the server became a replica.
+        """Release the connection; close all idle ones if the server became a replica.
 
-        A demoted master keeps its connections. A new one goes to what the address names now.
+        A demoted master keeps its connections open. A new one goes to the current master.
         """
         if not demoted:
-            self._give_back(connection)
+            self._release(connection)
             return
-        self._drop_resting()
+        self._drop_idle()
         self._drop(connection)
 
-    def _drop_resting(self) -> None:
-        doomed = []
-        while self._resting:
+    def _drop_idle(self) -> None:
+        dropped = []
+        while self._idle:
             with suppress(IndexError):  # another thread took the last one
-                doomed.append(self._resting.pop()[0])
-        for one in doomed:
-            self._drop(one)
+                dropped.append(self._idle.pop()[0])
+        for connection in dropped:
+            self._drop(connection)
 
-    def _give_back(self, connection: Connection) -> None:
-        self._resting.append((connection, time.monotonic()))
+    def _release(self, connection: Connection) -> None:
+        self._idle.append((connection, time.monotonic()))
 
     def _drop(self, connection: Connection) -> None:
-        # It connects anew when it is used again.
+        # It connects again when it is used.
         connection.disconnect()
-        self._give_back(connection)
+        self._release(connection)
 
 
 def _send(connection: Connection, packed: bytes) -> float:
-    """Sends it; returns the seconds that its answers may take beyond the usual."""
+    """Send packed commands; return the additional seconds that their replies may take."""
     connection.send_packed_command(slices(packed))
     return transfer_time(len(packed))
 
 
 def _await_answer(connection: Connection, beyond: float) -> None:
-    """Waits until something is there to read. Raises redis.TimeoutError."""
+    """Wait until a reply arrives. Raises redis.TimeoutError."""
     if beyond and not connection.can_read(timeout=(connection.socket_timeout or 0) + beyond):
         raise redis.TimeoutError("Timeout reading from socket")
 
 
-def _is_spoilt(connection: Connection) -> bool:
-    """Whether the server closed it, or sent what nobody asked for."""
+def _is_unusable(connection: Connection) -> bool:
+    """Return whether the server closed the connection or sent unexpected data."""
     try:
         return bool(connection.can_read())
     except (redis.ConnectionError, redis.TimeoutError, OSError):

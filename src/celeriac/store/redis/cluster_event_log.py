@@ -1,4 +1,4 @@
-"""The event log on a Redis Cluster: what of RedisLog is packed for one server is routed here."""
+"""The event log on a Redis Cluster: commands that are packed for one server are routed here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from celeriac.store.redis.packing import refuse_first
 
 
 class RedisClusterEventLog(RedisEventLog):
-    """See EventLog for the promises.
+    """Implements EventLog.
 
-    `append_many` sends each node its own at once. Where a node is away, those that follow on other
-    nodes may be appended all the same, and again with the next try: the same id is one event.
+    `append_many` sends each node its events at once. If a node is unreachable, later events on
+    other nodes may be appended, and appended again at the next try: the same id is one event.
     """
 
     def append(

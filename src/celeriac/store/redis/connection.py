@@ -1,4 +1,4 @@
-"""Clients of Redis: how they are opened, how long a call is tried, how its failure is told."""
+"""Clients of Redis: how they are opened, how long calls are retried, how failures are reported."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from redis.retry import Retry as RedisRetry
 
 from celeriac.errors import BusUnavailable, CeleriacError, ConfigurationError, LogFull
 from celeriac.redis_url import ClusterURL, is_cluster, is_sentinel
-from celeriac.redis_url import address as address  # for whoever opens clients
+from celeriac.redis_url import address as address  # for modules that open clients
 from celeriac.settings import Settings
 from celeriac.store.redis.client import DirectClient
-from celeriac.store.redis.refusal import nothing_written, passing_refusal, refusal_code
+from celeriac.store.redis.refusal import nothing_written, refusal_code, temporary_refusal
 
 T = TypeVar("T")
 Client = Any  # redis-py types each command as `Awaitable | value`, for both kinds of client at once
 
-# The server is away. What it refuses for a while is in `refusal.PASSING`.
+# The server is unreachable. Temporary refusals are in `refusal.TEMPORARY`.
 AWAY = (redis.ConnectionError, redis.TimeoutError)
 FINAL = (AuthenticationError, AuthorizationError)
 
 
 def open_client(url: str, *, answer_within: float) -> Client:
-    """A pooled client, safe to share between threads and over forks. Does not connect yet.
+    """Return a pooled client, safe to share between threads and over forks. Does not connect yet.
 
-    A command that gets no answer `answer_within` seconds fails with redis.TimeoutError. Nothing
-    is retried here: `persist` does, so that the limit is one for all tries together. For the URL
-    of a cluster it is a ClusterClient, which has the same commands.
+    A command without a reply after `answer_within` seconds raises redis.TimeoutError. The client
+    retries nothing: `persist` does, with one limit for all tries together. For the URL of a cluster
+    it is a ClusterClient, which has the same commands.
     """
     if is_cluster(url):
         from celeriac.store.redis.cluster.client import ClusterClient
@@ -54,22 +54,22 @@ def open_client(url: str, *, answer_within: float) -> Client:
 
 
 def service_client(settings: Settings) -> Client:
-    """The client of a service's log, ledger and registry. Does not connect yet.
+    """Return the client of a service's event log, delivery store and registry, which share it.
 
-    They share it: where a link died without a word, that costs one wait for an answer, not four.
+    Does not connect yet. With one client, a silently dead connection costs one timeout, not four.
     """
     return open_client(settings.redis_url, answer_within=answer_time(settings))
 
 
 def server_time_ms(client: Client) -> int:
-    """The server's clock, ms since the epoch. Blocks for a round trip. Raises redis.RedisError."""
+    """Return the server's clock in ms since the epoch. Blocks for a round trip."""
     seconds, micros = client.time()
     return int(seconds) * 1000 + int(micros) // 1000
 
 
 def answer_time(settings: Settings) -> float:
-    """Seconds that one answer may take: half of `emit_timeout`, so that a frozen server leaves time
-    for a second try."""
+    """Return the seconds that one reply may take: half of `emit_timeout`, so that a frozen server
+    leaves time for a second try."""
     return max(settings.emit_timeout / 2, 0.05)
 
 
@@ -88,12 +88,12 @@ def _options(url: str, answer_within: float) -> dict[str, Any]:
         "socket_connect_timeout": answer_within,
         "health_check_interval": 0,
     }
-    # redis-py's connection to a unix socket does not know the option.
+    # redis-py's connection to a unix socket does not have this option.
     return options if url.startswith("unix://") else options | {"socket_keepalive": True}
 
 
 def open_async_client(url: str, *, answer_within: float) -> Client:
-    """As `open_client`, for asyncio. Belongs to the event loop that first uses it."""
+    """Return a client as `open_client`, for asyncio. It belongs to the first loop that uses it."""
     if is_cluster(url):
         from celeriac.store.redis.cluster.async_client import AsyncClusterClient
 
@@ -121,18 +121,18 @@ def _open_async_node(url: str, *, answer_within: float) -> Client:
 
 
 def pauses(seconds: float) -> Callable[[], float | None]:
-    """A fresh schedule of pauses between tries: 50 ms doubling to 1 s, with jitter.
+    """Return a new schedule of pauses between tries: 50 ms doubling to 1 s, with jitter.
 
-    Returns None when `seconds` have passed since it was made.
+    It returns None after `seconds` have passed since it was created.
     """
     started, pause = time.monotonic(), 0.05
 
     def following() -> float | None:
         nonlocal pause
-        left = seconds - (time.monotonic() - started)
-        if left <= 0:
+        remaining = seconds - (time.monotonic() - started)
+        if remaining <= 0:
             return None
-        chosen = min(left, pause * random.uniform(0.5, 1.0))
+        chosen = min(remaining, pause * random.uniform(0.5, 1.0))
         pause = min(1.0, pause * 2)
         return chosen
 
@@ -140,11 +140,11 @@ def pauses(seconds: float) -> Callable[[], float | None]:
 
 
 def persist(call: Callable[[], T], *, url: str, seconds: float, wait_for_memory: bool = False) -> T:
-    """Return the call's result; while Redis is away or refuses for now, repeat it.
+    """Return the call's result; repeat the call while Redis is unreachable or refuses temporarily.
 
-    Blocks for at most `seconds` in total, and for as long as the last try takes. The call must be
-    safe to repeat. `wait_for_memory` also repeats it while Redis is over `maxmemory`. Raises what
-    `explain` makes of the last failure.
+    Blocks for at most `seconds` in total, plus the duration of the last try. The call must be safe
+    to repeat. `wait_for_memory` also repeats it while Redis is over `maxmemory`. Raises the
+    `explain` of the last failure.
     """
     pause_after = pauses(seconds)
     tries, unwritten = 0, True
@@ -164,16 +164,16 @@ def persist(call: Callable[[], T], *, url: str, seconds: float, wait_for_memory:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same call may succeed a moment later."""
-    if passing_refusal(error):
+    """Return whether the same call may succeed shortly."""
+    if temporary_refusal(error):
         return True
     return isinstance(error, AWAY) and not isinstance(error, FINAL)
 
 
 def is_refused(error: redis.RedisError) -> bool:
-    """Whether the server's ACL forbids the command, also within a script."""
+    """Return whether the server's ACL forbids the command, also within a script."""
     return isinstance(error, NoPermissionError) or any(
-        said in str(error) for said in ("NOPERM", "ACL failure", "can't run this command")
+        text in str(error) for text in ("NOPERM", "ACL failure", "can't run this command")
     )
 
 
@@ -185,27 +185,27 @@ def explain(
     seconds: float,
     unwritten: bool | None = None,
 ) -> CeleriacError:
-    """What happened, which setting it hangs on, and the remedy.
+    """Return an error that states what failed, the setting and the remedy.
 
-    `unwritten` says whether no try can have written anything; by default the error decides.
+    `unwritten` is whether no try can have written anything; by default the error decides.
     """
     unwritten = nothing_written(error) if unwritten is None else unwritten
-    told = _told(error, url=url, tried=_tried(tries, seconds), unwritten=unwritten)
-    if isinstance(told, BusUnavailable):
-        told.nothing_written = unwritten
-    return told
+    explained = _explained(error, url=url, tried=_tried(tries, seconds), unwritten=unwritten)
+    if isinstance(explained, BusUnavailable):
+        explained.nothing_written = unwritten
+    return explained
 
 
 def _tried(tries: int, seconds: float) -> str:
     return f"{tries} {'try' if tries == 1 else 'tries'} in {seconds:g} s"
 
 
-def _told(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> CeleriacError:
+def _explained(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> CeleriacError:
     where = address(url)
     written = (
         "Nothing was written"
         if unwritten
-        else "It may have been written all the same: emit again with the same id"
+        else "It may have been written: emit again with the same id"
     )
     if refusal_code(error) == "OOM":
         # LogFull promises that the event is not in the log.
@@ -221,10 +221,10 @@ def _told(error: redis.RedisError, *, url: str, tried: str, unwritten: bool) -> 
         )
     if is_refused(error):
         return BusUnavailable(
-            f"Redis at {where} does not allow that: {error}. The user in CELERIAC_REDIS_URL lacks "
+            f"Redis at {where} forbids the command: {error}. The user in CELERIAC_REDIS_URL lacks "
             "a permission; `celeriac acl` prints what a service needs (--emits for its domains)"
         )
-    if passing := passing_refusal(error):
+    if passing := temporary_refusal(error):
         return BusUnavailable(
             f"Redis at {where} refuses commands: it {passing} ({error}; {tried}). {written}. "
             "`celeriac doctor` shows the server's state; CELERIAC_EMIT_TIMEOUT sets how long to try"

@@ -26,9 +26,9 @@ _decode_reader = msgspec.json.Decoder(LockedReader).decode
 
 
 class RedisContracts:
-    """See ContractStore for the promises.
+    """Implements ContractStore.
 
-    A version is written by HSETNX, so of two workers the first one wins.
+    A version is written with HSETNX, so that the first of two workers wins.
     """
 
     def __init__(
@@ -39,16 +39,24 @@ class RedisContracts:
         self.invalid = InvalidRecords() if invalid is None else invalid
 
     def contracts(self) -> list[StoredContract]:
-        found = [one for one in self._read().values() if isinstance(one, StoredContract)]
-        return sorted(found, key=lambda one: (one.type, one.contract.version))
+        return self.contracts_and_readers()[0]
 
     def readers(self) -> Mapping[str, Mapping[str, LockedReader]]:
-        found: dict[str, dict[str, LockedReader]] = defaultdict(dict)
-        for name, reads in self._read().items():
-            if isinstance(reads, LockedReader):
-                _, handler, made = name.split(":")
-                found[handler][made] = reads
-        return dict(sorted(found.items()))
+        return self.contracts_and_readers()[1]
+
+    def contracts_and_readers(
+        self,
+    ) -> tuple[list[StoredContract], Mapping[str, Mapping[str, LockedReader]]]:
+        contracts: list[StoredContract] = []
+        readers: dict[str, dict[str, LockedReader]] = defaultdict(dict)
+        for name, record in self._read().items():
+            if isinstance(record, StoredContract):
+                contracts.append(record)
+            elif isinstance(record, LockedReader):
+                _, handler, digest = name.split(":")
+                readers[handler][digest] = record
+        contracts.sort(key=lambda record: (record.type, record.contract.version))
+        return contracts, dict(sorted(readers.items()))
 
     def declare(
         self,
@@ -56,16 +64,22 @@ class RedisContracts:
         contracts: Mapping[str, Collection[LockedContract]],
         readers: Mapping[str, LockedReader],
     ) -> None:
-        declared = {_field(type_, one): (type_, one) for type_, v in contracts.items() for one in v}
-        there = self._check(declared)
-        now = server_time_ms(self.client) if declared.keys() - there.keys() else 0
-        for name, (type_, one) in declared.items():
-            before = there.get(name)
+        declared = {
+            _field(type_, contract): (type_, contract)
+            for type_, versions in contracts.items()
+            for contract in versions
+        }
+        known = self._check(declared)
+        now = server_time_ms(self.client) if declared.keys() - known.keys() else 0
+        for name, (type_, contract) in declared.items():
+            before = known.get(name)
             if before is None:
-                stored = StoredContract(type=type_, service=service, declared_ms=now, contract=one)
+                stored = StoredContract(
+                    type=type_, service=service, declared_ms=now, contract=contract
+                )
                 self._call("HSETNX", name, msgspec.json.encode(stored))
-            elif before.contract != one:
-                stored = msgspec.structs.replace(before, contract=one)
+            elif before.contract != contract:
+                stored = msgspec.structs.replace(before, contract=contract)
                 self._call("HSET", name, msgspec.json.encode(stored))
         self._check(declared)  # another worker may have been first
         for handler, reads in readers.items():
@@ -73,9 +87,9 @@ class RedisContracts:
 
     def forget_readers(self, handler: str, kept: Collection[str]) -> None:
         gone = [
-            f"{READER}:{handler}:{made}"
-            for made in self.readers().get(handler, {})
-            if made not in kept
+            f"{READER}:{handler}:{reader_digest}"
+            for reader_digest in self.readers().get(handler, {})
+            if reader_digest not in kept
         ]
         if gone:
             self._call("HDEL", *gone)
@@ -83,24 +97,24 @@ class RedisContracts:
     def _check(
         self, declared: Mapping[str, tuple[str, LockedContract]]
     ) -> dict[str, StoredContract]:
-        """Return those that are there. Raises ContractChanged."""
+        """Return the stored versions. Raises ContractChanged."""
         names = list(declared)
         values = (self._call("HMGET", *names) if names else None) or []
-        there = {}
+        known = {}
         for name, value in zip(names, values, strict=False):
             stored = _readable(name, value)
             if stored is not None:
-                type_, one = declared[name]
-                check_unchanged(type_, one, stored)
-                there[name] = stored
-        return there
+                type_, contract = declared[name]
+                check_unchanged(type_, contract, stored)
+                known[name] = stored
+        return known
 
     def _read(self) -> Mapping[str, StoredContract | LockedReader]:
         stored = self.invalid.unless_wrong_type(self.key, lambda: self.client.hgetall(self.key), {})
         return self.invalid.decode_all(self.key, stored, _decode)
 
     def _call(self, command: str, *args: Any) -> Any:
-        """The answer; None where the key holds another type, which is reported."""
+        """Return the reply; None if the key holds another type, which is reported."""
         return self.invalid.unless_wrong_type(
             self.key, lambda: self.client.execute_command(command, self.key, *args), None
         )
@@ -149,7 +163,7 @@ def decode_reader(name: str, value: bytes) -> LockedReader:
     except (InvalidEvent, SubscriptionError) as error:
         raise ValueError(str(error)) from None
     if len(parts) != 3 or parts[2] != reads.digest:
-        raise ValueError("is not what its name says")
+        raise ValueError("does not match its field's name")
     return reads
 
 

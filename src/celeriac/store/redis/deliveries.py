@@ -1,4 +1,4 @@
-"""The ledger on Redis or Valkey: each move is one Lua script of `deliveries/lua`."""
+"""The delivery store on Redis or Valkey. Each transition is one Lua script."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.delivery.repetition import verdicts_on
-from celeriac.delivery.state import Verdict
+from celeriac.delivery.repetition import claim_results
+from celeriac.delivery.state import ClaimResult
 from celeriac.delivery.store import (
     MAX_LOST_RUNS,
     MAX_SOURCES,
     Claimed,
     Completion,
     DeadLetter,
-    EditedLetter,
+    EditedDeadLetter,
     FetchRequest,
     FetchResult,
     Group,
@@ -28,14 +28,14 @@ from celeriac.store.redis.connection import is_transient
 from celeriac.store.redis.delivery_reader import RedisDeliveryReader
 from celeriac.store.redis.delivery_script import (
     doubtful_entries,
-    format_effects,
+    format_emitted_events,
     pack_flow,
     pack_lists,
     pack_plain,
     parse_claimed,
     parse_entries,
+    parse_fetched,
     parse_patterns,
-    parse_taken,
     patterns_text,
     plain_and_other,
 )
@@ -45,7 +45,7 @@ from celeriac.store.redis.script import Script
 from celeriac.store.redis.server_clock import is_wrong_clock
 from celeriac.store.redis.verified import forget_verified, note_verified
 
-_take, _claim, _finish, _renew, _hand_back = (
+_fetch, _claim, _complete, _renew, _requeue = (
     Script(f"{name}.lua") for name in ("fetch", "claim", "complete", "renew", "requeue")
 )
 _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
@@ -55,46 +55,46 @@ _schedule, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
 
 
 class RedisDeliveryStore(RedisDeliveryReader):
-    """See Ledger for the promises. What only reads is in RedisLedgerReader."""
+    """Implements DeliveryStore. Methods that only read are in RedisDeliveryReader."""
 
     def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[FetchResult]:
         if not requests:
             return []
         calls = [
             (
-                self._keys(_take, ask.group),
+                self._keys(_fetch, request.group),
                 (
-                    ask.group.handler,
+                    request.group.handler,
                     f"queued:{worker}",
-                    ask.limit,
+                    request.limit,
                     self.lease_ms,
-                    int(ask.reclaim),
-                    pack_flow(ask.group.flow),
-                    ask.group.flow.max_blocked if ask.group.flow else 0,
-                    ask.max_new,
-                    "" if ask.max_in_flight is None else ask.max_in_flight,
-                    int(ask.scheduled_first),
+                    int(request.reclaim),
+                    pack_flow(request.group.flow_control),
+                    request.group.flow_control.max_blocked if request.group.flow_control else 0,
+                    request.max_new,
+                    "" if request.max_in_flight is None else request.max_in_flight,
+                    int(request.scheduled_first),
                 ),
             )
-            for ask in requests
+            for request in requests
         ]
-        answers = _take.on_keys_many(self.client, calls)
+        answers = _fetch.on_keys_many(self.client, calls)
         away = [isinstance(a, Exception) and is_transient(a) for a in answers]
-        # What other nodes of a cluster gave must not be lost with the answer of one that is away.
+        # Deliveries of reachable cluster nodes must not be lost with the reply of another node.
         return [
-            FetchResult() if gone and not all(away) else self._taken(ask.group, answer)
-            for gone, ask, answer in zip(away, requests, answers, strict=True)
+            FetchResult() if gone and not all(away) else self._fetched(request.group, answer)
+            for gone, request, answer in zip(away, requests, answers, strict=True)
         ]
 
-    def _taken(self, group: Group, answer: Any) -> FetchResult:
+    def _fetched(self, group: Group, answer: Any) -> FetchResult:
         if isinstance(answer, ResponseError) and is_wrong_type(answer):
-            # The other lanes go on.
+            # Other groups continue.
             self.inspect(group)
             return FetchResult()
-        return parse_taken(answer)
+        return parse_fetched(answer)
 
     def inspect(self, group: Group) -> None:
-        """Report the lane's keys of another type."""
+        """Report the group's keys that have another type."""
         keys, domain, handler = self.keys, group.domain, group.handler
         self.invalid.inspect(self.client, keys.types(domain, handler))
 
@@ -103,28 +103,33 @@ class RedisDeliveryStore(RedisDeliveryReader):
         answers = self.client.execute_many(commands) if commands else []
         return [_pending_counts(answer) for answer in answers]
 
-    def requeue(self, worker: str, group: Group, most: int = 1000) -> int:
+    def requeue(self, worker: str, group: Group, limit: int = 1000) -> int:
         answer = self._unless_removed(
-            _hand_back, group, group.handler, f"queued:{worker}", most, pack_flow(group.flow)
+            _requeue, group, group.handler, f"queued:{worker}", limit, pack_flow(group.flow_control)
         )
         return int(answer or 0)
 
     def dead_letter_invalid(self, worker: str, group: Group, entry: str, error: str) -> bool:
-        arguments = (group.handler, self.window_ms, f"queued:{worker}", pack_flow(group.flow))
+        arguments = (
+            group.handler,
+            self.window_ms,
+            f"queued:{worker}",
+            pack_flow(group.flow_control),
+        )
         answer = self._unless_removed(_invalid, group, *arguments, entry, error)
         return bool(answer)
 
-    def skip(self, worker: str, group: Group, settled: Sequence[Completion]) -> list[str]:
-        return self._finish(f"queued:{worker}", group, settled, 0)
+    def skip(self, worker: str, group: Group, completions: Sequence[Completion]) -> list[str]:
+        return self._complete_owned(f"queued:{worker}", group, completions, 0)
 
     def skip_many(self, worker: str, skipped: Sequence[tuple[Group, Sequence[Completion]]]) -> None:
         owner = f"queued:{worker}"
-        calls = [self._finishing(owner, group, settled, 0) for group, settled in skipped]
-        answers = _finish.on_keys_many(self.client, calls) if calls else ()
-        for (group, settled), answer in zip(skipped, answers, strict=False):
+        calls = [self._call_of(owner, group, completions, 0) for group, completions in skipped]
+        answers = _complete.on_keys_many(self.client, calls) if calls else ()
+        for (group, completions), answer in zip(skipped, answers, strict=False):
             if is_wrong_clock(answer):
                 self.clock.forget()
-                self._finish(owner, group, settled, 0)
+                self._complete_owned(owner, group, completions, 0)
             elif isinstance(answer, Exception) and "NOGROUP" not in str(answer):
                 raise answer
 
@@ -132,9 +137,9 @@ class RedisDeliveryStore(RedisDeliveryReader):
         self, group: Group, patterns: Sequence[str], gone: Collection[str] = ()
     ) -> tuple[str, ...]:
         key = self.keys.patterns(group.domain, group.handler)
-        told = group.handler, patterns_text(patterns), patterns_text(gone)
+        arguments = group.handler, patterns_text(patterns), patterns_text(gone)
         answer = self.invalid.unless_wrong_type(
-            key, lambda: _patterns.on_keys(self.client, (key,), *told), b""
+            key, lambda: _patterns.on_keys(self.client, (key,), *arguments), b""
         )
         return parse_patterns(answer)
 
@@ -182,7 +187,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
         )
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
         intervals = ("GET", self.keys.ambiguous(group.domain))
-        answer, found, noted = self.client.execute_many(
+        answer, span_reply, noted = self.client.execute_many(
             [_claim.of_keys(self._keys(_claim, group), *arguments), span, intervals]
         )
         if isinstance(answer, NoScriptError):
@@ -194,145 +199,167 @@ class RedisDeliveryStore(RedisDeliveryReader):
         if answer is None:
             return []
         claimed = parse_claimed(answer, entries)
-        there = parse_entries(found)
-        if missed := [one[0] for one in claimed if one[0] not in there]:
-            # Others lie between the first and the last of them.
-            found = self.client.execute_many(("XRANGE", stream, one, one) for one in missed)
-            for one in found:
-                there |= parse_entries(one)
-        doubtful = [] if verifies else doubtful_entries(claimed, there, dict(pairs), noted)
+        log_entries = parse_entries(span_reply)
+        if missed := [entry for entry, *_ in claimed if entry not in log_entries]:
+            # Other entries are between the first and the last of them.
+            replies = self.client.execute_many(("XRANGE", stream, id, id) for id in missed)
+            for reply in replies:
+                log_entries |= parse_entries(reply)
+        doubtful = [] if verifies else doubtful_entries(claimed, log_entries, dict(pairs), noted)
         repeated = self._repeated(group, doubtful) if doubtful else {}
         return [
             Claimed(
                 entry,
-                repeated.get(entry, verdict),
+                repeated.get(entry, result),
                 attempt,
-                (there[entry].body or b"") if entry in there else None,
+                (log_entries[entry].body or b"") if entry in log_entries else None,
                 lost,
             )
-            for entry, verdict, attempt, lost in claimed
+            for entry, result, attempt, lost in claimed
         ]
 
     def note_verified(self, group: Group, verified: Sequence[tuple[str, str]]) -> dict[str, str]:
         return note_verified(self.client, self.keys, group, self.window_ms, verified)
 
-    def _repeated(self, group: Group, entries: Sequence[tuple[Entry, str]]) -> dict[str, Verdict]:
-        """Entry → the verdict on it, for those that repeat an event."""
+    def _repeated(
+        self, group: Group, entries: Sequence[tuple[Entry, str]]
+    ) -> dict[str, ClaimResult]:
+        """Return entry → the result of its claim, for those that repeat an event."""
         keys, client = self.keys, self.client
-        found = read_repetitions(client, keys, group.domain, entries, self.window_ms)
-        verdicts = dict.fromkeys(found.certain, Verdict.DUPLICATE)
-        if found.possible:
-            # Chunks first: what is in none of them any more has its run recorded.
-            key, others = keys.chunks(group.domain, group.handler), set(found.possible.values())
+        repetitions = read_repetitions(client, keys, group.domain, entries, self.window_ms)
+        results = dict.fromkeys(repetitions.certain, ClaimResult.DUPLICATE)
+        if repetitions.possible:
+            # Chunks first: an entry that has left all chunks already has a run record.
+            key = keys.chunks(group.domain, group.handler)
+            others = set(repetitions.possible.values())
             stored = self.invalid.unless_wrong_type(key, lambda: client.hgetall(key), {})
             runs = find_runs(
                 client, keys.runs(group.domain, group.handler), self.invalid, [*others]
             )
             chunks = parse_chunks(stored)
-            running = {one for one in others if any(chunk.has(one) for chunk in chunks)}
-            verdicts |= verdicts_on(found.possible, runs, running)
-        return verdicts
+            running = {other for other in others if any(chunk.has(other) for chunk in chunks)}
+            results |= claim_results(repetitions.possible, runs, running)
+        return results
 
     def complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> list[str]:
-        return self._finish(f"running:{worker}", group, settled, mean_us)
+        return self._complete_owned(f"running:{worker}", group, completions, mean_us)
 
     def begin_complete(
-        self, worker: str, group: Group, settled: Sequence[Completion], mean_us: int = 0
+        self, worker: str, group: Group, completions: Sequence[Completion], mean_us: int = 0
     ) -> Callable[[], list[str]]:
-        if not settled:
+        if not completions:
             return list
         owner = f"running:{worker}"
-        keys, arguments = self._finishing(owner, group, settled, mean_us)
-        answer = _finish.begin(self.client, keys, *arguments)
+        keys, arguments = self._call_of(owner, group, completions, mean_us)
+        answer = _complete.begin(self.client, keys, *arguments)
 
-        def no_longer_held() -> list[str]:
+        def no_longer_owned() -> list[str]:
             try:
                 lost = unless_no_group(answer)
             except ResponseError as error:
                 if not is_wrong_clock(error):
                     raise
                 self.clock.forget()
-                return self._finish(owner, group, settled, mean_us)
-            return _no_longer_held(settled, lost)
+                return self._complete_owned(owner, group, completions, mean_us)
+            return _no_longer_owned(completions, lost)
 
-        return no_longer_held
+        return no_longer_owned
 
-    def _finish(
-        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int
+    def _complete_owned(
+        self, owner: str, group: Group, completions: Sequence[Completion], mean_us: int
     ) -> list[str]:
-        if not settled:
+        if not completions:
             return []
 
         def complete() -> Any:
-            keys, arguments = self._finishing(owner, group, settled, mean_us)
-            return _finish.on_keys(self.client, keys, *arguments)
+            keys, arguments = self._call_of(owner, group, completions, mean_us)
+            return _complete.on_keys(self.client, keys, *arguments)
 
         lost = unless_no_group(lambda: self.clock.corrected(complete))
-        return _no_longer_held(settled, lost)
+        return _no_longer_owned(completions, lost)
 
-    def finishing_command(
-        self, owner: str, group: Group, settled: Sequence[Completion], chunk: str
+    def completion_command(
+        self, owner: str, group: Group, completions: Sequence[Completion], chunk: str
     ) -> tuple[Any, ...]:
-        """`finish`, as the command after the completion of the chunk in one transaction."""
-        keys, arguments = self._finishing(owner, group, settled, 0, chunk)
-        return _finish.of_keys(keys, *arguments)
+        """Return `complete` as the command that follows the completion of the chunk in one
+        transaction."""
+        keys, arguments = self._call_of(owner, group, completions, 0, chunk)
+        return _complete.of_keys(keys, *arguments)
 
-    def _finishing(
-        self, owner: str, group: Group, settled: Sequence[Completion], mean_us: int, chunk: str = ""
+    def _call_of(
+        self,
+        owner: str,
+        group: Group,
+        completions: Sequence[Completion],
+        mean_us: int,
+        chunk: str = "",
     ) -> tuple[Sequence[str], list[Any]]:
-        """The keys, and the arguments, of complete.lua."""
-        plain, others = plain_and_other(settled)
+        """Return the keys and the arguments of complete.lua."""
+        plain, others = plain_and_other(completions)
         arguments: list[Any] = [
             group.handler,
             self.window_ms,
             owner,
-            pack_flow(group.flow),
+            pack_flow(group.flow_control),
             mean_us,
         ]
         arguments += (chunk, plain[0].type if plain else "", pack_plain(plain))
-        for one in others:
-            failure = one.failure
+        for other in others:
+            failure = other.failure
             arguments += (
-                one.entry, one.event_key, one.attempt, one.outcome.value, one.took_us, one.delay_ms,
-                failure.encode() if failure else b"", failure.error if failure else one.into,
-                one.traceback, one.type, format_effects(one.emitted_events),
-            )  # fmt: skip
-        keys = _finish.keys(self.keys, group.domain, group.handler, self.clock.now_ms())
+                other.entry,
+                other.event_key,
+                other.attempt,
+                other.outcome.value,
+                other.took_us,
+                other.delay_ms,
+                failure.encode() if failure else b"",
+                failure.error if failure else other.into,
+                other.traceback,
+                other.type,
+                format_emitted_events(other.emitted_events),
+            )
+        keys = _complete.keys(self.keys, group.domain, group.handler, self.clock.now_ms())
         return keys, arguments
 
-    def renew(self, worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
-        pairs = (value for pair in held for value in pair)
+    def renew(self, worker: str, group: Group, leases: Sequence[tuple[str, int]]) -> list[str]:
+        pairs = (value for pair in leases for value in pair)
         lost = self._unless_removed(_renew, group, group.handler, f"running:{worker}", *pairs)
         if lost is None:
-            return [entry for entry, _ in held]
+            return [entry for entry, _ in leases]
         return [entry.decode() for entry in lost]
 
     def redrive(
-        self, group: Group, letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
+        self, group: Group, dead_letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
     ) -> int:
-        if not letters:
+        if not dead_letters:
             return 0
-        # One whose entry was trimmed is appended again.
-        known = [letter.event_key for letter, _ in letters]
+        # An event whose entry was trimmed is appended again.
+        known = [dead_letter.event_key for dead_letter, _ in dead_letters]
         forget_verified(self.client, self.keys, group, known)
         answer = self._of_group(
             _redrive,
             group,
             group.handler,
             self.window_ms,
-            pack_flow(group.flow),
+            pack_flow(group.flow_control),
             note,
             *(
                 value
-                for letter, addressed in letters
-                for value in (letter.id, letter.entry, letter.event_key, addressed)
+                for dead_letter, addressed in dead_letters
+                for value in (
+                    dead_letter.id,
+                    dead_letter.entry,
+                    dead_letter.event_key,
+                    addressed,
+                )
             ),
         )
         return int(answer)
 
-    def edit(self, group: Group, edited: Sequence[EditedLetter], note: bytes = b"") -> int:
+    def edit(self, group: Group, edited: Sequence[EditedDeadLetter], note: bytes = b"") -> int:
         if not edited:
             return 0
         answer = self._of_group(
@@ -343,22 +370,22 @@ class RedisDeliveryStore(RedisDeliveryReader):
             note,
             *(
                 value
-                for one in edited
+                for edit in edited
                 for value in (
-                    one.letter.id,
-                    one.letter.entry,
-                    one.letter.event_key,
-                    one.id,
-                    f"{one.type} {one.key}",
-                    one.body,
+                    edit.dead_letter.id,
+                    edit.dead_letter.entry,
+                    edit.dead_letter.event_key,
+                    edit.id,
+                    f"{edit.type} {edit.key}",
+                    edit.body,
                 )
             ),
         )
         return int(answer)
 
-    def discard(self, domain: str, letters: Sequence[str], note: bytes = b"") -> int:
+    def discard(self, domain: str, ids: Sequence[str], note: bytes = b"") -> int:
         keys = _discard.keys(self.keys, domain)
-        return int(_discard.on_keys(self.client, keys, "", note, *letters))
+        return int(_discard.on_keys(self.client, keys, "", note, *ids))
 
     def schedule(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
         answer = self._of_group(
@@ -366,7 +393,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
             group,
             group.handler,
             self.window_ms,
-            pack_flow(group.flow),
+            pack_flow(group.flow_control),
             note,
             *(value for pair in entries for value in pair),
         )
@@ -379,19 +406,19 @@ class RedisDeliveryStore(RedisDeliveryReader):
     def forget(self, group: Group) -> None:
         keys, domain, handler = self.keys, group.domain, group.handler
         doomed = [keys.scheduled(domain, handler), keys.stats(domain, handler)]
-        doomed += [keys.patterns(domain, handler), keys.tally(domain, handler)]
+        doomed += [keys.patterns(domain, handler), keys.counters(domain, handler)]
         doomed.append(keys.lost_runs(domain, handler))
         doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
         doomed += keys.of_flow(domain, handler)
         for kind in (keys.matrix, keys.verified, keys.failures, keys.emitted_events):
             doomed += kind(domain, handler)
         this = int(self.client.time()[0]) // 60
-        doomed += [keys.tally(domain, handler, minute) for minute in range(this - 61, this + 1)]
+        doomed += [keys.counters(domain, handler, minute) for minute in range(this - 61, this + 1)]
         self.client.unlink(*doomed)
         self.client.hdel(keys.clock(domain), handler)
 
     def _unless_removed(self, script: Script, group: Group, *args: Any) -> Any:
-        """The script's answer; None where the handler has no group any more, so holds nothing."""
+        """Return the script's reply; None if the handler has no group, so has no deliveries."""
         keys = self._keys(script, group)
         return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
@@ -401,12 +428,15 @@ class RedisDeliveryStore(RedisDeliveryReader):
     def _of_group(self, script: Script, group: Group, *args: Any) -> Any:
         answer = self._unless_removed(script, group, *args)
         if answer is None:
-            raise NotFound(f"{group.handler} is subscribed to nothing in the domain {group.domain}")
+            raise NotFound(
+                f"{group.handler} has no subscription in the domain {group.domain}. "
+                "Check the name with `celeriac handlers`"
+            )
         return answer
 
 
 def unless_no_group(answer: Callable[[], Any]) -> Any:
-    """What it returns; None where the handler has no group."""
+    """Return what `answer` returns; None if the handler has no group."""
     try:
         return answer()
     except ResponseError as error:
@@ -415,15 +445,15 @@ def unless_no_group(answer: Callable[[], Any]) -> Any:
         raise
 
 
-def _no_longer_held(settled: Sequence[Completion], lost: Any) -> list[str]:
-    """What complete.lua answers; of a handler without a group, all."""
+def _no_longer_owned(completions: Sequence[Completion], lost: Any) -> list[str]:
+    """Return the entries that complete.lua returned; all of them if the handler has no group."""
     if lost is None:
-        return [one.entry for one in settled]
+        return [completion.entry for completion in completions]
     return [entry.decode() for entry in lost]
 
 
 def _pending_counts(answer: Any) -> Mapping[str, int] | None:
-    """Of XINFO GROUPS."""
+    """Parse the reply of XINFO GROUPS."""
     if isinstance(answer, Exception):
         return {} if "no such key" in str(answer) else None
     groups = map(as_mapping, answer)
@@ -431,5 +461,5 @@ def _pending_counts(answer: Any) -> Mapping[str, int] | None:
 
 
 def as_mapping(answer: Any) -> Mapping[bytes, Any]:
-    """Return what is a map in RESP3, and a flat list in RESP2."""
+    """Return a mapping, which is a map in RESP3 and a flat list in RESP2."""
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""What people see of the ledger on Redis or Valkey: rows, histories, counts and dead letters."""
+"""The reading half of the delivery store on Redis or Valkey: rows, histories, dead letters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
-from celeriac.delivery.counters import Counters, add_tally
+from celeriac.delivery.counters import Counters, add_counter
 from celeriac.delivery.dead_group import Audited, DeadGroup
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row, parse_history, parse_row
@@ -19,13 +19,18 @@ from celeriac.event_log import entry_key, is_entry
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import Client, server_time_ms, service_client
-from celeriac.store.redis.delivery_script import parse_effects, parse_letter, parse_noted, whole
+from celeriac.store.redis.delivery_script import (
+    parse_dead_letter,
+    parse_emitted_events,
+    parse_int,
+    parse_noted,
+)
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.server_clock import ServerClock
 
 
 class RedisDeliveryReader:
-    """The reading half of Ledger. Moves nothing."""
+    """The methods of DeliveryStore that only read."""
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class RedisDeliveryReader:
         stored = {
             key.encode(): new or old
             for key, new, old in zip(event_keys, current, older, strict=True)
-            if (new or old) and key  # the field without a name is the generation's own
+            if (new or old) and key  # the field without a name is the mark of the generation
         }
         rows = self.invalid.decode_all(keys[0], stored, lambda _, row: parse_row(row))
         return [rows.get(key) for key in event_keys]
@@ -73,8 +78,8 @@ class RedisDeliveryReader:
             for event_key, new, old in zip(event_keys, current, older, strict=True)
             if event_key and (lines := new or old)
         }
-        found = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
-        return [found.get(event_key, History()) for event_key in event_keys]
+        histories = self.invalid.decode_all(keys[0], stored, lambda _, lines: parse_history(lines))
+        return [histories.get(event_key, History()) for event_key in event_keys]
 
     def failures(self, group: Group, event_key: str) -> list[Failure]:
         return list(self.history(group, event_key).failures)
@@ -86,34 +91,39 @@ class RedisDeliveryReader:
         none: list[bytes | None] = [None] * len(event_keys)
         current, older = self._read([("hmget", key, event_keys) for key in keys], none)
         return [
-            parse_effects((new or old) if event_key else None)
+            parse_emitted_events((new or old) if event_key else None)
             for event_key, new, old in zip(event_keys, current, older, strict=True)
         ]
 
     def counters(self, groups: Sequence[Group]) -> list[Counters]:
-        return self._tallies([self.keys.tally(group.domain, group.handler) for group in groups])
+        keys = [self.keys.counters(group.domain, group.handler) for group in groups]
+        return self._counters_of(keys)
 
     def counters_by_minute(
         self, groups: Sequence[Group], minutes: int = 60
     ) -> list[dict[int, Counters]]:
         this = int(self.client.time()[0]) // 60
         span = range(this - min(minutes, 60) + 1, this + 1)
-        keys = [self.keys.tally(group.domain, group.handler, m) for group in groups for m in span]
-        found = iter(self._tallies(keys))
-        return [{minute: next(found) for minute in span} for _ in groups]
+        keys = [
+            self.keys.counters(group.domain, group.handler, m) for group in groups for m in span
+        ]
+        counters = iter(self._counters_of(keys))
+        return [{minute: next(counters) for minute in span} for _ in groups]
 
-    def _tallies(self, keys: Sequence[str]) -> list[Counters]:
+    def _counters_of(self, keys: Sequence[str]) -> list[Counters]:
         answers = self._read([("hgetall", key) for key in keys], {})
-        found: list[Counters] = []
+        counters_of_keys: list[Counters] = []
         for key, stored in zip(keys, answers, strict=True):
             counters: Counters = {}
-            self.invalid.decode_all(key, stored, partial(add_tally, counters))
-            found.append(counters)
-        return found
+            self.invalid.decode_all(key, stored, partial(add_counter, counters))
+            counters_of_keys.append(counters)
+        return counters_of_keys
 
     def _read(self, commands: Sequence[tuple[Any, ...]], empty: Any) -> list[Any]:
-        """The answers to methods of the client on a key each, in one round trip; `empty` where a
-        key holds another type, which is reported."""
+        """Return the replies to methods of the client on one key each, in one round trip.
+
+        The reply is `empty` if a key holds another type, which is reported.
+        """
         pipeline = self.client.pipeline(transaction=False)
         for method, key, *args in commands:
             getattr(pipeline, method)(key, *args)
@@ -127,45 +137,48 @@ class RedisDeliveryReader:
         return next(iter(self.pending_between(group, entry, entry, 1)), None)
 
     def pending_between(
-        self, group: Group, first: str, last: str, most: int = 1000, *, owner: str = ""
+        self, group: Group, first: str, last: str, limit: int = 1000, *, owner: str = ""
     ) -> list[Pending]:
         key = self.keys.events(group.domain)
         try:
-            found = self.client.xpending_range(
-                key, group.handler, min=first, max=last, count=most, consumername=owner or None
+            pending = self.client.xpending_range(
+                key, group.handler, min=first, max=last, count=limit, consumername=owner or None
             )
-        except ResponseError:  # no such group
+        except ResponseError:  # no consumer group
             return []
-        if not found:
+        if not pending:
             return []
-        entries = [one["message_id"].decode() for one in found]
+        entries = [delivery["message_id"].decode() for delivery in pending]
         due, none = self.keys.scheduled(group.domain, group.handler), [None] * len(entries)
         lost = self.keys.lost_runs(group.domain, group.handler)
         times, runs = self._read([("zmscore", due, entries), ("hmget", lost, entries)], none)
         return [
             Pending(
                 entry=entry,
-                owner=one["consumer"].decode(errors="replace"),
-                held_ms=int(one["time_since_delivered"]),
-                attempts=int(one["times_delivered"]) - 1,
+                owner=delivery["consumer"].decode(errors="replace"),
+                held_ms=int(delivery["time_since_delivered"]),
+                attempts=int(delivery["times_delivered"]) - 1,
                 due_ms=None if due_ms is None else clamped_time(due_ms),
-                lost_runs=whole(lost_runs),
+                lost_runs=parse_int(lost_runs),
             )
-            for entry, one, due_ms, lost_runs in zip(entries, found, times, runs, strict=True)
+            for entry, delivery, due_ms, lost_runs in zip(
+                entries, pending, times, runs, strict=True
+            )
         ]
 
     def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
         keyed, blocked, *_ = self.keys.of_flow(group.domain, group.handler)
-        [found] = self._read([("hgetall", keyed)], {})
-        # What is no entry cannot be one that is waited for.
-        named = ((name.decode(errors="replace"), value) for name, value in found.items())
+        [fields] = self._read([("hgetall", keyed)], {})
+        # Other names are invalid, and nothing waits for them.
+        named = ((name.decode(errors="replace"), value) for name, value in fields.items())
         noted = {name: parse_noted(value) for name, value in named if is_entry(name)}
-        own = noted.get(entry)
-        if own is None or own.mark != b"-":
+        delivery = noted.get(entry)
+        if delivery is None or delivery.mark != b"-":
             return []
-        started = [name for name, one in noted.items() if one.key == own.key and one.mark == b"+"]
-        until = own.key + b"\0" + own.position + b"\0" + entry.encode()
-        bounds = b"[" + own.key + b"\0", b"(" + until
+        key = delivery.key
+        started = [name for name, other in noted.items() if other.key == key and other.mark == b"+"]
+        until = key + b"\0" + delivery.position + b"\0" + entry.encode()
+        bounds = b"[" + key + b"\0", b"(" + until
         [is_blocked, before] = self._read(
             [("zscore", blocked, until), ("zrangebylex", blocked, *bounds)], None
         )
@@ -193,11 +206,11 @@ class RedisDeliveryReader:
 
     def sources(self, domain: str) -> list[str]:
         key = self.keys.sources(domain)
-        [found] = self._read([("zrevrange", key, 0, -1)], [])
-        return [source.decode(errors="replace") for source in found]
+        [sources] = self._read([("zrevrange", key, 0, -1)], [])
+        return [source.decode(errors="replace") for source in sources]
 
     def kept_since_ms(self) -> int:
-        # The server's clock decides, as in the scripts: this machine's may be off.
+        # Uses the server's clock, as the scripts do: this machine's may be wrong.
         now_ms = server_time_ms(self.client)
         return max(now_ms - self.window_ms, self.bus.kept_since_ms)
 
@@ -225,30 +238,30 @@ class RedisDeliveryReader:
                 return self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
             return self.client.xrange(key, min=f"({after}" if after else "-", count=count)
 
-        found = self.invalid.unless_wrong_type(key, read, ())
-        return [parse_letter(domain, letter, fields) for letter, fields in found]
+        entries = self.invalid.unless_wrong_type(key, read, ())
+        return [parse_dead_letter(domain, id, fields) for id, fields in entries]
 
-    def dead_letter(self, domain: str, letter: str) -> DeadLetter | None:
+    def dead_letter(self, domain: str, id: str) -> DeadLetter | None:
         try:
-            found = self.client.xrange(self.keys.dead(domain), min=letter, max=letter)
-        except ResponseError:  # not an id at all
+            entries = self.client.xrange(self.keys.dead(domain), min=id, max=id)
+        except ResponseError:  # not an id
             return None
-        return parse_letter(domain, *found[0]) if found else None
+        return parse_dead_letter(domain, *entries[0]) if entries else None
 
     def dead_count(self, domain: str) -> int:
         return int(self._read([("xlen", self.keys.dead(domain))], 0)[0])
 
     def dead_groups(self, domain: str) -> list[DeadGroup]:
         keys = self.keys.dead_groups(domain), self.keys.dead_newest(domain)
-        # In one transaction, as they are written.
+        # In one transaction, because they are written together.
         pipeline = self.client.pipeline(transaction=True)
         for key in keys:
             pipeline.hgetall(key)
         answers = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
         counted, newest = (self.invalid.answer(key, answer, {}) for key, answer in answers)
-        found = self.invalid.decode_all(keys[0], counted, lambda _, number: int(number))
+        counts = self.invalid.decode_all(keys[0], counted, lambda _, number: int(number))
         groups = []
-        for name, count in found.items():
+        for name, count in counts.items():
             handler, _, exception = name.partition(" ")
             last = newest.get(name.encode(), b"").decode(errors="replace")
             groups.append(DeadGroup(domain, handler, exception, count, last))
@@ -257,10 +270,10 @@ class RedisDeliveryReader:
     def audit_log(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
         end = f"({before}" if before else "+"
         key = self.keys.audit(domain)
-        found = self.invalid.unless_wrong_type(
+        entries = self.invalid.unless_wrong_type(
             key, lambda: self.client.xrevrange(key, max=end, count=count), ()
         )
         return [
-            Audited(id.decode(), domain, fields.get(b"note", b""), whole(fields.get(b"count")))
-            for id, fields in found
+            Audited(id.decode(), domain, fields.get(b"note", b""), parse_int(fields.get(b"count")))
+            for id, fields in entries
         ]

@@ -1,4 +1,4 @@
-"""What the scripts of the ledger are told, and what they answer. Pure."""
+"""The arguments and replies of the delivery store's scripts. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from celeriac.delivery.state import Outcome, Verdict
+from celeriac.delivery.state import ClaimResult, Outcome
 from celeriac.delivery.store import Completion, DeadLetter, Delivery, FetchResult
 from celeriac.errors import SubscriptionError
 from celeriac.event import EmittedEvent, EmittedEvents
@@ -21,15 +21,15 @@ from celeriac.flow_control import FlowControl
 from celeriac.invalid_record import clamped_time
 
 
-def format_effects(emitted_events: EmittedEvents) -> str:
-    """A line for each that is named, and `+N` for the number of the others."""
-    lines = [f"{effect.type} {effect.key}" for effect in emitted_events.named]
+def format_emitted_events(emitted_events: EmittedEvents) -> str:
+    """Return a line for each named event, and `+N` for N more."""
+    lines = [f"{event.type} {event.key}" for event in emitted_events.named]
     if emitted_events.unnamed:
         lines.append(f"+{emitted_events.unnamed}")
     return "\n".join(lines)
 
 
-def parse_effects(stored: bytes | None) -> EmittedEvents:
+def parse_emitted_events(stored: bytes | None) -> EmittedEvents:
     lines = stored.decode(errors="replace").split("\n") if stored else []
     unnamed = lines.pop()[1:] if lines and lines[-1].startswith("+") else ""
     pairs = (line.partition(" ") for line in lines)
@@ -41,45 +41,45 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def pack_lists(lists: Iterable[Sequence[Any]]) -> bytes:
-    """Many arguments of a script as one, which its `cmsgpack.unpack` gives back one by one."""
+    """Pack lists into one argument, which the script's `cmsgpack.unpack` returns one by one."""
     return b"".join(map(_encode, lists))
 
 
-def pack_plain(settled: Sequence[Completion]) -> bytes:
-    """Of what is plainly processed, the four lists that complete.lua is told."""
+def pack_plain(completions: Sequence[Completion]) -> bytes:
+    """Return the four lists of processed deliveries that complete.lua expects."""
     return pack_lists(
         (
-            [one.entry for one in settled],
-            [one.event_key for one in settled],
-            [one.attempt for one in settled],
-            [one.took_us for one in settled],
+            [completion.entry for completion in completions],
+            [completion.event_key for completion in completions],
+            [completion.attempt for completion in completions],
+            [completion.took_us for completion in completions],
         )
     )
 
 
 @lru_cache(maxsize=256)
-def pack_flow(flow: FlowControl | None) -> bytes:
-    """The limits of a handler's keys, as _keyed.lua reads them."""
-    if flow is None:
+def pack_flow(flow_control: FlowControl | None) -> bytes:
+    """Return the limits of a handler's keys, as _keyed.lua reads them."""
+    if flow_control is None:
         return b""
     return _encode(
         {
-            "key": flow.key,
-            "ordered": flow.ordered,
-            "concurrency": flow.concurrency or 0,
-            "per_second": flow.per_second or 0.0,
-            "fair": flow.fair,
-            "weights": dict(flow.weights),
-            "quiet_ms": flow.quiet_ms,
-            "max_quiet_ms": flow.max_quiet_ms,
-            "keep": flow.keep,
+            "key": flow_control.key,
+            "ordered": flow_control.ordered,
+            "concurrency": flow_control.concurrency or 0,
+            "per_second": flow_control.per_second or 0.0,
+            "fair": flow_control.fair,
+            "weights": dict(flow_control.weights),
+            "quiet_ms": flow_control.quiet_ms,
+            "max_quiet_ms": flow_control.max_quiet_ms,
+            "keep": flow_control.keep,
         }
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What `keyed` has of a pending entry: see _keyed.lua."""
+    """The value of a pending entry in `keyed`: see _keyed.lua."""
 
     mark: bytes
     key: bytes = b""
@@ -92,63 +92,66 @@ def parse_noted(stored: bytes) -> Noted:
 
 
 def plain_and_other(
-    settled: Sequence[Completion],
+    completions: Sequence[Completion],
 ) -> tuple[Sequence[Completion], Sequence[Completion]]:
-    """Those of which complete.lua is told in few words, and the others."""
+    """Split completions into processed ones of one type, which complete.lua reads as lists, and the
+    others."""
     plain: list[Completion] = []
     others: list[Completion] = []
-    for one in settled:
-        well = one.outcome is Outcome.PROCESSED and not one.emitted_events
-        if well and (not plain or one.type == plain[0].type):
-            plain.append(one)
+    for completion in completions:
+        is_plain = completion.outcome is Outcome.PROCESSED and not completion.emitted_events
+        if is_plain and (not plain or completion.type == plain[0].type):
+            plain.append(completion)
         else:
-            others.append(one)
+            others.append(completion)
     return plain, others
 
 
-def parse_claimed(answer: Any, pairs: Sequence[str]) -> list[tuple[str, Verdict, int, int]]:
+def parse_claimed(answer: Any, pairs: Sequence[str]) -> list[tuple[str, ClaimResult, int, int]]:
     if answer == b"all":
-        return [(entry, Verdict.RUN, 1, 0) for entry in pairs]
+        return [(entry, ClaimResult.RUN, 1, 0) for entry in pairs]
     return [
-        (entry.decode(), Verdict(verdict.decode()), int(attempt), int(lost))
-        for entry, verdict, attempt, lost in zip(*[iter(answer)] * 4, strict=True)
+        (entry.decode(), ClaimResult(result.decode()), int(attempt), int(lost))
+        for entry, result, attempt, lost in zip(*[iter(answer)] * 4, strict=True)
     ]
 
 
-def parse_entries(found: Any) -> dict[str, Entry]:
-    """Entry id → the entry, of a raw answer of XRANGE."""
-    if isinstance(found, Exception):
-        raise found
-    entries = (read_entry(entry, fields) for entry, fields in found)
+def parse_entries(answer: Any) -> dict[str, Entry]:
+    """Return entry id → the entry, from a raw reply of XRANGE."""
+    if isinstance(answer, Exception):
+        raise answer
+    entries = (read_entry(entry, fields) for entry, fields in answer)
     return {entry.id: entry for entry in entries}
 
 
 def doubtful_entries(
-    claimed: Sequence[tuple[str, Verdict, int, int]],
-    there: Mapping[str, Entry],
+    claimed: Sequence[tuple[str, ClaimResult, int, int]],
+    log_entries: Mapping[str, Entry],
     event_keys: Mapping[str, str],
     noted: Any,
 ) -> list[tuple[Entry, str]]:
-    """Return the entries, with their event keys, that are to run and may repeat an event: those of
-    foreign producers, and those of the time in the noted intervals."""
+    """Return the entries, with their event keys, that will run and may repeat an event.
+
+    These are entries of foreign producers, and entries whose time is in the noted intervals.
+    """
     intervals = parse_intervals(noted) if isinstance(noted, bytes) else []
-    found = []
-    for id, verdict, _, _ in claimed:
-        entry = there.get(id)
-        if entry is None or verdict is not Verdict.RUN:
+    doubtful = []
+    for id, result, _, _ in claimed:
+        entry = log_entries.get(id)
+        if entry is None or result is not ClaimResult.RUN:
             continue
         is_ambiguous = any(first <= entry.time_ms <= last for first, last in intervals)
         if entry.kind is EntryKind.FOREIGN or is_ambiguous:
-            found.append((entry, event_keys[id]))
-    return found
+            doubtful.append((entry, event_keys[id]))
+    return doubtful
 
 
-def parse_taken(answer: Any) -> FetchResult:
+def parse_fetched(answer: Any) -> FetchResult:
     if isinstance(answer, ResponseError) and "NOGROUP" in str(answer):
         return FetchResult(removed=True)
     if isinstance(answer, Exception):
         raise answer
-    queued, next_due, mean, patterns, held, deliveries, now, own, at_end = answer
+    queued, next_due, mean, patterns, in_flight, deliveries, now, in_flight_here, at_end = answer
     return FetchResult(
         deliveries=tuple(
             Delivery(entry.decode(), body, int(attempts), int(lost), into.decode(), list_.decode())
@@ -159,33 +162,33 @@ def parse_taken(answer: Any) -> FetchResult:
         now_ms=int(now),
         mean_us=int(mean),
         patterns=parse_patterns(patterns),
-        in_flight=int(held),
-        in_flight_here=int(own),
+        in_flight=int(in_flight),
+        in_flight_here=int(in_flight_here),
         is_at_end=bool(at_end),
     )
 
 
-def parse_letter(domain: str, letter: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+def parse_dead_letter(domain: str, id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
     def text(name: bytes) -> str:
         return fields.get(name, b"").decode(errors="replace")
 
     return DeadLetter(
-        id=letter.decode(),
+        id=id.decode(),
         domain=domain,
         handler=text(b"handler"),
         entry=text(b"entry"),
         event_key=text(b"key"),
-        attempts=whole(fields.get(b"attempts")),
+        attempts=parse_int(fields.get(b"attempts")),
         error=text(b"error"),
         traceback=text(b"traceback"),
-        first_failed_ms=clamped_time(whole(fields.get(b"first_failed"))),
-        last_failed_ms=clamped_time(whole(fields.get(b"last_failed"))),
+        first_failed_ms=clamped_time(parse_int(fields.get(b"first_failed"))),
+        last_failed_ms=clamped_time(parse_int(fields.get(b"last_failed"))),
         event=fields.get(b"event", b""),
     )
 
 
-def whole(stored: bytes | None) -> int:
-    """A whole number as it is stored; 0 for what is none."""
+def parse_int(stored: bytes | None) -> int:
+    """Return a stored integer; 0 if it is invalid."""
     try:
         return int(stored or b"0")
     except ValueError:
@@ -193,13 +196,13 @@ def whole(stored: bytes | None) -> int:
 
 
 def patterns_text(patterns: Iterable[str]) -> str:
-    """As patterns are stored: sorted, so that the same ones are the same text."""
+    """Return patterns as they are stored: sorted, so that equal sets have equal texts."""
     return " ".join(sorted(set(patterns)))
 
 
 def parse_patterns(stored: bytes) -> tuple[str, ...]:
-    """Return the patterns in force; none where one of them is no pattern: then the handler's own
-    count."""
+    """Return the patterns in force; none if one of them is invalid: then the handler's own
+    apply."""
     patterns = tuple(stored.decode(errors="replace").split())
     try:
         for pattern in patterns:

@@ -1,9 +1,9 @@
-"""How many events of each type this process emitted, told to the server beside the emitting.
+"""Count the events of each type that this process emits, and add the counts in Redis.
 
-Counting within `emit` would need a second command for each event. So it is noted in memory, and
-added up in Redis at most once in FLUSH_EVERY seconds, by a thread that lives only while there is
-something to tell. A process that is killed takes what it noted since then with it: the counts are
-statistics. How many entries a log ever had is exact, and Redis itself knows it (`entries-added`).
+Counting within `emit` would need a second command for each event. So counts are kept in memory and
+added in Redis at most once in FLUSH_EVERY seconds, by a thread that runs only while there are
+counts. Counts of a process that is killed are lost: they are statistics. The number of entries that
+a log ever had is exact, and Redis itself counts it (`entries-added`).
 """
 
 from __future__ import annotations
@@ -20,25 +20,28 @@ from celeriac.fork import after_fork_in_child
 logger = logging.getLogger(__name__)
 
 FLUSH_EVERY = 1.0  # seconds
-MOST_NOTED = 1_000_000  # more than a process emits in a second
+MAX_NOTED = 1_000_000  # more than a process emits in a second
 
 
-class EmittedTally:
-    """Thread-safe and fork-safe. `tell` is given type → count, and may raise."""
+class EmittedCounter:
+    """Counts emitted events. Thread-safe and fork-safe.
 
-    def __init__(self, tell: Callable[[Mapping[str, int]], None]) -> None:
-        self._tell = tell
-        self.begin_anew()
-        _tallies.add(self)
+    `add` receives type → count, and may raise.
+    """
 
-    def begin_anew(self) -> None:
-        """Forgets what was noted, as the child of a fork must: its parent tells it."""
-        # Appending and popping are atomic, so that no lock stands in the way of an emit.
-        self._noted: deque[str] = deque(maxlen=MOST_NOTED)
+    def __init__(self, add: Callable[[Mapping[str, int]], None]) -> None:
+        self._add = add
+        self.reset()
+        _counters.add(self)
+
+    def reset(self) -> None:
+        """Drop all counts. The child of a fork must call this: its parent adds them."""
+        # Appending and popping are atomic, so that no lock delays an emit.
+        self._noted: deque[str] = deque(maxlen=MAX_NOTED)
         self._scheduled = False
 
     def note(self, types: Iterable[str]) -> None:
-        """Notes one event of each type given. Never blocks, never raises."""
+        """Count one event of each given type. Never blocks, never raises."""
         self._noted.extend(types)
         if not self._scheduled:
             self._schedule()
@@ -53,8 +56,8 @@ class EmittedTally:
             self._scheduled = False
 
     def flush(self) -> None:
-        """Tells what is noted. Blocks for a round trip; what cannot be told is dropped."""
-        # First this: what is noted from here on is told by this flush or schedules the next.
+        """Add the counts in Redis. Blocks for a round trip; drops the counts if that fails."""
+        # First, so that events noted from here on are in this flush or schedule the next one.
         self._scheduled = False
         counts: Counter[str] = Counter()
         noted = self._noted
@@ -66,23 +69,23 @@ class EmittedTally:
         if not counts:
             return
         try:
-            self._tell(counts)
+            self._add(counts)
         except Exception as error:
             logger.debug("%d emitted events are not in the statistics: %s", counts.total(), error)
 
 
-_tallies: WeakSet[EmittedTally] = WeakSet()
+_counters: WeakSet[EmittedCounter] = WeakSet()
 
 
 def flush_emitted() -> None:
-    """Tells what this process has noted, before it ends."""
-    for tally in list(_tallies):
-        tally.flush()
+    """Add the counts of this process in Redis, before it ends."""
+    for counter in list(_counters):
+        counter.flush()
 
 
 def _after_in_child() -> None:
-    for tally in list(_tallies):
-        tally.begin_anew()
+    for counter in list(_counters):
+        counter.reset()
 
 
 atexit.register(flush_emitted)

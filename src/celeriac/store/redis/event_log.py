@@ -33,30 +33,43 @@ from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, i
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import RedisSettingsStore
-from celeriac.store.redis.connection import Client, address, server_time_ms, service_client
-from celeriac.store.redis.emitted import EmittedTally
+from celeriac.store.redis.connection import (
+    Client,
+    address,
+    is_transient,
+    server_time_ms,
+    service_client,
+)
+from celeriac.store.redis.emitted import EmittedCounter
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
 from celeriac.store.redis.packing import Packing, refuse_first
 from celeriac.store.redis.script import Script
-from celeriac.store.redis.wakeup import Doorbell, open_doorbell
+from celeriac.store.redis.wakeup import StreamWaiter, open_stream_waiter
 from celeriac.transfer import portion_end
 
-POSTPONE, ANNOUNCE, _promote, _trim, _tidy, _emitted, _forget = (
+DELAY_EVENT, ANNOUNCE, _enqueue_due, _trim, _remove_consumers, _emitted, _forget = (
     Script(f"{name}.lua")
-    for name in ("postpone", "announce", "promote", "trim", "tidy", "emitted", "forget")
+    for name in (
+        "delay_event",
+        "announce",
+        "enqueue_due",
+        "trim",
+        "remove_consumers",
+        "emitted",
+        "forget",
+    )
 )
 FORGET_CONSUMER_AFTER_MS = 3_600_000
-# Of trim.lua, 10,000 entries each: what is over the retention after so many is left for the next
-# call, which is not waited for.
-MOST_TRIM_STEPS = 50
+# Calls of trim.lua, 10,000 entries each. More is left to the next run, which is not waited for.
+MAX_TRIM_STEPS = 50
 MAX_FORGOTTEN = 10_000
 WAKEUP = "wakeup"
 FOREIGN = EntryKind.FOREIGN
 
 
 class Streams(dict[str, str]):
-    """The key behind a name in `seen`: a domain, or the bell of one."""
+    """The key of a name in `seen`: a domain, or `wakeup DOMAIN` for its wakeup stream."""
 
     def __init__(self, keys: Keys) -> None:
         super().__init__()
@@ -70,7 +83,10 @@ class Streams(dict[str, str]):
 
 
 def redis_event_log(settings: Settings) -> RedisEventLog:
-    """For one server, or for a cluster, with the settings of the bus. Does not connect yet."""
+    """Return the event log of one server or of a cluster, with the settings of the bus.
+
+    Does not connect yet.
+    """
     from celeriac.store.redis.bounded_event_log import bounded_log
 
     event_log = bounded_log(settings)
@@ -79,7 +95,7 @@ def redis_event_log(settings: Settings) -> RedisEventLog:
 
 
 class RedisEventLog:
-    """See EventLog for the promises."""
+    """Implements EventLog."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -90,19 +106,21 @@ class RedisEventLog:
         self._packing = Packing(self.keys)
         self._known_groups = KnownGroups(self.keys)
         self._streams = Streams(self.keys)
-        self._doorbell: Doorbell | None = None
-        self._tally = EmittedTally(lambda counts: tell_emitted(self.client, self.keys, counts))
-        self.note_emitted = self._tally.note
+        self._waiter: StreamWaiter | None = None
+        self._emitted_counter = EmittedCounter(
+            lambda counts: add_emitted_counts(self.client, self.keys, counts)
+        )
+        self.note_emitted = self._emitted_counter.note
 
     def register_domains(self, domains: Iterable[str], *, bounded: bool = True) -> None:
         names, key = list(domains), self.keys.domains
         if names:
-            most = self.bus.current.max_domains if bounded else 0
+            max_domains = self.bus.current.max_domains if bounded else 0
             refused = self.invalid.unless_wrong_type(
-                key, lambda: ANNOUNCE.on_keys(self.client, (key,), most, *names), ()
+                key, lambda: ANNOUNCE.on_keys(self.client, (key,), max_domains, *names), ()
             )
             if refused:
-                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), most))
+                raise LogFull(too_many_domains(refused[0].decode(errors="replace"), max_domains))
 
     def domains(self) -> frozenset[str]:
         key = self.keys.domains
@@ -115,18 +133,18 @@ class RedisEventLog:
 
     def discover(self) -> frozenset[str]:
         prefix, suffix = self.keys.base("\0").split("\0")
-        found = set()
+        names = set()
         for key in self.client.scan_iter(match=f"{prefix}*{suffix}events", _type="stream"):
             name = key.decode(errors="replace").removeprefix(prefix).removesuffix(f"{suffix}events")
             if not domain_fault(name):  # other keys are not celeriac's
-                found.add(name)
-        new = frozenset(found - self.domains())
+                names.add(name)
+        new = frozenset(names - self.domains())
         self.register_domains(new, bounded=False)
         return new
 
     def forget_domain(self, domain: str, silent_ms: int) -> bool:
         keys, client = self.keys, self.client
-        # First, so that no dispatcher takes the groups that vanish for lost ones.
+        # First, so that no dispatcher joins the vanished groups again.
         client.zadd(keys.forgotten, {domain: server_time_ms(client)})
         kept_ms = int(self.bus.current.dead_retention * 1000)
         if not self._on_groups(_forget, domain, self._keys_of_group(), silent_ms, kept_ms):
@@ -134,14 +152,14 @@ class RedisEventLog:
             return False
         client.srem(keys.domains, domain)
         if client.exists(keys.events(domain)):
-            # Appended to since, by a producer that had announced the domain before.
+            # Appended since, by a producer that had announced the domain before.
             client.sadd(keys.domains, domain)
         client.zremrangebyrank(keys.forgotten, 0, -MAX_FORGOTTEN - 1)
         return True
 
     def forgotten(self) -> frozenset[str]:
-        found = {name.decode() for name in self.client.zrange(self.keys.forgotten, 0, -1)}
-        return frozenset(found - self.domains()) if found else frozenset()
+        names = {name.decode() for name in self.client.zrange(self.keys.forgotten, 0, -1)}
+        return frozenset(names - self.domains()) if names else frozenset()
 
     def append(self, domain: str, body: bytes, kind: EntryKind = FOREIGN, since_ms: int = 0) -> str:
         if is_registered(kind, since_ms):
@@ -174,7 +192,7 @@ class RedisEventLog:
         try:
             answers = self.client.send(packed, len(counts))()
         except redis.RedisError as error:
-            # Those that were answered are in the log, whatever came then.
+            # Commands with a reply were executed, whatever happened afterwards.
             answered = getattr(error, "answers", ())
             refuse_first(answered, counts)
             error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
@@ -197,7 +215,7 @@ class RedisEventLog:
         at = "" if at_ms is None else at_ms
         member = postponed(body, kind)
         return int(
-            POSTPONE.on_keys(self.client, POSTPONE.keys(self.keys, domain), member, delay, at)
+            DELAY_EVENT.on_keys(self.client, DELAY_EVENT.keys(self.keys, domain), member, delay, at)
         )
 
     def enqueue_due(self, domain: str, count: int = 1000) -> tuple[int, int | None]:
@@ -207,11 +225,11 @@ class RedisEventLog:
         self, domains: Sequence[str], count: int = 1000
     ) -> list[tuple[int, int | None]]:
         arguments = count, int(self._dedup_window() * 1000)
-        calls = [(_promote.keys(self.keys, domain), arguments) for domain in domains]
-        answers = _promote.on_keys_many(self.client, calls)
-        return [self._promoted(*pair) for pair in zip(domains, answers, strict=True)]
+        calls = [(_enqueue_due.keys(self.keys, domain), arguments) for domain in domains]
+        answers = _enqueue_due.on_keys_many(self.client, calls)
+        return [self._enqueued(*pair) for pair in zip(domains, answers, strict=True)]
 
-    def _promoted(self, domain: str, answer: Any) -> tuple[int, int | None]:
+    def _enqueued(self, domain: str, answer: Any) -> tuple[int, int | None]:
         if isinstance(answer, Exception):
             if not is_wrong_type(answer):
                 raise answer
@@ -236,8 +254,25 @@ class RedisEventLog:
                 return self.client.xrevrange(key, max=end, min=start, count=count)
             return self.client.xrange(key, min=start, max=end, count=count)
 
-        found = self.invalid.unless_wrong_type(key, read, ())
-        return [read_entry(entry, fields) for entry, fields in found]
+        entries = self.invalid.unless_wrong_type(key, read, ())
+        return [read_entry(entry, fields) for entry, fields in entries]
+
+    def read_after(self, requests: Sequence[tuple[str, str, int]]) -> list[list[Entry] | None]:
+        keys = [self.keys.events(domain) for domain, _, _ in requests]
+        answers = self.client.execute_many(
+            [
+                ("XRANGE", key, f"({entry}", "+", "COUNT", count)
+                for key, (_, entry, count) in zip(keys, requests, strict=True)
+            ]
+        )
+        pages: list[list[Entry] | None] = []
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, Exception) and is_transient(answer):
+                pages.append(None)
+                continue
+            entries = self.invalid.answer(key, answer, ())
+            pages.append([read_entry(entry, fields) for entry, fields in entries])
+        return pages
 
     def registered(self, domain: str, event_keys: Sequence[str]) -> list[str | None]:
         if not event_keys:
@@ -249,8 +284,8 @@ class RedisEventLog:
         answers = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
         current, older = (self.invalid.answer(key, answer, none) for key, answer in answers)
         values = [new or old for new, old in zip(current, older, strict=True)]
-        found = [None if value is None else parse_registered(value) for value in values]
-        return [None if one is None else one.entry for one in found]
+        parsed = [None if value is None else parse_registered(value) for value in values]
+        return [None if registered is None else registered.entry for registered in parsed]
 
     def length(self, domain: str) -> int:
         key = self.keys.events(domain)
@@ -262,8 +297,10 @@ class RedisEventLog:
             pipeline.xinfo_stream(self.keys.events(domain))
             pipeline.zcard(self.keys.delayed(domain))
             pipeline.hgetall(self.keys.emitted(domain))
-        found = iter(pipeline.execute(raise_on_error=False) if domains else ())
-        return [self._volume(domain, next(found), next(found), next(found)) for domain in domains]
+        answers = iter(pipeline.execute(raise_on_error=False) if domains else ())
+        return [
+            self._volume(domain, next(answers), next(answers), next(answers)) for domain in domains
+        ]
 
     def _volume(self, domain: str, stream: Any, postponed: Any, emitted: Any) -> StreamStats:
         keys, answer = self.keys, self.invalid.answer
@@ -289,20 +326,20 @@ class RedisEventLog:
         self, domain: str, *, start: int = 0, count: int = 1000
     ) -> list[tuple[int, bytes]]:
         key = self.keys.delayed(domain)
-        found = self.invalid.unless_wrong_type(
+        upcoming = self.invalid.unless_wrong_type(
             key, lambda: self.client.zrange(key, start, start + count - 1, withscores=True), []
         )
-        absurd = [(body, ms) for body, ms in found if not 0 <= ms <= MAX_TIME_MS]
-        if absurd or start == 0:
-            self.invalid.report(key, [(body, f"its time is {ms:g} ms") for body, ms in absurd])
-        return [(clamped_time(ms), event_of(member)) for member, ms in found]
+        invalid = [(body, ms) for body, ms in upcoming if not 0 <= ms <= MAX_TIME_MS]
+        if invalid or start == 0:
+            self.invalid.report(key, [(body, f"its time is {ms:g} ms") for body, ms in invalid])
+        return [(clamped_time(ms), event_of(member)) for member, ms in upcoming]
 
     def trim(self, domain: str, *, exact: bool = False) -> tuple[int, int]:
         [trimmed] = self.trim_many([domain], exact=exact)
         return trimmed.entries, trimmed.dead_letters
 
     def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
-        found = {domain: Trimmed() for domain in domains}
+        results = {domain: Trimmed() for domain in domains}
         settings = self.bus.current
         how = (
             int(settings.retention * 1000),
@@ -311,8 +348,8 @@ class RedisEventLog:
             "=" if exact else "~",
             settings.max_dead_letters,
         )
-        again, kinds = list(found), (self.keys.chunks, self.keys.runs)
-        for _ in range(MOST_TRIM_STEPS):
+        again, kinds = list(results), (self.keys.chunks, self.keys.runs)
+        for _ in range(MAX_TRIM_STEPS):
             call = self._known_groups.call
             calls = [call(_trim, domain, kinds, *how) for domain in again]
             answers = _trim.on_keys_many(self.client, calls)
@@ -322,22 +359,25 @@ class RedisEventLog:
                     if not is_wrong_type(answer):
                         raise answer
                     self.invalid.inspect(self.client, self.keys.types(domain))
-                    found[domain] = Trimmed(remaining=1)
+                    results[domain] = Trimmed(remaining=1)
                     continue
                 if self._known_groups.learn(domain, answer):
                     more.append(domain)
                     continue
-                entries, letters, is_more, left = map(int, answer)
-                before = found[domain]
-                found[domain] = Trimmed(
-                    before.entries + entries, before.dead_letters + letters, left, bool(is_more)
+                entries, dead_letters, is_more, remaining = map(int, answer)
+                before = results[domain]
+                results[domain] = Trimmed(
+                    before.entries + entries,
+                    before.dead_letters + dead_letters,
+                    remaining,
+                    bool(is_more),
                 )
                 if is_more:
                     more.append(domain)
             again = more
             if not again:
                 break
-        return [found[domain] for domain in domains]
+        return [results[domain] for domain in domains]
 
     def join(self, domain: str, handler: str, start: str) -> bool:
         self.register_domains([domain], bounded=False)
@@ -357,10 +397,10 @@ class RedisEventLog:
             return False
 
     def remove_idle_consumers(self, domain: str) -> int:
-        return int(self._of_domain(_tidy, domain, 0, FORGET_CONSUMER_AFTER_MS))
+        return int(self._of_domain(_remove_consumers, domain, 0, FORGET_CONSUMER_AFTER_MS))
 
     def _of_domain(self, script: Script, domain: str, empty: Any, *args: Any) -> Any:
-        """What the script returns; `empty` where a key holds another type, which is reported."""
+        """Return the script's reply; `empty` if a key has another type, which is reported."""
         try:
             return script.on_keys(self.client, script.keys(self.keys, domain), *args)
         except ResponseError as error:
@@ -370,7 +410,7 @@ class RedisEventLog:
             return empty
 
     def _on_groups(self, script: Script, domain: str, kinds: tuple[Key, ...], *args: Any) -> Any:
-        """What a script returns that is given keys of all groups."""
+        """Return the reply of a script that needs keys of all groups."""
         while True:
             keys, arguments = self._known_groups.call(script, domain, kinds, *args)
             answer = script.on_keys(self.client, keys, *arguments)
@@ -380,29 +420,29 @@ class RedisEventLog:
     def _keys_of_group(self) -> tuple[Key, ...]:
         keys = self.keys
         return (
-            keys.scheduled, keys.stats, keys.tally, keys.patterns, keys.lost_runs,
+            keys.scheduled, keys.stats, keys.counters, keys.patterns, keys.lost_runs,
             keys.chunks, keys.runs, *(partial(keys.flow_key, name) for name in FLOW_TYPES),
         )  # fmt: skip
 
     def groups(self, domain: str) -> list[GroupInfo]:
         key = self.keys.events(domain)
         try:
-            found = self.client.xinfo_groups(key)
+            groups = self.client.xinfo_groups(key)
         except ResponseError as error:
             if is_wrong_type(error):
                 self.invalid.answer(key, error, [])
             return []  # no such stream
         pipeline = self.client.pipeline(transaction=False)
-        for group in found:
+        for group in groups:
             pipeline.hgetall(self.keys.chunks(domain, group["name"].decode()))
             pipeline.xpending(key, group["name"])
-        answers = iter(pipeline.execute(raise_on_error=False) if found else ())
-        return [self._group(domain, info, next(answers), next(answers)) for info in found]
+        answers = iter(pipeline.execute(raise_on_error=False) if groups else ())
+        return [self._group(domain, info, next(answers), next(answers)) for info in groups]
 
     def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> GroupInfo:
         key = self.keys.chunks(domain, info["name"].decode())
-        found = chunks_by_id(self.invalid.answer(key, stored, {}))
-        chunks = self.invalid.decode_all(key, found, parse_chunk)
+        fields = chunks_by_id(self.invalid.answer(key, stored, {}))
+        chunks = self.invalid.decode_all(key, fields, parse_chunk)
         return _group(info, in_log_order(chunks.values()), pending)
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
@@ -410,17 +450,17 @@ class RedisEventLog:
             return seen
         streams = self._streams
         names = {streams[name]: name for name in seen}
-        if self._doorbell is None:
-            self._doorbell = open_doorbell(self.settings.redis_url)
-        woken = self._doorbell.wait(dict(zip(names, seen.values(), strict=True)), seconds)
-        # Straight to the newest: whoever waits takes all that is there next, and entries that
-        # other workers took meanwhile must not wake this one again, one by one.
-        found = {names[key]: entry for key, entry in woken.items() if entry is not None}
+        if self._waiter is None:
+            self._waiter = open_stream_waiter(self.settings.redis_url)
+        woken = self._waiter.wait(dict(zip(names, seen.values(), strict=True)), seconds)
+        # The newest entry: the caller fetches everything up to it next, and entries that other
+        # workers fetched in the meantime must not wake this one again, one by one.
+        single = {names[key]: entry for key, entry in woken.items() if entry is not None}
         more = [names[key] for key, entry in woken.items() if entry is None]
-        return {**seen, **found, **self._newest(more)}
+        return {**seen, **single, **self._newest(more)}
 
     def reconnect(self) -> None:
-        self._doorbell = None
+        self._waiter = None
 
     def clock_step(self, domain: str) -> ClockStep | None:
         key = self.keys.clock(domain)
@@ -443,16 +483,16 @@ class RedisEventLog:
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        found = zip(names, answers, strict=True)
-        return {name: entries[0][0].decode() for name, entries in found if entries}
+        newest = zip(names, answers, strict=True)
+        return {name: entries[0][0].decode() for name, entries in newest if entries}
 
 
-def tell_emitted(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
-    """Adds to how many events of each type were emitted, in one round trip."""
+def add_emitted_counts(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
+    """Add counts of emitted events of each type, in one round trip."""
     by_domain: dict[str, list[Any]] = {}
     for type, count in counts.items():
         by_domain.setdefault(type.partition(".")[0], []).extend((type, count))
-    calls = [(_emitted.keys(keys, domain), told) for domain, told in by_domain.items()]
+    calls = [(_emitted.keys(keys, domain), fields) for domain, fields in by_domain.items()]
     _emitted.on_keys_many(client, calls)
 
 

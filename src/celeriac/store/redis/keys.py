@@ -1,11 +1,11 @@
-"""The names of all keys in Redis. Everything of one domain shares its hash tag, so its slot."""
+"""The names of all keys in Redis. Keys of one domain share their hash tag, and so their slot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Flow control per key: the name that a script has for it → its type.
+# Keys of the flow control per ordering key: their name in the scripts → their type.
 FLOW_TYPES: Mapping[str, str] = {
     "keyed": "hash",
     "blocked": "zset",
@@ -31,8 +31,8 @@ class Keys:
 
     @property
     def handlers(self) -> str:
-        """Hash: handler id → its record, or `removed` where an operator removed the handler: its
-        workers stop serving it."""
+        """Hash: handler id → its record, or `removed` if an operator removed the handler: its
+        workers then stop running it."""
         return f"{self.namespace}:handlers"
 
     def rate(self, handler: str) -> str:
@@ -41,7 +41,7 @@ class Keys:
 
     @property
     def circuits(self) -> str:
-        """Hash: handler id → its circuit as JSON, where it is not closed."""
+        """Hash: handler id → its circuit as JSON, if it is not closed."""
         return f"{self.namespace}:{{circuits}}:states"
 
     def calls(self, handler: str) -> str:
@@ -50,7 +50,7 @@ class Keys:
 
     @property
     def workers(self) -> str:
-        """Hash: worker name → its record with the time of its last beat."""
+        """Hash: worker name → its record with the time of its last heartbeat."""
         return f"{self.namespace}:workers"
 
     @property
@@ -71,20 +71,20 @@ class Keys:
 
     @property
     def relayed(self) -> str:
-        """String: written by a relay that waits for the server's disk, to have what to wait for."""
+        """String: written by a relay to wait for the server's disk (WAITAOF)."""
         return f"{self.namespace}:relayed"
 
     def base(self, domain: str) -> str:
-        """What every key of the domain begins with."""
+        """The prefix of every key of the domain."""
         return f"{self.namespace}:{{{domain}}}:"
 
     def events(self, domain: str) -> str:
-        """Stream: the log. Each entry has one field, a CloudEvent as JSON: see EntryKind."""
+        """Stream: the event log. Each entry has one field, a CloudEvent as JSON: see EntryKind."""
         return f"{self.namespace}:{{{domain}}}:events"
 
     def ids(self, domain: str) -> tuple[str, str]:
-        """Hashes: event key → the entry of an event whose id was given, or that was tried again;
-        the current generation and the one before it."""
+        """Hashes: event key → the entry of an event whose id was given, or whose append was
+        retried; the current generation and the one before it."""
         return _generations(f"{self.namespace}:{{{domain}}}:ids")
 
     def ambiguous(self, domain: str) -> str:
@@ -92,12 +92,12 @@ class Keys:
         return f"{self.namespace}:{{{domain}}}:ambiguous"
 
     def delayed(self, domain: str) -> str:
-        """Sorted set: postponed events by their time in ms."""
+        """Sorted set: delayed events by their time in ms."""
         return f"{self.namespace}:{{{domain}}}:delayed"
 
     def clock(self, domain: str) -> str:
-        """Hash: handler, or '' for postponed events → the server's time in ms when they were looked
-        at last, the last step back of its clock in ms, and when that was seen."""
+        """Hash: handler, or '' for delayed events → the server's time in ms at the last check, the
+        last step back of its clock in ms, and when it was detected."""
         return f"{self.namespace}:{{{domain}}}:clock"
 
     def emitted(self, domain: str) -> str:
@@ -121,16 +121,16 @@ class Keys:
         return f"{self.namespace}:{{{domain}}}:sources"
 
     def audit(self, domain: str) -> str:
-        """Stream: what people had done to deliveries of the domain, and who they were."""
+        """Stream: actions of operators on deliveries of the domain, with who took them."""
         return f"{self.namespace}:{{{domain}}}:audit"
 
     def no_events(self, domain: str) -> tuple[str, str]:
-        """Hashes: entries that are no events → the handler that made a dead letter of each; both
+        """Hashes: entries that are not events → the handler that wrote a dead letter for each; both
         generations."""
         return _generations(f"{self.base(domain)}invalid")
 
     def wakeup(self, domain: str) -> str:
-        """Stream of one entry: rung when something became due at once."""
+        """Stream of one entry: wakes dispatchers when an entry becomes due at once."""
         return f"{self.namespace}:{{{domain}}}:wakeup"
 
     def scheduled(self, domain: str, handler: str) -> str:
@@ -151,13 +151,13 @@ class Keys:
         return _generations(f"{self.base(domain)}failures:{handler}")
 
     def emitted_events(self, domain: str, handler: str) -> tuple[str, str]:
-        """Hashes: event key → what the handler emitted while it handled it, `type key` a line; both
-        generations."""
+        """Hashes: event key → the events that the handler emitted while it handled the event,
+        `type key` a line; both generations."""
         return _generations(f"{self.base(domain)}emitted_events:{handler}")
 
-    def tally(self, domain: str, handler: str, minute: int | None = None) -> str:
-        """Hash: event type and outcome or bucket → count; since ever, or of one minute."""
-        key = f"{self.base(domain)}tally:{handler}"
+    def counters(self, domain: str, handler: str, minute: int | None = None) -> str:
+        """Hash: event type and outcome or bucket → count; in total, or of one minute."""
+        key = f"{self.base(domain)}counters:{handler}"
         return key if minute is None else f"{key}:{minute}"
 
     def chunks(self, domain: str, handler: str) -> str:
@@ -177,19 +177,19 @@ class Keys:
         return f"{self.base(domain)}stats:{handler}"
 
     def lost_runs(self, domain: str, handler: str) -> str:
-        """Hash: pending entry → how many of its runs ended with their lease."""
+        """Hash: pending entry → the number of its runs whose lease expired."""
         return f"{self.base(domain)}lost:{handler}"
 
     def flow_key(self, name: str, domain: str, handler: str) -> str:
-        """One of FLOW_TYPES: see ledger/lua/_keyed.lua."""
+        """One of FLOW_TYPES: see lua/_keyed.lua."""
         return f"{self.base(domain)}{name}:{handler}"
 
     def of_flow(self, domain: str, handler: str) -> tuple[str, ...]:
-        """All of them."""
+        """All keys of FLOW_TYPES."""
         return tuple(self.flow_key(name, domain, handler) for name in FLOW_TYPES)
 
     def shared_types(self) -> dict[str, str]:
-        """The keys that all services share, each with the type of what Redis holds there."""
+        """The keys that all services share, each with its type in Redis."""
         return {
             self.domains: "set",
             self.handlers: "hash",
@@ -201,8 +201,8 @@ class Keys:
         }
 
     def types(self, domain: str, *handlers: str) -> dict[str, str]:
-        """The same of the keys of a domain, and of its handlers there."""
-        found = {
+        """The keys of a domain and of its handlers, each with its type in Redis."""
+        types = {
             self.events(domain): "stream",
             **dict.fromkeys(self.ids(domain), "hash"),
             self.ambiguous(domain): "string",
@@ -217,20 +217,20 @@ class Keys:
             self.wakeup(domain): "stream",
         }
         for handler in handlers:
-            found[self.scheduled(domain, handler)] = "zset"
-            found[self.chunks(domain, handler)] = "hash"
-            found[self.runs(domain, handler)] = "zset"
-            found[self.tally(domain, handler)] = "hash"
-            found[self.patterns(domain, handler)] = "string"
-            found[self.stats(domain, handler)] = "hash"
-            found[self.lost_runs(domain, handler)] = "hash"
-            flow = self.of_flow(domain, handler)
-            found |= dict(zip(flow, FLOW_TYPES.values(), strict=True))
+            types[self.scheduled(domain, handler)] = "zset"
+            types[self.chunks(domain, handler)] = "hash"
+            types[self.runs(domain, handler)] = "zset"
+            types[self.counters(domain, handler)] = "hash"
+            types[self.patterns(domain, handler)] = "string"
+            types[self.stats(domain, handler)] = "hash"
+            types[self.lost_runs(domain, handler)] = "hash"
+            flow_keys = self.of_flow(domain, handler)
+            types |= dict(zip(flow_keys, FLOW_TYPES.values(), strict=True))
             for kind in (self.matrix, self.verified, self.failures, self.emitted_events):
-                found |= dict.fromkeys(kind(domain, handler), "hash")
-        return found
+                types |= dict.fromkeys(kind(domain, handler), "hash")
+        return types
 
 
 def _generations(key: str) -> tuple[str, str]:
-    # No window in the name: whatever window a process believes in, it finds what others wrote.
+    # The name does not contain the window, so that processes with different windows share the key.
     return key, f"{key}:older"

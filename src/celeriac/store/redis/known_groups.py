@@ -1,4 +1,4 @@
-"""Which consumer groups a log has, for the scripts that look at all of them (lua/_groups.lua)."""
+"""The consumer groups of each log, for scripts that read all of them (see lua/_groups.lua)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Call = tuple[tuple[str | bytes, ...], tuple[Any, ...]]
 
 
 class KnownGroups:
-    """The groups of each domain as a script last named them. Names are bytes: other programs may
+    """The groups of each domain as a script last returned them. Names are bytes: other programs may
     have groups too."""
 
     def __init__(self, keys: Keys) -> None:
@@ -33,7 +33,7 @@ class KnownGroups:
         return (*named, *keys), (*args, *names)
 
     def learn(self, domain: str, answer: Any) -> bool:
-        """Note the groups that the script answered with. True where it did: call it again."""
+        """Store the groups if the script returned them. Returns True if so: call it again."""
         if not isinstance(answer, list) or answer[:1] != [b""]:
             return False
         self._known[domain] = answer[1:]

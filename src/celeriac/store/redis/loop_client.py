@@ -14,9 +14,9 @@ from celeriac.store.redis.connection import Client
 class LoopClients:
     """Opens a client with `open_client` at the first use in a running event loop.
 
-    A loop that shuts down as `asyncio.run`, `asyncio.Runner` and asgiref do
-    (`loop.shutdown_asyncgens()`) closes its client. The client of a loop that was closed without
-    that is dropped when the next loop opens one.
+    If a loop shuts down as `asyncio.run`, `asyncio.Runner` and asgiref do
+    (`loop.shutdown_asyncgens()`), its client is closed. The client of a loop that was closed in
+    another way is dropped when the next loop opens one.
     """
 
     def __init__(self, open_client: Callable[[], Client]) -> None:
@@ -38,18 +38,18 @@ class LoopClients:
             await opened[1].aclose()
 
     def forget(self) -> None:
-        """Open new clients from now on. For the child of a fork, where the sockets are shared."""
+        """Open new clients from now on. For the child of a fork, which shares the sockets."""
         leave_to_parent(self._of_loop)
         self._of_loop = {}
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> Client:
         for other in list(self._of_loop):
             if other.is_closed():
-                # Nothing can be awaited in it any more: its garbage collection closes the socket.
+                # Nothing can be awaited in a closed loop: garbage collection closes the socket.
                 self._of_loop.pop(other, None)
         client = self._open_client()
         closing = self._close_with(loop, client)
-        # Its first step registers it with the loop, which resumes it in its last moment.
+        # Its first step registers it with the loop, which resumes it during shutdown.
         with suppress(StopIteration):
             closing.__anext__().send(None)
         self._of_loop[loop] = client, closing

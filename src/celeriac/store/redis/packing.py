@@ -1,4 +1,4 @@
-"""The commands that append events to logs in Redis, packed as they go over the wire."""
+"""The commands that append events to logs in Redis, packed in the wire format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MADE, FOREIGN = EntryKind.MADE, EntryKind.FOREIGN
 
 
 class XaddPrefixes(dict[str, bytes]):
-    """Domain → what each XADD to its log begins with, for one kind of entries."""
+    """Domain → the first bytes of each XADD to its log, for one kind of entries."""
 
     def __init__(self, keys: Keys, kind: EntryKind) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class XaddPrefixes(dict[str, bytes]):
         return head
 
     def append(self, domain: str, body: bytes) -> bytes:
-        """XADD as it goes over the wire (RESP, an array of bulk strings)."""
+        """Return an XADD in the wire format (RESP, an array of bulk strings)."""
         return b"%b$%d\r\n%b\r\n" % (self[domain], len(body), body)
 
 
 class Packing:
-    """How events are packed: as one XADD each, or several as a call of append_once.lua."""
+    """How events are packed: one XADD each, or several in one call of append_once.lua."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -47,8 +47,10 @@ class Packing:
     def portion(
         self, items: Sequence[Item], window: Callable[[], float]
     ) -> tuple[bytes, list[int]]:
-        """The commands that append the events, and how many events each of them appends. `window`
-        is called where it is needed: see `commands`."""
+        """Return the commands that append the events, and how many events each of them appends.
+
+        `window` is called only if it is needed: see `commands`.
+        """
         if is_plain(items):
             plain = self.plain
             packed = [plain(domain, body, kind) for domain, body, kind, _ in items]
@@ -57,32 +59,31 @@ class Packing:
         return b"".join(pack_command(words) for words, _ in commands), [n for _, n in commands]
 
     def commands(self, items: Sequence[Item], window: float) -> list[tuple[Sequence[Any], int]]:
-        """Each command that appends some of the events, and how many. `window`: seconds."""
+        """Return each command and the number of events that it appends. `window`: seconds."""
         return [(self._command_of(run, window), len(run)) for run in runs(items)]
 
     def _command_of(self, run: Sequence[Item], window: float) -> Sequence[Any]:
         domain, body, kind, since = run[0]
         if not is_registered(kind, since):
             return "XADD", self._keys.events(domain), "*", kind.value, body
-        # In full: an answer that the server does not know the script would come when it has
-        # appended the events behind these.
+        # EVAL, not EVALSHA: NoScriptError would arrive after the server appended the next events.
         return APPEND_ONCE.in_full(*self.call(run, window))
 
     def call(self, run: Sequence[Item], window: float) -> tuple[Sequence[str], *tuple[Any, ...]]:
-        """The keys and the arguments of append_once.lua, for events of one domain."""
+        """Return the keys and the arguments of append_once.lua, for events of one domain."""
         domain = run[0][0]
         return APPEND_ONCE.keys(self._keys, domain), *arguments(run, int(window * 1000), time_ms())
 
 
 def pack_command(words: Sequence[Any]) -> bytes:
-    """A command as it goes over the wire (RESP, an array of bulk strings)."""
+    """Return a command in the wire format (RESP, an array of bulk strings)."""
     bulks = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     return b"*%d\r\n%b" % (len(bulks), b"".join(b"$%d\r\n%b\r\n" % (len(b), b) for b in bulks))
 
 
 def refuse_first(answers: Sequence[Any], counts: Sequence[int]) -> None:
-    """Raise the first error among the answers, with the number of events that were appended before
-    it as `appended`. `counts`: how many events each answer is of."""
+    """Raise the first error among the replies, with the number of events that were appended before
+    it as `appended`. `counts` are the numbers of events of each reply."""
     for at, answer in enumerate(answers):
         if isinstance(answer, Exception):
             answer.appended = sum(counts[:at])  # type: ignore[attr-defined]

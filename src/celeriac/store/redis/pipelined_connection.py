@@ -1,12 +1,13 @@
-"""One connection of an event loop that many coroutines write to at once, without waiting in line.
+"""One connection of an event loop to which many coroutines write without queueing.
 
 redis-py's asyncio connection belongs to one command at a time, and spends most of an append on its
-pool, on a time-out for each read and on a task switch for each answer. Here every caller writes at
-once and awaits a future; answers come in the order of the commands. What callers write while others
-wait for answers goes out together, in one system call for each turn of the loop.
+pool, on a time-out for each read and on a task switch for each reply. Here every caller writes at
+once and awaits a future; replies arrive in the order of the commands. Commands that are written
+while other callers wait for replies are sent together, in one system call per iteration of the
+loop.
 
-redis-py still connects: TLS, unix sockets, logins and Sentinels are its business. The socket is
-then taken over by this protocol.
+redis-py still connects: it handles TLS, unix sockets, logins and Sentinels. Then this protocol
+takes over the socket.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from celeriac.transfer import transfer_time
 Answer = bytes | int | None | redis.ResponseError
 
 
-class Waiting:
-    """What one caller sent, and the answers to it so far."""
+class PendingReply:
+    """The commands of one caller, and the replies to them so far."""
 
     __slots__ = ("answers", "expected", "future", "size")
 
@@ -36,17 +37,17 @@ class Waiting:
 
 
 class PipelinedConnection(asyncio.Protocol):
-    """Belongs to one event loop. Usable until `usable` is False; then it closes when it is idle.
+    """Belongs to one event loop. When `usable` is False, it closes as soon as it is idle.
 
-    It fails all who wait with redis.TimeoutError where no byte arrived for `within` seconds, and
-    what the transfer of the bytes on their way may take.
+    All waiting callers fail with redis.TimeoutError if no byte arrived for `within` seconds, plus
+    the time that the transfer of the sent bytes may take.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, within: float) -> None:
         self.usable = True
         self._loop, self._within = loop, within
         self._transport: Any = None
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[PendingReply] = deque()
         self._outbox: list[bytes] = []
         self._received = bytearray()
         self._outstanding = 0  # bytes
@@ -54,16 +55,16 @@ class PipelinedConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def take_over(self, writer: asyncio.StreamWriter) -> None:
-        """Own the connected socket of a StreamWriter, of which nothing is awaited."""
+        """Take over the connected socket of a StreamWriter that nothing awaits."""
         self._writer = writer  # its garbage collection would close the transport
         self._transport = writer.transport
         self._transport.set_protocol(self)
 
     def send(self, packed: bytes, answers: int) -> asyncio.Future[list[Answer]]:
-        """Send packed commands; the future has their answers, errors among them.
+        """Send packed commands; the future has their replies, errors among them.
 
-        Where the connection breaks it raises redis.ConnectionError or redis.TimeoutError, which has
-        the answers that came before as `answers`.
+        If the connection breaks, it raises redis.ConnectionError or redis.TimeoutError, with the
+        replies that arrived before as `answers`.
         """
         future: asyncio.Future[list[Answer]] = self._loop.create_future()
         if not self._waiting:
@@ -73,20 +74,20 @@ class PipelinedConnection(asyncio.Protocol):
             if not self._outbox:
                 self._loop.call_soon(self._flush)
             self._outbox.append(packed)
-        self._waiting.append(Waiting(future, answers, len(packed)))
+        self._waiting.append(PendingReply(future, answers, len(packed)))
         self._outstanding += len(packed)
         if self._timer is None:
-            self._timer = self._loop.call_at(self._due(), self._look)
+            self._timer = self._loop.call_at(self._due(), self._check)
         return future
 
     def retire(self) -> None:
-        """Take no more; close when the last answer has come. Idempotent."""
+        """Accept no more commands; close after the last reply. Idempotent."""
         self.usable = False
         if not self._waiting:
             self._transport.close()
 
     def close(self) -> None:
-        """Close at once; whoever waits fails. Idempotent."""
+        """Close at once; waiting callers fail. Idempotent."""
         self.usable = False
         self._stop_timer()
         self._transport.close()
@@ -116,13 +117,13 @@ class PipelinedConnection(asyncio.Protocol):
 
     def _answered(self, answer: Answer) -> None:
         if isinstance(answer, redis.ResponseError) and is_demotion(answer):
-            self.usable = False  # its address may name another master now
+            self.usable = False  # its address may lead to another master now
         head = self._waiting[0]
         head.answers.append(answer)
         if len(head.answers) == head.expected:
             self._waiting.popleft()
             self._outstanding -= head.size
-            if not head.future.done():  # the caller may be cancelled
+            if not head.future.done():  # the caller may have been cancelled
                 head.future.set_result(head.answers)
 
     def _flush(self) -> None:
@@ -133,27 +134,27 @@ class PipelinedConnection(asyncio.Protocol):
     def _due(self) -> float:
         return self._active_at + self._within + transfer_time(self._outstanding)
 
-    def _look(self) -> None:
-        """Look for silence. The timer is set again only here: one for each command costs more."""
+    def _check(self) -> None:
+        """Check for a timeout. The timer is set only here: one for each command costs more."""
         self._timer = None
         if not self._waiting:
             return
         if self._loop.time() >= self._due():
             self._fail(lambda: redis.TimeoutError("Timeout reading from socket"))
         else:
-            self._timer = self._loop.call_at(self._due(), self._look)
+            self._timer = self._loop.call_at(self._due(), self._check)
 
     def _fail(self, make_error: Callable[[], redis.RedisError]) -> None:
         self.usable = False
         self._stop_timer()
         self._transport.abort()
         waiting, self._waiting, self._outbox = self._waiting, deque(), []
-        for one in waiting:
-            if not one.future.done():
-                # One for each: callers write on it how far they came.
+        for pending in waiting:
+            if not pending.future.done():
+                # One error each: callers record on it how many events were appended.
                 error = make_error()
-                error.answers = one.answers  # type: ignore[attr-defined]
-                one.future.set_exception(error)
+                error.answers = pending.answers  # type: ignore[attr-defined]
+                pending.future.set_exception(error)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -162,10 +163,10 @@ class PipelinedConnection(asyncio.Protocol):
 
 
 def parse_answer(received: bytearray, at: int) -> tuple[int, Answer] | None:
-    """Return the answer that begins at `at` and where it ends; None where it is not whole yet.
+    """Return the end of the reply that begins at `at`, and the reply; None if it is incomplete.
 
-    Reads what commands that append answer with (RESP): a bulk string, an integer, a simple string
-    or an error. Raises ValueError at anything else.
+    Parses the replies of commands that append (RESP): a bulk string, an integer, a simple string or
+    an error. Raises ValueError for anything else.
     """
     end = received.find(b"\r\n", at)
     if end < 0:

@@ -1,7 +1,7 @@
-"""What Redis refuses for a while without going away: one table for emitters, workers and brokers.
+"""Temporary refusals of Redis: one table for emitters, workers and brokers.
 
-Pure. Each of these passes by itself or by an operator's repair, so the caller waits and repeats the
-command. Redis checks them before it runs a command or script, so nothing was written.
+Pure. Each refusal ends by itself or when an operator fixes its cause, so the caller waits and
+repeats the command. Redis checks them before it runs a command or script, so nothing was written.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-# The first word of the refusal, as redis.io documents it, and what it says about the server.
-PASSING: dict[str, str] = {
+# The first word of the refusal, as redis.io documents it, and the state of the server.
+TEMPORARY: dict[str, str] = {
     "LOADING": "loads its data",
-    "READONLY": "is a replica, which takes no writes",
+    "READONLY": "is a replica, which accepts no writes",
     "MASTERDOWN": "is a replica without its master",
     "NOMASTERLINK": "is a replica without its master",
     "MISCONF": "cannot write to its disk",
@@ -34,7 +34,7 @@ PASSING: dict[str, str] = {
     "CLUSTERDOWN": "is in a cluster that does not serve all slots",
     "NOGOODSLAVE": "has no replica to promote",
 }
-# redis-py takes the first word of these away.
+# redis-py removes the first word of these.
 _TYPED: tuple[tuple[type[Exception], str], ...] = (
     (BusyLoadingError, "LOADING"),
     (ReadOnlyError, "READONLY"),
@@ -49,37 +49,37 @@ _IN_SCRIPT = " script: "
 
 
 def refusal_code(error: BaseException) -> str:
-    """Return the first word of what the server refused with, or "" if it did not refuse."""
+    """Return the first word of the server's refusal, or "" if it did not refuse."""
     for kind, code in _TYPED:
         if isinstance(error, kind):
             return code
     if not isinstance(error, ResponseError):
         return ""
-    # redis-py puts the command before what a pipeline was refused with.
+    # redis-py puts the command in front of the refusal of a pipeline.
     refused = str(error).rpartition(_OF_PIPELINE)[2]
     code = refused.partition(" ")[0].lstrip("-")
     return code if code.isupper() else ""
 
 
-def passing_refusal(error: BaseException) -> str:
-    """Return what a passing refusal says about the server, or "" if `error` is none."""
-    return PASSING.get(refusal_code(error), "")
+def temporary_refusal(error: BaseException) -> str:
+    """Return the state of the server that a temporary refusal implies, or "" for other errors."""
+    return TEMPORARY.get(refusal_code(error), "")
 
 
 def is_demotion(error: BaseException) -> bool:
-    """Return whether the server became a replica: its address may name another master now."""
+    """Return whether the server became a replica: its address may lead to another master now."""
     return refusal_code(error) in ("READONLY", "UNBLOCKED", "MASTERDOWN")
 
 
 def nothing_written(error: BaseException) -> bool:
     """Return whether the failed command certainly wrote nothing.
 
-    A link that broke says nothing about the command; a connection that was never made does.
+    A connection that broke leaves this open; one that was never established does not.
     """
     if code := refusal_code(error):
-        # A script is not rolled back. The passing refusals stop it before its first write.
-        return code in PASSING or code == "OOM" or _IN_SCRIPT not in str(error)
-    # redis-py makes a ConnectionError of either. Through Sentinel also of READONLY.
+        # A script is not rolled back. Temporary refusals stop it before its first write.
+        return code in TEMPORARY or code == "OOM" or _IN_SCRIPT not in str(error)
+    # redis-py raises ConnectionError for both, and through Sentinel also for READONLY.
     cause = error.__cause__ or error.__context__
     refused = isinstance(cause, (ConnectionRefusedError, ReadOnlyError))
     return isinstance(error, redis.ConnectionError) and refused

@@ -16,14 +16,14 @@ from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.registry_record import decode_handler, decode_worker
 from celeriac.store.redis.script import Script
 
-# In place of the record of a handler that an operator removed. It is in the same hash, so that one
-# script can compare and write: two keys may lie on two nodes of a cluster.
+# Replaces the record of a handler that an operator removed. It is in the same hash, so that one
+# script can compare and write: two keys may be on two nodes of a cluster.
 REMOVED = b"removed"
 _update = Script("update.lua")
 
 
 class RedisRegistry:
-    """See Registry for the promises."""
+    """Implements Registry."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class RedisRegistry:
         self.invalid = InvalidRecords() if invalid is None else invalid
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
-        found = self._read(self.keys.handlers)
-        stored = {name: value for name, value in found.items() if value != REMOVED}
+        fields = self._read(self.keys.handlers)
+        stored = {name: value for name, value in fields.items() if value != REMOVED}
         return self.invalid.decode_all(self.keys.handlers, stored, decode_handler)
 
     def register(self, record: HandlerRecord) -> None:
@@ -73,7 +73,7 @@ class RedisRegistry:
         if not names:
             return []
         stored = self._call(self.keys.handlers, "HMGET", *names)
-        if stored is None:  # the key holds no hash: nothing can be registered
+        if stored is None:  # the key has another type: nothing can be registered
             return []
         return [
             name
@@ -104,12 +104,12 @@ class RedisRegistry:
         return server_time_ms(self.client)
 
     def _read(self, key: str) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes]
-        found = self.invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
-        return found
+        stored: dict[bytes, bytes]
+        stored = self.invalid.unless_wrong_type(key, lambda: self.client.hgetall(key), {})
+        return stored
 
     def _call(self, key: str, command: str, *args: Any) -> Any:
-        """The answer; None where the key holds another type, which is reported."""
+        """Return the reply; None if the key has another type, which is reported."""
         return self.invalid.unless_wrong_type(
             key, lambda: self.client.execute_command(command, key, *args), None
         )

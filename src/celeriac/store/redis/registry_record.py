@@ -1,7 +1,7 @@
-"""Reading the registry's records. They may be of another version, or of anybody.
+"""Read the registry's records. Another version, or any program, may have written them.
 
-Fields that this version does not know are ignored. A record is refused that would harm its readers:
-a name that is no handler's, a pattern that does not compile, a time that no calendar has.
+Unknown fields are ignored. A record that would harm its readers is refused: an invalid handler
+name, a pattern that does not compile, an impossible time.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def decode_handler(name: str, value: bytes) -> HandlerRecord:
     except (InvalidEvent, SubscriptionError) as error:
         raise ValueError(str(error)) from None
     if not record.id.startswith(f"{record.service}."):
-        raise ValueError(f"is a handler of the service {record.service}, and is not named so")
+        raise ValueError(f"does not begin with the name of its service, {record.service}")
     if not record.queue or not record.queue.isprintable():
-        raise ValueError("`queue` is no name")
+        raise ValueError("`queue` is not a valid name")
     for domain, entry in record.since.items():
         check_domain_name(domain)
         if not _is_entry(entry):
-            raise ValueError(f"`since` of {domain} is no entry of a log: {entry}")
+            raise ValueError(f"`since` of {domain} is not an entry id: {entry}")
     for name in ("added", "leaving", "retired"):
         for at_ms in getattr(record, name).values():
             check_time(name, at_ms)
@@ -52,15 +52,15 @@ def decode_worker(name: str, value: bytes, now_ms: int) -> WorkerRecord:
     if record.name != name:
         raise ValueError(f"is the record of another worker, {record.name}")
     if not name.isprintable() or not record.service.isprintable():
-        raise ValueError("`name` or `service` holds control characters")
+        raise ValueError("`name` or `service` has control characters")
     check_time("beat_ms", record.beat_ms)
     check_time("clock_ms", record.clock_ms)
     if record.beat_ms > now_ms + FORGET_WORKER_AFTER_MS:
-        raise ValueError(f"`beat_ms` lies in the future: {record.beat_ms}")
+        raise ValueError(f"`beat_ms` is in the future: {record.beat_ms}")
     if not 0 <= record.pid < 2**32:
-        raise ValueError(f"`pid` is no number of a process: {record.pid}")
+        raise ValueError(f"`pid` is not a process id: {record.pid}")
     if not 0 <= record.processes <= MAX_PROCESSES:
-        raise ValueError(f"`processes` is no number of processes: {record.processes}")
+        raise ValueError(f"`processes` is not a number of processes: {record.processes}")
     return record
 
 

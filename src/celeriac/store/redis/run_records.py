@@ -1,4 +1,4 @@
-"""How entries ran within chunks, found in the run records on Redis or Valkey."""
+"""Find how entries ran within chunks, in the run records on Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from celeriac.event_log import entry_key, entry_time_ms
 from celeriac.invalid_record import InvalidRecords
 from celeriac.store.redis.connection import Client
 
-# Entries that are looked for in one round trip, and records that are read for each: the one that
-# has the entry is the first or the second, unless many are of the same millisecond.
+# Entries that are searched in one round trip, and records that are read for each. The record of an
+# entry is the first or the second, unless many records have the same millisecond.
 PIVOTS, FIRST, GROWTH = 16, 2, 8
-# A sample of each handler's newest records, for doctor.
+# A sample of each handler's newest records, for `celeriac doctor`.
 INSPECTED = 100
 
-Scored = tuple[RunRecord | None, int]  # None: it cannot be read
+Scored = tuple[RunRecord | None, int]  # None: the record is invalid
 
 
 def find_runs(
     client: Client, key: str, invalid: InvalidRecords, entries: Sequence[str]
 ) -> dict[str, Run]:
-    """Return entry → run of those entries that a run record has. See ChunkStore.runs.
+    """Return entry → run for the entries that have a run record. See ChunkStore.runs.
 
     The records of a handler are intervals of the log without overlap, in a sorted set by the time
-    of their last entry. Of those that end with an entry or later, the first may have it.
+    of their last entry. The first record that ends with the entry or later may have it.
     """
     search = _Search(entries)
     while pivots := search.pivots():
@@ -46,12 +46,11 @@ def find_runs(
         for (entry, size), answer in zip(pivots, answers, strict=True):
             search.note(entry, answer, is_whole=len(answer) < size)
     invalid.report(key, search.faults.items())
-    return search.found
+    return search.runs
 
 
 def inspect_runs(client: Client, keys: Iterable[str], invalid: InvalidRecords) -> None:
-    """Report those of the newest records of each key that cannot be read. Blocks for a round trip
-    each."""
+    """Report invalid ones among the newest records of each key. Blocks for a round trip each."""
     for key in keys:
         newest = partial(client.zrange, key, -INSPECTED, -1, withscores=True)
         answer = invalid.unless_wrong_type(key, newest, [])
@@ -63,48 +62,48 @@ def inspect_runs(client: Client, keys: Iterable[str], invalid: InvalidRecords) -
 
 
 class _Search:
-    """Which entries were found, and which are left. `faults`: score → what is wrong there."""
+    """The found and the remaining entries. `faults`: score → what is wrong with that record."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self.found: dict[str, Run] = {}
+        self.runs: dict[str, Run] = {}
         self.faults: dict[bytes, str] = {}
-        self._left = dict.fromkeys(sorted(set(entries), key=entry_key), FIRST)
+        self._remaining = dict.fromkeys(sorted(set(entries), key=entry_key), FIRST)
 
     def pivots(self) -> list[tuple[str, int]]:
-        """Return some of the entries that are left, and how many records to read for each."""
-        left = list(self._left.items())
-        return left[:: max(1, -(-len(left) // PIVOTS))]
+        """Return some of the remaining entries, and how many records to read for each."""
+        remaining = list(self._remaining.items())
+        return remaining[:: max(1, -(-len(remaining) // PIVOTS))]
 
     def note(self, entry: str, answer: Any, *, is_whole: bool) -> None:
-        """Note the records from the time of an entry on; `is_whole`: there are no more."""
+        """Process the records from the time of an entry on; `is_whole`: there are no more."""
         records = list(self.parse(answer))
         for record, _ in records:
             if record is not None:
                 self._resolve(record)
-        if entry not in self._left:
+        if entry not in self._remaining:
             return
         later = {score for record, score in records if record and score > entry_time_ms(entry)}
-        # Two times after that of the entry: a record that has it would have been before the second.
+        # Two later times: a record that has the entry would be before the second of them.
         if not is_whole and len(later) < 2:
-            self._left[entry] *= GROWTH
+            self._remaining[entry] *= GROWTH
             return
-        del self._left[entry]
+        del self._remaining[entry]
         if any(record is None for record, _ in records):
-            self.found[entry] = _unread(entry)
+            self.runs[entry] = _unread(entry)
 
     def _resolve(self, record: RunRecord) -> None:
-        keys = [entry_key(entry) for entry in self._left]
+        keys = [entry_key(entry) for entry in self._remaining]
         first = bisect_right(keys, entry_key(record.after))
         end = bisect_right(keys, entry_key(record.upto))
-        covered = list(self._left)[first:end]
+        covered = list(self._remaining)[first:end]
         if not covered:
             return
         runs = self.read(record, covered)
         for entry in covered:
-            del self._left[entry]
+            del self._remaining[entry]
             run = _unread(entry) if runs is None else runs.get(entry)
             if run is not None:
-                self.found[entry] = run
+                self.runs[entry] = run
 
     def parse(self, answer: Iterable[tuple[bytes, float]]) -> Iterator[Scored]:
         for member, score in answer:
@@ -115,7 +114,7 @@ class _Search:
                 yield None, 0
 
     def read(self, record: RunRecord, wanted: Sequence[str]) -> dict[str, Run] | None:
-        """Return the runs of wanted entries; None where the record cannot be read."""
+        """Return the runs of wanted entries; None if the record is invalid."""
         try:
             return {run.entry: run for run in parse_runs(record, frozenset(wanted))}
         except ValueError as error:
@@ -127,6 +126,6 @@ class _Search:
 
 
 def _unread(entry: str) -> Run:
-    """Return what is known of an entry whose record cannot be read: the group was given it, and it
-    is in no open chunk."""
+    """Return the run of an entry with an invalid record: it was delivered, and is in no open
+    chunk."""
     return Run(entry, RunOutcome.PROCESSED, took_us=0, worker="", at_ms=0)

@@ -1,4 +1,4 @@
-"""Lua scripts that lie beside the code, loaded into the server once and called by digest."""
+"""Lua scripts of the `lua` folder, loaded into the server once and called by digest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Key = str | bytes
 class Script:
     """One script.
 
-    The first line `--! include NAME` is replaced by the file of that name beside it. A line
-    `--! keys NAME…` declares keys by the names of `script_keys`: it binds those that no line before
-    it did, and each call is given exactly these keys.
+    The first line `--! include NAME` is replaced by that file. A line `--! keys NAME…` declares
+    keys by the names of `script_keys`: it binds those that no earlier line bound, and each call
+    passes exactly these keys.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class Script:
         self.name = name
         lines = list(_with_includes(folder, name, set()))
         declared = [key for line in lines for key in _declared(line)]
-        # By their names; those of the minute last.
+        # By their names; keys of the minute are last.
         self.names = tuple(sorted(dict.fromkeys(declared), key=lambda key: key in OF_MINUTE))
         self.source = "\n".join(_bound(lines, self.names))
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -39,36 +39,38 @@ class Script:
     def keys(
         self, keys: Keys, domain: str, handler: str = "", now_ms: int | None = None
     ) -> tuple[str, ...]:
-        """Return the keys that the script declares. `now_ms`, an estimate of the server's clock, is
-        needed where it declares keys of the minute."""
+        """Return the keys that the script declares.
+
+        `now_ms`, an estimate of the server's clock, is required if it declares keys of the minute.
+        """
         if now_ms is None:
             return script_keys(keys, self.names, domain, handler)
         named = script_keys(keys, self.names[: -len(OF_MINUTE)], domain, handler)
         return named + minute_keys(keys, domain, handler, now_ms)
 
     def of_keys(self, keys: Sequence[Key], *args: Any) -> tuple[Any, ...]:
-        """As one of many commands. Its answer is NoScriptError until the server knows it."""
+        """Return a call for use among other commands. Its reply may be NoScriptError."""
         return ("EVALSHA", self.digest, len(keys), *keys, *args)
 
     def in_full(self, keys: Sequence[Key], *args: Any) -> tuple[Any, ...]:
-        """As a command that the server carries out whether it knows the script or not.
+        """Return a call that contains the script, so that the server need not have it.
 
-        In a transaction, an answer NoScriptError would come after the others were carried out.
+        In a transaction, NoScriptError would arrive after the other commands were executed.
         """
         return ("EVAL", self.source, len(keys), *keys, *args)
 
     def on_keys(self, client: Client, keys: Sequence[Key], *args: Any) -> Any:
-        """Runs it on several keys of one slot. Blocks for the round trip."""
+        """Run the script with keys of one slot. Blocks for a round trip."""
         try:
             return client.execute_command(*self.of_keys(keys, *args))
         except NoScriptError:
-            # Which loads it too, and on the very server of the keys.
+            # EVAL also loads the script, on the server of these keys.
             return client.execute_command(*self.in_full(keys, *args))
 
     def on_keys_many(
         self, client: Client, calls: Sequence[tuple[Sequence[Key], Sequence[Any]]]
     ) -> list[Any]:
-        """Runs it for each (keys, args) in one round trip; a failed call yields its exception."""
+        """Run the script for each (keys, args) in one round trip; errors are among the replies."""
         answers = self._sent(client, calls)
         if any(isinstance(answer, NoScriptError) for answer in answers):
             client.script_load(self.source)
@@ -84,16 +86,16 @@ class Script:
         return list(client.execute_many(self.of_keys(keys, *args) for keys, args in calls))
 
     def begin(self, client: Client, keys: Sequence[Key], *args: Any) -> Callable[[], Any]:
-        """Sends it; the function returned waits for the answer, and must be called once."""
+        """Send a call; the returned function waits for the reply, and must be called once."""
         read = client.begin_many([self.of_keys(keys, *args)])
 
         def answer() -> Any:
-            [found] = read()
-            if isinstance(found, NoScriptError):
+            [reply] = read()
+            if isinstance(reply, NoScriptError):
                 return self.on_keys(client, keys, *args)
-            if isinstance(found, Exception):
-                raise found
-            return found
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
 
         return answer
 
@@ -112,7 +114,7 @@ def _declared(line: str) -> list[str]:
 
 
 def _bound(lines: Sequence[str], names: Sequence[str]) -> Iterator[str]:
-    """The lines, with those that declare keys replaced by those that bind them."""
+    """Return the lines, with each declaration of keys replaced by their binding."""
     bound: set[str] = set()
     for line in lines:
         if declared := _declared(line):

@@ -1,6 +1,6 @@
 """The keys that a script names, of a domain and a handler.
 
-A script touches no key that it is not given: Redis Cluster checks the keys of a call before the
+A script uses only the keys that it is given. Redis Cluster checks the keys of a call before the
 script runs, and Dragonfly, kvrocks and ElastiCache Serverless lock or refuse by them.
 """
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 
-# What a script calls a key → the key.
+# The name of a key in scripts → the key.
 OF_DOMAIN: Mapping[str, Callable[[Keys, str], str]] = {
     "stream": Keys.events,
     "wakeup": Keys.wakeup,
@@ -44,10 +44,10 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "older_failures": lambda keys, *group: keys.failures(*group)[1],
     "emitted_events": lambda keys, *group: keys.emitted_events(*group)[0],
     "older_emitted_events": lambda keys, *group: keys.emitted_events(*group)[1],
-    "tallies": Keys.tally,
+    "counters": Keys.counters,
     **{name: lambda keys, *group, name=name: keys.flow_key(name, *group) for name in FLOW_TYPES},
 }
-# Which of them it is, the script finds by the server's clock: see _tally.lua. They come last.
+# The script selects one of them by the server's clock: see _minute.lua. They are last.
 OF_MINUTE: Mapping[str, int] = {"last_minute": -1, "this_minute": 0, "next_minute": 1}
 NAMES = frozenset({*OF_DOMAIN, *OF_HANDLER, *OF_MINUTE})
 
@@ -56,7 +56,7 @@ NAMES = frozenset({*OF_DOMAIN, *OF_HANDLER, *OF_MINUTE})
 def script_keys(
     keys: Keys, names: tuple[str, ...], domain: str, handler: str = ""
 ) -> tuple[str, ...]:
-    """Return the keys that a script calls so, in this order. Raises KeyError for other names."""
+    """Return the keys with these names in scripts, in this order. Raises KeyError for others."""
     return tuple(
         OF_DOMAIN[name](keys, domain)
         if name in OF_DOMAIN
@@ -66,6 +66,6 @@ def script_keys(
 
 
 def minute_keys(keys: Keys, domain: str, handler: str, now_ms: int) -> tuple[str, ...]:
-    """Return the tallies of the minutes of OF_MINUTE, by an estimate of the server's clock."""
+    """Return the counters of the minutes of OF_MINUTE, by an estimate of the server's clock."""
     minute = now_ms // 60_000
-    return tuple(keys.tally(domain, handler, minute + offset) for offset in OF_MINUTE.values())
+    return tuple(keys.counters(domain, handler, minute + offset) for offset in OF_MINUTE.values())

@@ -1,5 +1,5 @@
-"""The server's clock, estimated. It decides which keys some scripts touch: they are given those of
-its neighbours too."""
+"""An estimate of the server's clock. It decides which keys of the minute some scripts use: they are
+given the keys of the neighbouring minutes too."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 class ServerClock:
-    """Asks the server once, and goes on by the process' monotonic clock. Thread-safe."""
+    """Queries the server once, and continues with the process' monotonic clock. Thread-safe."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        # The server's time in ms and the monotonic clock, at one moment.
+        # The server's time in ms and the monotonic clock, at the same time.
         self._seen: tuple[int, float] | None = None
 
     def now_ms(self) -> int:
-        """Return the server's time. Blocks for a round trip where nothing is known of it."""
+        """Return the server's time. Blocks for a round trip if it was not read before."""
         seen = self._seen
         if seen is None:
             seen = self._seen = server_time_ms(self._client), time.monotonic()
@@ -31,12 +31,14 @@ class ServerClock:
         return at_ms + int((time.monotonic() - since) * 1000)
 
     def note(self, now_ms: int) -> None:
-        """Note the server's time, as it just answered."""
+        """Store the server's time, as just returned by the server."""
         self._seen = now_ms, time.monotonic()
 
     def corrected(self, call: Callable[[], T]) -> T:
-        """Return what `call` returns, which asks for the time. Where its script answers that it is
-        wrong, the server is asked, and it is called again."""
+        """Return what `call` returns, which uses the estimate.
+
+        If its script reports that the estimate is wrong, reads the clock and calls it again.
+        """
         try:
             return call()
         except ResponseError as error:
@@ -46,10 +48,10 @@ class ServerClock:
         return call()
 
     def forget(self) -> None:
-        """Ask again the next time: the estimate is wrong, as after the clock stepped."""
+        """Read the clock again next time: the estimate is wrong, as after a step of the clock."""
         self._seen = None
 
 
 def is_wrong_clock(answer: object) -> bool:
-    """Whether a script answered that none of the keys given is of the server's time."""
+    """Return whether a script reported that no given key belongs to the server's time."""
     return isinstance(answer, Exception) and str(answer).startswith("CLOCK")

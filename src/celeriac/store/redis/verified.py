@@ -1,5 +1,4 @@
-"""Which entries hold events whose signatures were verified, on Redis or Valkey: see
-Ledger.note_verified for the promises."""
+"""Record verified events on Redis or Valkey. Implements DeliveryStore.note_verified."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ MAX_NOTED = 500  # events of one call: it takes half a millisecond of the server
 def note_verified(
     client: Client, keys: Keys, group: Group, window_ms: int, verified: Sequence[tuple[str, str]]
 ) -> dict[str, str]:
-    """See Ledger.note_verified."""
+    """See DeliveryStore.note_verified."""
     named = _note_verified.keys(keys, group.domain, group.handler)
     calls = []
     for start in range(0, len(verified), MAX_NOTED):
         pairs = verified[start : start + MAX_NOTED]
-        told = [text for entry, event_key in pairs for text in (event_key, entry)]
-        calls.append((named, (window_ms, *told)))
+        arguments = [text for entry, event_key in pairs for text in (event_key, entry)]
+        calls.append((named, (window_ms, *arguments)))
     copies: dict[str, str] = {}
     for answer in _note_verified.on_keys_many(client, calls) if calls else ():
         if isinstance(answer, Exception):
@@ -35,7 +34,10 @@ def note_verified(
 
 
 def forget_verified(client: Client, keys: Keys, group: Group, event_keys: Sequence[str]) -> None:
-    """The entries with these events that are noted next are no copies. Blocks for a round trip."""
+    """Remove the records of these events, so that their next entries are not duplicates.
+
+    Blocks for a round trip.
+    """
     named = keys.verified(group.domain, group.handler)
     for answer in client.execute_many([("HDEL", key, *event_keys) for key in named]):
         if isinstance(answer, Exception) and not is_wrong_type(answer):

@@ -1,8 +1,8 @@
-"""Keep a worker running while the Redis that is its broker refuses commands for a while.
+"""Keep a worker running while its Redis broker refuses commands temporarily.
 
-A workaround for Celery 5.5 to 5.7 with kombu 5.5 to 5.7: kombu counts each error that Redis answers
-(MISCONF, NOREPLICAS, READONLY, BUSY, UNBLOCKED, OOM) as an error of the channel, and Celery then
-ends the worker ("Unrecoverable error"). It can go when kombu counts passing refusals among the
+A workaround for Celery 5.5 to 5.7 with kombu 5.5 to 5.7: kombu treats each error reply of Redis
+(MISCONF, NOREPLICAS, READONLY, BUSY, UNBLOCKED, OOM) as a channel error, and Celery then ends the
+worker ("Unrecoverable error"). It can be removed when kombu adds temporary refusals to the
 `connection_errors` of its Redis transport.
 """
 
@@ -15,21 +15,21 @@ from typing import Any
 from celery import Celery, bootsteps
 from redis.exceptions import ResponseError
 
-from celeriac.store.redis.refusal import passing_refusal, refusal_code
+from celeriac.store.redis.refusal import refusal_code, temporary_refusal
 
-# Seconds before a refused consumer connects again. To Celery, five a second are critical.
+# Seconds before a refused consumer connects again. Celery treats five per second as critical.
 PAUSE, MAX_PAUSE = 0.25, 2.0
-FINISHED = 10.0  # seconds without a refusal, after which the pause begins small again
+FINISHED = 10.0  # seconds without a refusal after which the pause is reset
 
 
 def survive_refusals(app: Celery) -> None:
-    """Make each worker of the app connect again after a passing refusal. Idempotent."""
+    """Make each worker of the app connect again after a temporary refusal. Idempotent."""
     steps: Any = app.steps
-    steps["consumer"].add(PassingRefusals)
+    steps["consumer"].add(TemporaryRefusals)
 
 
-class PassingRefusals(bootsteps.Step):  # type: ignore[misc]
-    """Adds the refusals to what the consumer reconnects at. Other errors of Redis still end it."""
+class TemporaryRefusals(bootsteps.Step):  # type: ignore[misc]
+    """Makes the consumer reconnect after refusals. Other error replies of Redis still end it."""
 
     name = "celeriac.refusals"
 
@@ -47,7 +47,7 @@ class PassingRefusals(bootsteps.Step):  # type: ignore[misc]
         def on_error(error: Exception) -> Any:
             if not isinstance(error, ResponseError):
                 return reconnect(error)
-            if not (passing_refusal(error) or refusal_code(error) == "OOM"):
+            if not (temporary_refusal(error) or refusal_code(error) == "OOM"):
                 raise error
             reconnect(error)
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The part of a worker that listens to the broker, for the apps that celeriac makes.
+"""A Celery consumer that survives invalid messages, for the apps that celeriac creates.
 
 Celery's setting `worker_consumer` names it. An existing app keeps its own.
 """
@@ -14,29 +14,28 @@ from celery.worker import consumer
 
 from celeriac.worker.app import BROKEN_AFTER
 
-# What kombu raises at an item of a Redis list that is no message, such as `[]` or no JSON at all.
+# What kombu raises for an item of a Redis list that is not a message, such as `[]` or invalid JSON.
 NO_MESSAGE = (ValueError, TypeError, LookupError, AttributeError)
-# What RabbitMQ says for a while: a queue was deleted after its declaration, or cannot be reached;
-# the queue for remote control is still locked by this worker's last connection, whose silence
-# RabbitMQ notices a few seconds after the worker did.
+# Temporary errors of RabbitMQ: a queue was deleted after its declaration or is unreachable, or the
+# remote control queue is still locked by this worker's previous connection, which RabbitMQ detects
+# as dead a few seconds after the worker did.
 NOT_NOW = (NotFound, ResourceLocked)
-# Seconds between tries to connect. Celery's own grow to 30, as long as a lease.
+# Seconds between attempts to connect. Celery's default grows to 30, as long as a lease.
 RECONNECT = {"interval_start": 0.2, "interval_step": 0.2, "interval_max": 2.0}
 UNUSED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
-    """Outlives an item on its queue that is no message, and a queue that is not to be had at the
-    time; declares nothing that hints do not need.
+    """Survives an invalid message on its queue and a queue that is temporarily unavailable.
 
-    Stock Celery ends the worker there. Here the worker reconnects, at most once a second if that
-    goes on (Celery's own guard against frequent restarts), and its pool goes on. Were the item a
-    hint once, the lease heals it. A broker that returns is found within two seconds, also
-    where the links to it had gone silent: none of them is waited for.
+    Stock Celery ends the worker in these cases. Here the worker reconnects, at most once a second
+    if the error persists (Celery's limit for restarts), and its pool continues. If the invalid item
+    was a delivery task, lease expiry recovers its deliveries. A broker that returns is detected
+    within two seconds, even if the old connections to it are silently dead.
     """
 
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
-        # With quorum queues it declares 28 queues for delays. Delays of events lie in Redis.
+        # With quorum queues it declares 28 queues for delays, but Redis stores delayed events.
         default_steps: ClassVar[list[str]] = [
             step for step in consumer.Consumer.Blueprint.default_steps if step != UNUSED
         ]
@@ -47,8 +46,8 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         self.connection_errors = (*known, *NO_MESSAGE, *NOT_NOW)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        # Celery closes the connection of the task events politely, at the next start, and waits
-        # for the answer for ever: a link that died without a word took that one along.
+        # At the next start Celery closes the connection of the task events with a handshake, and
+        # would wait forever for the reply on a dead connection.
         dispatcher = getattr(self, "event_dispatcher", None)
         events = getattr(dispatcher, "connection", None)
         if events is not None:

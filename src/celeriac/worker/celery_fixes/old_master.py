@@ -1,8 +1,8 @@
-"""Leave a master that the Sentinels replaced: Celery's own connections, as soon as the bus does.
+"""Close Celery's own connections to a master that the Sentinels replaced, as soon as the bus does.
 
-kombu asks the Sentinels when it connects. A planned failover keeps the old master's connections
-open until the Sentinels demote it, some twenty seconds later. Where `CLIENT PAUSE` holds its
-writes, nothing that was sent on them is answered until then.
+kombu queries the Sentinels when it connects. After a planned failover, connections to the old
+master stay open until the Sentinels demote it, some twenty seconds later. If `CLIENT PAUSE` blocks
+its writes, commands on these connections get no reply until then.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def is_followed(settings: Settings) -> bool:
 
 
 class OldMaster:
-    """Compares where a kombu channel is connected with the master that the bus's client uses."""
+    """Compares the server of a kombu channel with the master that the bus's client uses."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def leave(self, channel: Any, *, in_use: bool = False) -> None:
-        """Close the channel's idle connections to another master, or all of them where `in_use`.
+        """Close the channel's idle connections to another master, or all of them if `in_use`.
 
-        kombu connects again, to the master that it is told. Blocks for the Sentinels' answer where
-        the masters differ. Raises nothing that Redis or a Sentinel causes.
+        kombu then connects to the current master. Blocks for a query to the Sentinels if the
+        masters differ. Raises no error that Redis or a Sentinel causes.
         """
         event_log = cast("Any", self._service.backend.event_log)
         master = event_log.client.connection_pool.master_address
@@ -45,14 +45,14 @@ class OldMaster:
             if master is None or pool.master_address in (None, master):
                 continue
             with suppress(RedisError):
-                # Closes those that are idle.
+                # Closes idle connections.
                 pool.get_master_address()
                 if in_use and pool.master_address == master:
                     pool.disconnect()
 
 
 def install_old_master(app: Celery, old_master: OldMaster) -> None:
-    """Make each worker of the app leave an old master."""
+    """Make each worker of the app close its connections to an old master."""
     steps: Any = app.steps
     steps["consumer"].add(
         type("OldMasters", (OldMasterStep,), {"old_master": old_master, "name": OldMasterStep.name})
@@ -60,7 +60,7 @@ def install_old_master(app: Celery, old_master: OldMaster) -> None:
 
 
 class OldMasterStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Looks every second while the consumer is connected."""
+    """Checks every second while the consumer is connected."""
 
     name = "celeriac.old-master"
     requires = ("celery.worker.consumer.tasks:Tasks",)

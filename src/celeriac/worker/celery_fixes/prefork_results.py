@@ -1,13 +1,13 @@
-"""The results of the pool's processes, read until each of them has ended.
+"""Read the results of the pool's processes until each process has ended.
 
-A warm stop of Celery's prefork pool forgets the jobs that a process took and did not yet say so
-(`AsynPool.flush`), and stops reading results once it knows of no job. Such a process runs its job
-to the end all the same, and then waits up to 30 seconds to see its result read
+A warm shutdown of Celery's prefork pool discards jobs that a process received but did not yet
+acknowledge (`AsynPool.flush`), and stops reading results when no known job is left. Such a process
+still runs its job to the end. Then it waits up to 30 seconds for its result to be read
 (`Worker._ensure_messages_consumed` of billiard), which is as long as most platforms give a
-container to stop. Seen in 4 of 150 stops in full flow on a busy machine.
+container to stop. Observed in 4 of 150 shutdowns under full load on a busy machine.
 
-Private parts, for no public seam tells the pool to go on reading. Checked with Celery 5.7.0 and
-billiard 4.3.2: `celery.concurrency.prefork.TaskPool._pool`, `billiard.pool.Pool._cache`.
+There is no public API for this. The private parts are checked with Celery 5.7.0 and billiard 4.3.2:
+`celery.concurrency.prefork.TaskPool._pool`, `billiard.pool.Pool._cache`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from celery import Celery, bootsteps
 
 
 def install_results_read(app: Celery) -> None:
-    """Makes every worker of the app read its pool's results until the last process has ended."""
+    """Make every worker of the app read its pool's results until the last process has ended."""
     steps: Any = app.steps
     steps["worker"].add(ResultsReadStep)
 
 
 class ResultsReadStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Stopped between the consumer, which has jobs forgotten, and the pool, which reads."""
+    """Stops after the consumer, which discards jobs, and before the pool, which reads results."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -34,8 +34,8 @@ class ResultsReadStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def expect_results(pool: Any) -> None:
-    """Has the pool's stop read results until no process is left; other pools are left alone."""
+    """Make the shutdown of a prefork pool read results until no process is left."""
     processes = getattr(pool, "_pool", None)
     if isinstance(processes, Pool):
-        # A job that nobody will run, and which thus stays one to wait for. It enters itself.
+        # A placeholder job that never completes, so the pool keeps reading. It registers itself.
         ApplyResult(processes._cache, None)

@@ -1,7 +1,7 @@
-"""Quorum queues for the queues that Celery 5.5 declares when they are first named.
+"""Make Celery 5.5 declare quorum queues for undeclared queue names.
 
-Celery 5.6 has the setting `task_create_missing_queue_type`; 5.5 ignores it and declares classic
-queues, which are lost with their node. Can go with Celery 5.5.
+Celery 5.6 has the setting `task_create_missing_queue_type`. Celery 5.5 ignores it and declares
+classic queues, which are lost with their node. Remove this with support for Celery 5.5.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ QUORUM = {"x-queue-type": "quorum"}
 
 
 class QuorumQueues(Queues):  # type: ignore[misc,unused-ignore]
-    """As Celery's own, whose queues that were declared nowhere are quorum queues."""
+    """Celery's queues, except that undeclared ones are quorum queues."""
 
     def new_missing(self, name: str) -> Any:
         queue: Any = super().new_missing(name)
@@ -24,5 +24,5 @@ class QuorumQueues(Queues):  # type: ignore[misc,unused-ignore]
 
 
 def use_quorum_queues(app: Celery) -> None:
-    """Make the app declare missing queues as quorum queues, whichever Celery it is."""
+    """Make the app declare missing queues as quorum queues, with any version of Celery."""
     app.amqp.queues_cls = QuorumQueues

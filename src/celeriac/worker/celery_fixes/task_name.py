@@ -1,9 +1,9 @@
-"""A handler and a task of the app with the same name: refused, whichever is defined first.
+"""Refuse a handler and a task of the app with the same name, whichever is defined first.
 
-Celery (5.5 to 5.7) gives the task that has the name to whoever defines the second one, whose
-function is then never called; 5.7 warns of it. No public seam sees the second definition, so
-`Celery._task_from_fun` is wrapped, through which `app.task` and `shared_task` go. The wrapper can
-go when Celery refuses the second definition.
+Celery (5.5 to 5.7) keeps the first task of a name and ignores the second definition, whose function
+is then never called; 5.7 logs a warning. No public API exposes the second definition, so this wraps
+`Celery._task_from_fun`, which `app.task` and `shared_task` call. The wrapper can be removed when
+Celery refuses the second definition.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from celeriac.handler.signature import qualified_name
 
 
 def refuse_taken_names(app: Celery) -> None:
-    """Make the app raise SubscriptionError where a function becomes a task under a name that is
-    taken: a handler's by a task, a task's by a handler. Idempotent."""
-    # Not on the class: other apps of the process are left alone.
+    """Make the app refuse a handler and a task of the same name (SubscriptionError). Idempotent."""
+    # On the instance, not the class: other apps of the process must not change.
     if "_task_from_fun" in vars(app):
         return
     private: Any = app
@@ -30,10 +29,10 @@ def refuse_taken_names(app: Celery) -> None:
     def task_from_fun(function: Any, name: str | None = None, **options: Any) -> Any:
         name = name or app.gen_task_name(function.__name__, function.__module__)
         # Not `app.tasks`, which would finalize the app.
-        taken = private._tasks.get(name)
-        if taken is not None and "abandon" in options and not _is_handler(taken):
+        existing = private._tasks.get(name)
+        if existing is not None and "abandon" in options and not _is_handler(existing):
             raise _taken_by_task(app, name)
-        if taken is not None and "abandon" not in options and _is_handler(taken):
+        if existing is not None and "abandon" not in options and _is_handler(existing):
             raise SubscriptionError(
                 f"@app.task for {function.__module__}.{qualified_name(function)}: the handler "
                 f"{name} has that name, and Celery would run it instead of the task. Give the "
@@ -46,7 +45,7 @@ def refuse_taken_names(app: Celery) -> None:
 
 
 def check_task(app: Celery, handler: Handler) -> None:
-    """Raise SubscriptionError where a task has replaced the handler, as `app.register_task` does.
+    """Raise SubscriptionError if a task has replaced the handler, as `app.register_task` does.
 
     Finalizes the app.
     """

@@ -206,7 +206,7 @@ def test_a_row_outlives_one_window_and_not_two(
     assert row is not None
     again = event_log.append("order", event("a"))
     fetch(deliveries, LANE)
-    assert ["duplicate"] == [c.verdict for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
+    assert ["duplicate"] == [c.result for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
 
 
 def test_of_two_generations_the_row_of_the_newer_holds(
@@ -228,7 +228,7 @@ def test_of_two_generations_the_row_of_the_newer_holds(
     assert (b"running", b"processed") == (older.split()[0], newer.split()[0])
     again = event_log.append("order", event("a"))
     fetch(deliveries, LANE)
-    assert ["duplicate"] == [c.verdict for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
+    assert ["duplicate"] == [c.result for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
     skipped = event_log.append("order", event("a"))
     fetch(deliveries, LANE)
     assert [] == deliveries.skip("w1", LANE, [Completion(skipped, "a", 0, Outcome.SKIPPED)])
@@ -276,6 +276,6 @@ def test_nothing_that_grows_with_events_is_kept_for_ever(
         (lasting if ttl < 0 else expiring).add(name)
     assert {"matrix", "failures"} <= expiring
     assert lasting <= {
-        "events", "dead", "dead_groups", "dead_newest", "wakeup", "stats", "patterns", "tally",
+        "events", "dead", "dead_groups", "dead_newest", "wakeup", "stats", "patterns", "counters",
         "clock",
     }  # fmt: skip

@@ -13,8 +13,8 @@ import redis
 
 from celeriac.settings import Settings
 from celeriac.store.redis import emitted
-from celeriac.store.redis.emitted import EmittedTally
-from celeriac.store.redis.event_log import RedisEventLog, tell_emitted
+from celeriac.store.redis.emitted import EmittedCounter
+from celeriac.store.redis.event_log import RedisEventLog, add_emitted_counts
 from celeriac.store.redis.keys import Keys
 
 
@@ -34,7 +34,7 @@ class Told:
 def test_many_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emitted, "FLUSH_EVERY", 0.05)
     told = Told()
-    tally = EmittedTally(told)
+    tally = EmittedCounter(told)
     for _ in range(100):
         tally.note(["order.placed"])
     for thread in threading.enumerate():
@@ -45,7 +45,7 @@ def test_many_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_many_threads_note_is_counted_each_once() -> None:
     told = Told()
-    tally = EmittedTally(told)
+    tally = EmittedCounter(told)
     stop = threading.Event()
 
     def flush() -> None:
@@ -70,7 +70,7 @@ def test_what_many_threads_note_is_counted_each_once() -> None:
 
 def test_a_failure_to_tell_reaches_no_emitter() -> None:
     told = Told()
-    tally = EmittedTally(told)
+    tally = EmittedCounter(told)
     told.error = redis.ConnectionError("away")
     tally.note(["order.placed"])
     tally.flush()
@@ -83,9 +83,9 @@ def test_a_failure_to_tell_reaches_no_emitter() -> None:
 def test_a_forked_child_does_not_tell_what_its_parent_noted() -> None:
     """In a process of its own, without threads: Python warns of other forks."""
     script = (
-        "import os; from celeriac.store.redis.emitted import EmittedTally;"
+        "import os; from celeriac.store.redis.emitted import EmittedCounter;"
         "tell = lambda counts: print(os.getpid() != parent, dict(counts), flush=True);"
-        "tally, parent = EmittedTally(tell), os.getpid();"
+        "tally, parent = EmittedCounter(tell), os.getpid();"
         "tally._scheduled = True; tally.note(['order.placed']);"
         "child = os.fork();"
         "tally.note(['order.paid'] if child == 0 else []);"
@@ -113,8 +113,8 @@ def test_a_process_tells_the_rest_when_it_ends(settings: Settings) -> None:
 
 def test_types_without_bound_are_counted_as_other(settings: Settings) -> None:
     event_log, keys = RedisEventLog(settings), Keys(settings.namespace)
-    tell_emitted(event_log.client, keys, {f"order.n{n}": 1 for n in range(1200)})
-    tell_emitted(event_log.client, keys, {"order.n1": 5, "order.late": 1})
+    add_emitted_counts(event_log.client, keys, {f"order.n{n}": 1 for n in range(1200)})
+    add_emitted_counts(event_log.client, keys, {"order.n1": 5, "order.late": 1})
     [volume] = event_log.stream_stats(["order"])
     assert 1001 == len(volume.emitted)
     assert (6, 201) == (volume.emitted["order.n1"], volume.emitted["other"])

@@ -23,8 +23,8 @@ def test_the_keys_of_a_handler_in_a_domain() -> None:
     assert "celeriac:{order}:failures:b.c:older" == keys.failures("order", "b.c")[1]
     assert "celeriac:{order}:stats:b.c" == keys.stats("order", "b.c")
     assert "celeriac:{order}:emitted_events:b.c" == keys.emitted_events("order", "b.c")[0]
-    assert "celeriac:{order}:tally:b.c" == keys.tally("order", "b.c")
-    assert "celeriac:{order}:tally:b.c:29733000" == keys.tally("order", "b.c", 29733000)
+    assert "celeriac:{order}:counters:b.c" == keys.counters("order", "b.c")
+    assert "celeriac:{order}:counters:b.c:29733000" == keys.counters("order", "b.c", 29733000)
 
 
 @pytest.mark.parametrize("name", ["events", "delayed", "emitted", "dead", "wakeup", "sources"])

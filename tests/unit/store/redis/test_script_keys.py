@@ -131,7 +131,7 @@ def test_a_script_binds_the_keys_that_it_declares_in_the_order_of_its_calls() ->
     where = dict(zip(script.names, named, strict=True))
     assert where["stream"] == "shop:{order}:events"
     assert where["older_rows"] == "shop:{order}:matrix:billing.charge:older"
-    assert named[-3:] == tuple(f"shop:{{order}}:tally:billing.charge:{n}" for n in (1, 2, 3))
+    assert named[-3:] == tuple(f"shop:{{order}}:counters:billing.charge:{n}" for n in (1, 2, 3))
     for number, name in enumerate(script.names, 1):
         assert f"KEYS[{number}]" in script.source
         bindings = [line for line in script.source.splitlines() if f"KEYS[{number}]" in line]

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac.store.redis.wakeup import GROUP, MOST_GROUPS, Doorbell, in_groups, open_doorbell
+from celeriac.store.redis.wakeup import (
+    GROUP,
+    MAX_GROUPS,
+    StreamWaiter,
+    in_groups,
+    open_stream_waiter,
+)
 from celeriac.testing.server import EmbeddedServer, start_server
 
 MANY = 5 * GROUP
@@ -34,8 +40,8 @@ def client(server: EmbeddedServer) -> Iterator[Any]:
 
 
 @pytest.fixture
-def bell(server: EmbeddedServer) -> Doorbell:
-    return open_doorbell(server.url)
+def bell(server: EmbeddedServer) -> StreamWaiter:
+    return open_stream_waiter(server.url)
 
 
 def streams(count: int) -> dict[str, str]:
@@ -47,7 +53,7 @@ def reads(client: Any) -> int:
 
 
 @pytest.mark.parametrize("count", [1, GROUP, 2 * GROUP, 2 * GROUP + 1, MANY])
-def test_any_stream_wakes_who_waits(client: Any, bell: Doorbell, count: int) -> None:
+def test_any_stream_wakes_who_waits(client: Any, bell: StreamWaiter, count: int) -> None:
     seen = streams(count)
     for name in (f"s{count - 1}", "s0"):
         assert {} == bell.wait(seen, 0.01)
@@ -57,20 +63,20 @@ def test_any_stream_wakes_who_waits(client: Any, bell: Doorbell, count: int) -> 
 
 
 @pytest.mark.parametrize("count", [1, MANY])
-def test_without_news_the_wait_takes_its_time(client: Any, bell: Doorbell, count: int) -> None:
+def test_without_news_the_wait_takes_its_time(client: Any, bell: StreamWaiter, count: int) -> None:
     started = time.monotonic()
     assert {} == bell.wait(streams(count), 0.1)
     assert time.monotonic() - started >= 0.1
 
 
 @pytest.mark.parametrize("count", [1, MANY])
-def test_of_several_new_entries_none_is_named(client: Any, bell: Doorbell, count: int) -> None:
+def test_of_several_new_entries_none_is_named(client: Any, bell: StreamWaiter, count: int) -> None:
     for _ in range(3):
         client.xadd("s0", {"a": 1})
     assert {"s0": None} == bell.wait(streams(count), 5)
 
 
-def test_of_many_only_the_group_that_rang_is_read_anew(client: Any, bell: Doorbell) -> None:
+def test_of_many_only_the_group_that_rang_is_read_anew(client: Any, bell: StreamWaiter) -> None:
     seen = streams(MANY)
     assert {} == bell.wait(seen, 0.01)
     before = reads(client)
@@ -82,7 +88,7 @@ def test_of_many_only_the_group_that_rang_is_read_anew(client: Any, bell: Doorbe
     assert reads(client) - before <= 10
 
 
-def test_what_came_while_nobody_waited_is_found(client: Any, bell: Doorbell) -> None:
+def test_what_came_while_nobody_waited_is_found(client: Any, bell: StreamWaiter) -> None:
     seen = streams(MANY)
     assert {} == bell.wait(seen, 0.01)
     entries = {name: client.xadd(name, {"a": 1}).decode() for name in ("s1", f"s{MANY - 1}")}
@@ -92,7 +98,7 @@ def test_what_came_while_nobody_waited_is_found(client: Any, bell: Doorbell) -> 
     assert entries == found
 
 
-def test_more_streams_than_before_are_waited_for(client: Any, bell: Doorbell) -> None:
+def test_more_streams_than_before_are_waited_for(client: Any, bell: StreamWaiter) -> None:
     for count in (GROUP, MANY, MANY + 3, 1):
         assert {} == bell.wait(streams(count), 0.01)
         entry = client.xadd(f"s{count - 1}", {"a": 1}).decode()
@@ -100,7 +106,9 @@ def test_more_streams_than_before_are_waited_for(client: Any, bell: Doorbell) ->
         client.delete(f"s{count - 1}")
 
 
-def test_a_cut_link_is_told_and_the_next_wait_is_on_a_new_one(client: Any, bell: Doorbell) -> None:
+def test_a_cut_link_is_told_and_the_next_wait_is_on_a_new_one(
+    client: Any, bell: StreamWaiter
+) -> None:
     seen = streams(MANY)
     assert {} == bell.wait(seen, 0.01)
     client.client_kill_filter(_type="normal", skipme=True)
@@ -111,7 +119,7 @@ def test_a_cut_link_is_told_and_the_next_wait_is_on_a_new_one(client: Any, bell:
 
 
 def test_a_server_that_fell_silent_is_told(
-    client: Any, bell: Doorbell, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    client: Any, bell: StreamWaiter, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bell._reads, "_grace", -0.5)  # type: ignore[attr-defined]
     seen = streams(MANY)
@@ -135,7 +143,7 @@ def test_streams_put_at_the_end_change_no_group_but_the_last() -> None:
 
 
 def test_there_are_never_more_groups_than_a_worker_may_have_connections() -> None:
-    for count in (GROUP * MOST_GROUPS, GROUP * MOST_GROUPS + 1, 10_000):
+    for count in (GROUP * MAX_GROUPS, GROUP * MAX_GROUPS + 1, 10_000):
         groups = in_groups(streams(count))
-        assert len(groups) <= MOST_GROUPS
+        assert len(groups) <= MAX_GROUPS
         assert streams(count) == {k: v for group in groups.values() for k, v in group.items()}

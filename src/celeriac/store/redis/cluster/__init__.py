@@ -1,1 +1,1 @@
-"""A Redis Cluster behind the commands that celeriac uses; imported only where the URL names one."""
+"""Clients of a Redis Cluster with the commands that celeriac uses; imported only if needed."""

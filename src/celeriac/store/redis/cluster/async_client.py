@@ -1,4 +1,4 @@
-"""The same for asyncio: what `aemit` needs of a cluster, without a thread."""
+"""An asyncio client of a Redis Cluster: what `aemit` needs, without a thread."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from redis.exceptions import AskError, ClusterDownError
 from celeriac.redis_url import ClusterURL, Node
 from celeriac.store.redis.cluster.command import is_script, key_of
 from celeriac.store.redis.cluster.slots import SlotMap
-from celeriac.store.redis.cluster.topology import REDIRECTIONS, Topology, redirected, settled
+from celeriac.store.redis.cluster.topology import REDIRECTIONS, Topology, as_transient, redirected
 
 
 class AsyncClusterClient(AsyncCoreCommands):  # type: ignore[type-arg,unused-ignore]
-    """As ClusterClient, for commands that name a key. Belongs to one event loop."""
+    """A ClusterClient for commands that name a key. Belongs to one event loop."""
 
-    _event_dispatcher: Any = None  # which redis-py wants of whoever has commands
+    _event_dispatcher: Any = None  # required by redis-py of a class with commands
 
     def __init__(self, url: ClusterURL, open_node: Callable[[str], Any]) -> None:
         self.topology = Topology(url)
@@ -40,24 +40,24 @@ class AsyncClusterClient(AsyncCoreCommands):  # type: ignore[type-arg,unused-ign
                 self.topology.doubt(error)
                 sent_on = redirected(error, script=script)
                 if sent_on is None:
-                    raise settled(error, script=script) from error
+                    raise as_transient(error, script=script) from error
                 node, asking = sent_on, type(error) is AskError
-        raise ClusterDownError(f"CLUSTERDOWN sent on {REDIRECTIONS} times")
+        raise ClusterDownError(f"CLUSTERDOWN redirected {REDIRECTIONS} times")
 
     def pipeline(self, transaction: bool = False) -> AsyncClusterPipeline:
-        """Commands for any nodes, without a transaction."""
+        """Return a pipeline for commands on any nodes, without a transaction."""
         if transaction:
-            raise ValueError("a transaction of a Redis Cluster is of one slot")
+            raise ValueError("a transaction of a Redis Cluster must use one slot")
         return AsyncClusterPipeline(self)
 
     def node(self, node: Node) -> Any:
-        """The client of one node."""
+        """Return the client of one node."""
         if node not in self._nodes:
             self._nodes[node] = self._open_node(self.topology.url.of(node))
         return self._nodes[node]
 
     async def refresh(self) -> None:
-        """Fetches the map where it is stale. Raises redis.ConnectionError if nobody has it."""
+        """Read the slot map if it is stale. Raises redis.ConnectionError if no node returns it."""
         if not self.topology.stale:
             return
         failure: Exception | None = None
@@ -65,7 +65,9 @@ class AsyncClusterClient(AsyncCoreCommands):  # type: ignore[type-arg,unused-ign
             try:
                 answer = await self.node(node).execute_command("CLUSTER SLOTS")
             except redis.ResponseError as error:
-                raise redis.ResponseError(f"{node[0]}:{node[1]} is no cluster: {error}") from error
+                raise redis.ResponseError(
+                    f"{node[0]}:{node[1]} is not a Redis Cluster: {error}"
+                ) from error
             except redis.RedisError as error:
                 failure = error
                 continue
@@ -79,9 +81,9 @@ class AsyncClusterClient(AsyncCoreCommands):  # type: ignore[type-arg,unused-ign
 
 
 class AsyncClusterPipeline(AsyncCoreCommands):  # type: ignore[type-arg,unused-ignore]
-    """Collects commands; `execute` sends each node its own, all at once."""
+    """Collects commands; `execute` sends each node its commands, all at once."""
 
-    _event_dispatcher: Any = None  # which redis-py wants of whoever has commands
+    _event_dispatcher: Any = None  # required by redis-py of a class with commands
 
     def __init__(self, client: AsyncClusterClient) -> None:
         self._client = client
@@ -92,7 +94,7 @@ class AsyncClusterPipeline(AsyncCoreCommands):  # type: ignore[type-arg,unused-i
         return self
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The answers in the order of the commands; see ClusterPipeline."""
+        """Return the replies in the order of the commands; see ClusterPipeline."""
         commands, self._commands = self._commands, []
         await self._client.refresh()
         of_node: dict[Node, list[int]] = {}
@@ -106,10 +108,10 @@ class AsyncClusterPipeline(AsyncCoreCommands):  # type: ignore[type-arg,unused-i
                 args, options = commands[at]
                 pipeline.execute_command(*args, **options)
             try:
-                found = await pipeline.execute(raise_on_error=False)
+                replies = await pipeline.execute(raise_on_error=False)
             except redis.RedisError as error:
-                found = [error] * len(chosen)
-            for at, answer in zip(chosen, found, strict=True):
+                replies = [error] * len(chosen)
+            for at, answer in zip(chosen, replies, strict=True):
                 answers[at] = answer
 
         await asyncio.gather(*(run(node, chosen) for node, chosen in of_node.items()))
@@ -124,7 +126,7 @@ class AsyncClusterPipeline(AsyncCoreCommands):  # type: ignore[type-arg,unused-i
         self._client.topology.doubt(error)
         script = is_script(args)
         if redirected(error, script=script) is None:
-            return settled(error, script=script)
+            return as_transient(error, script=script)
         try:
             return await self._client.execute_command(*args, **options)
         except redis.RedisError as failure:

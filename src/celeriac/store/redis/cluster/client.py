@@ -1,7 +1,7 @@
-"""A blocking client of a Redis Cluster, with the face of DirectClient that celeriac uses.
+"""A blocking client of a Redis Cluster with the interface of DirectClient that celeriac uses.
 
-Not redis.cluster.RedisCluster: that asks the server for the key of each script in a pipeline (a
-round trip each), tries ten times by itself beyond any limit of ours, and connects when it is made.
+redis.cluster.RedisCluster is not used: it asks the server for the key of each script in a pipeline
+(a round trip each), retries ten times regardless of our limits, and connects when it is created.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from celeriac.store.redis.client import DirectClient
 from celeriac.store.redis.cluster.command import ANYWHERE, EVERYWHERE, is_script, key_of, name_of
 from celeriac.store.redis.cluster.pipeline import ClusterPipeline, parsed
 from celeriac.store.redis.cluster.slots import SlotMap
-from celeriac.store.redis.cluster.topology import REDIRECTIONS, Topology, redirected, settled
+from celeriac.store.redis.cluster.topology import REDIRECTIONS, Topology, as_transient, redirected
 
 
 class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
-    """Thread-safe and fork-safe as the clients of its nodes are. Does not connect yet.
+    """As thread-safe and fork-safe as the clients of its nodes. Does not connect yet.
 
-    A command goes to the master that serves its key; what names no key goes to any node, or to
-    all of them where it changes them (SCRIPT LOAD). MOVED and ASK are followed. A node that is
-    away raises redis.ConnectionError, and the map is fetched anew before the next command.
+    A command goes to the master that serves its key. A command without a key goes to any node, or
+    to all nodes if it changes them (SCRIPT LOAD). MOVED and ASK are followed. An unreachable node
+    raises redis.ConnectionError, and the slot map is read again before the next command.
     """
 
-    _event_dispatcher: Any = None  # which redis-py wants of whoever has commands
+    _event_dispatcher: Any = None  # required by redis-py of a class with commands
 
     def __init__(self, url: ClusterURL, open_node: Callable[[str], DirectClient]) -> None:
         self.topology = Topology(url)
@@ -37,7 +37,7 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
         self._nodes: dict[Node, DirectClient] = {}
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """One command, one round trip where the map is right. Raises redis.RedisError."""
+        """Execute a command, in one round trip if the map is correct. Raises redis.RedisError."""
         name = name_of(args)
         if name in EVERYWHERE:
             return self._everywhere(args, options)
@@ -51,33 +51,33 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             raise
 
     def begin_many(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
-        """As that of DirectClient, but that it waits: a slot may have moved."""
+        """Same as in DirectClient, but blocks for the replies: a slot may have moved."""
         answers = self.execute_many(commands)
         return lambda: answers
 
     def execute_many(self, commands: Iterable[Sequence[Any]]) -> list[Any]:
-        """The raw answers of all, in one round trip: each node is sent its own before any is read.
+        """Return the raw replies, in one round trip: all nodes are sent commands before any reply.
 
-        A refused command's answer is its ResponseError, that of a node that is away its
-        ConnectionError; it is raised where no other node answered. The commands of one node are
-        carried out in their order.
+        A refused command's reply is its ResponseError; for an unreachable node it is the
+        ConnectionError, which is raised if no other node answered. Commands of one node are
+        executed in order.
         """
         commands = list(commands)
         of_node: dict[Node, list[int]] = {}
         for at, command in enumerate(commands):
             of_node.setdefault(self.node_of(key_of(command)), []).append(at)
         answers: list[Any] = [None] * len(commands)
-        reading = [
+        reads = [
             (chosen, self._tried(self.node(node).begin_many, [commands[at] for at in chosen]))
             for node, chosen in of_node.items()
         ]
         away = 0
-        for chosen, read in reading:
-            found = self._tried(read) if callable(read) else read
-            away += isinstance(found, Exception)
-            for at, answer in zip(chosen, _each(found, len(chosen)), strict=True):
+        for chosen, read in reads:
+            result = self._tried(read) if callable(read) else read
+            away += isinstance(result, Exception)
+            for at, answer in zip(chosen, _each(result, len(chosen)), strict=True):
                 answers[at] = answer
-        if away and away == len(reading):
+        if away and away == len(reads):
             raise answers[0]
         for at, answer in enumerate(answers):
             if isinstance(answer, AskError):
@@ -87,9 +87,9 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
     def transact_many(
         self, transactions: Sequence[Sequence[Sequence[Any]]]
     ) -> list[list[Any] | Exception]:
-        """As that of DirectClient; each transaction is of one slot.
+        """Same as in DirectClient; each transaction uses one slot.
 
-        One whose slot moved is sent once more, to where it is now.
+        A transaction whose slot moved is sent again, to its new node.
         """
         answers: list[list[Any] | Exception] = [[] for _ in transactions]
         again = list(range(len(transactions)))
@@ -100,8 +100,8 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             again = []
             for node, chosen in of_node.items():
                 client = self.node(node)
-                found = self._tried(client.transact_many, [transactions[at] for at in chosen])
-                for at, answer in zip(chosen, _each(found, len(chosen)), strict=True):
+                result = self._tried(client.transact_many, [transactions[at] for at in chosen])
+                for at, answer in zip(chosen, _each(result, len(chosen)), strict=True):
                     answers[at] = answer
                     if isinstance(answer, AskError):  # MOVED is one of these
                         self.topology.doubt(answer)
@@ -111,27 +111,27 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
         return answers
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
-        """Commands for any nodes in one round trip; a transaction is of one slot."""
+        """Return a pipeline for any nodes, in one round trip; a transaction uses one slot."""
         return ClusterPipeline(self, transaction=transaction)
 
     def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """Keys of all nodes."""
+        """Yield the keys of all nodes."""
         for node in self.masters():
             yield from node.scan_iter(*args, **options)
 
     def masters(self) -> Iterator[DirectClient]:
-        """A client of each master."""
+        """Yield a client of each master."""
         self._refresh()
         for node in self.topology.map.masters:
             yield self.node(node)
 
     def node_of(self, key: str | bytes) -> Node:
-        """The master that serves the key, as the newest map says."""
+        """Return the master that serves the key, according to the newest map."""
         self._refresh()
         return self.topology.node_of(key)
 
     def node(self, node: Node) -> DirectClient:
-        """The client of one node."""
+        """Return the client of one node."""
         client = self._nodes.get(node)
         if client is None:
             client = self._nodes.setdefault(node, self._open_node(self.topology.url.of(node)))
@@ -142,13 +142,13 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             client.close()
 
     def _follow(self, error: AskError, args: Sequence[Any]) -> Any:
-        """The raw answer of the node that the command was sent on to."""
+        """Return the raw reply of the node to which the command was redirected."""
         script = is_script(args)
         for _ in range(REDIRECTIONS):
             self.topology.doubt(error)
             node = redirected(error, script=script)
             if node is None:
-                raise settled(error, script=script) from error
+                raise as_transient(error, script=script) from error
             asking = [("ASKING",)] if type(error) is AskError else []
             answer = self.node(node).execute_many([*asking, args])[-1]
             if isinstance(answer, AskError):
@@ -157,10 +157,10 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
                 raise answer
             else:
                 return answer
-        raise ClusterDownError(f"CLUSTERDOWN sent on {REDIRECTIONS} times")
+        raise ClusterDownError(f"CLUSTERDOWN redirected {REDIRECTIONS} times")
 
     def _tried(self, call: Callable[..., Any], *args: Any) -> Any:
-        """What it returns, or the redis.RedisError that it raises."""
+        """Return what the call returns, or the redis.RedisError that it raises."""
         try:
             return call(*args)
         except redis.RedisError as error:
@@ -168,7 +168,7 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             return error
 
     def _everywhere(self, args: Any, options: Any) -> Any:
-        """One node's answer; a node that is away is passed over, if another did it."""
+        """Return one node's reply. An unreachable node is ignored if another one answered."""
         answers = [
             self._tried(lambda c: c.execute_command(*args, **options), c) for c in self.masters()
         ]
@@ -185,7 +185,9 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
             try:
                 answer = self.node(node).execute_command("CLUSTER SLOTS")
             except redis.ResponseError as error:
-                raise redis.ResponseError(f"{node[0]}:{node[1]} is no cluster: {error}") from error
+                raise redis.ResponseError(
+                    f"{node[0]}:{node[1]} is not a Redis Cluster: {error}"
+                ) from error
             except redis.RedisError as error:
                 failure = error
                 continue
@@ -194,7 +196,7 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
         raise redis.ConnectionError(f"no node of the cluster answers: {failure}") from failure
 
 
-def _each(found: Any, count: int) -> list[Any]:
-    """A node's answers; its failure is the answer of all its commands."""
-    answers: list[Any] = [found] * count if isinstance(found, Exception) else found
+def _each(result: Any, count: int) -> list[Any]:
+    """Return a node's replies; a failure is the reply of all its commands."""
+    answers: list[Any] = [result] * count if isinstance(result, Exception) else result
     return answers

@@ -1,4 +1,4 @@
-"""Where a command goes, from what it is called with: our commands name their key at one place."""
+"""Determine the key of a command from its arguments: our commands have it at a fixed index."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ EVERYWHERE = {"SCRIPT LOAD", "SCRIPT FLUSH", "FLUSHALL", "FLUSHDB", "CONFIG SET"
 
 
 def name_of(args: Sequence[Any]) -> str:
-    """The command's name, in capitals."""
+    """Return the command's name in capitals."""
     name = args[0]
     return (name.decode() if isinstance(name, bytes) else str(name)).upper()
 
 
 def key_of(args: Sequence[Any]) -> str | bytes:
-    """The key that decides the slot; the server sees to it that all keys lie in one."""
+    """Return the key that decides the slot; the server checks that all keys are in one slot."""
     at = 3 if name_of(args) in SCRIPTS else 1
     if len(args) <= at:
-        raise ValueError(f"{name_of(args)} names no key, and this client knows no node for it")
+        raise ValueError(f"{name_of(args)} names no key, so no node can be selected for it")
     key: str | bytes = args[at]
     return key
 
 
 def is_script(args: Sequence[Any]) -> bool:
-    """Whether it touches keys that it does not name."""
+    """Return whether the command may use keys that it does not name."""
     return name_of(args) in SCRIPTS

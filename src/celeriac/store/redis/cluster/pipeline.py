@@ -1,4 +1,4 @@
-"""Commands for many nodes that are collected first, as redis-py's pipeline collects them."""
+"""A pipeline for many nodes, with the interface of redis-py's pipeline."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 class ClusterPipeline(CoreCommands):  # type: ignore[type-arg,unused-ignore]
-    """Collects commands; `execute` answers them in their order. See ClusterClient.execute_many."""
+    """Collects commands; `execute` returns their replies in order.
 
-    _event_dispatcher: Any = None  # which redis-py wants of whoever has commands
+    See ClusterClient.execute_many.
+    """
+
+    _event_dispatcher: Any = None  # required by redis-py of a class with commands
 
     def __init__(self, client: ClusterClient, *, transaction: bool) -> None:
         self._client = client
@@ -29,14 +32,14 @@ class ClusterPipeline(CoreCommands):  # type: ignore[type-arg,unused-ignore]
         return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Blocks for one round trip. Raises the first error, or has errors among the answers."""
+        """Execute the commands in one round trip. Raises the first error, or returns errors too."""
         commands, self._commands = self._commands, []
         if not commands:
             return []
         if self._transaction:
             return self._execute_transaction(commands, raise_on_error)
         raw = self._client.execute_many([args for args, _ in commands])
-        one = next(self._client.masters())
+        client = next(self._client.masters())
         answers = []
         for (args, options), answer in zip(commands, raw, strict=True):
             if isinstance(answer, Exception):
@@ -44,7 +47,7 @@ class ClusterPipeline(CoreCommands):  # type: ignore[type-arg,unused-ignore]
                     raise answer
                 answers.append(answer)
             else:
-                answers.append(parsed(one, answer, args, options))
+                answers.append(parsed(client, answer, args, options))
         return answers
 
     def _execute_transaction(
@@ -52,7 +55,7 @@ class ClusterPipeline(CoreCommands):  # type: ignore[type-arg,unused-ignore]
     ) -> list[Any]:
         nodes = {self._client.node_of(key_of(args)) for args, _ in commands}
         if len(nodes) > 1:
-            raise ValueError("a transaction of a Redis Cluster is of one slot, this one of several")
+            raise ValueError("a transaction of a Redis Cluster must use one slot")
         pipeline = self._client.node(nodes.pop()).pipeline(transaction=True)
         for args, options in commands:
             pipeline.execute_command(*args, **options)
@@ -70,7 +73,7 @@ class ClusterPipeline(CoreCommands):  # type: ignore[type-arg,unused-ignore]
 
 
 def parsed(client: DirectClient, answer: Any, args: Sequence[Any], options: dict[str, Any]) -> Any:
-    """A raw answer as redis-py's own client would return it."""
+    """Return a raw reply as redis-py's own client would return it."""
     known = {name: value for name, value in options.items() if name != "keys"}  # of its cache
     callbacks: Any = client.response_callbacks  # it has no types
     parse = callbacks.get(args[0])

@@ -1,4 +1,4 @@
-"""The nodes of a cluster as they were last seen, and what an error says about that."""
+"""The nodes of a cluster as last read, and which errors invalidate that."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CHANGED = (
     MovedError,
     ReadOnlyError,
 )
-REDIRECTIONS = 5  # more than a cluster that is at rest ever needs
+REDIRECTIONS = 5  # more than a stable cluster ever needs
 
 
 class Topology:
     """Shared by the threads of a process without a lock: the map is replaced, never changed.
 
-    A stale map is fetched anew before the next command; so a failover costs who meets it one
-    failed command, which `connection.persist` tries again.
+    A stale map is read again before the next command. So a failover costs each process one failed
+    command, which `connection.persist` retries.
     """
 
     def __init__(self, url: ClusterURL) -> None:
@@ -39,14 +39,14 @@ class Topology:
         self.stale = True
 
     def candidates(self) -> Iterator[Node]:
-        """Whom to ask for the map: the masters known, then the seeds."""
+        """Yield the nodes to read the map from: the known masters, then the seeds."""
         yield from dict.fromkeys((*self.map.masters, *self.url.seeds))
 
     def learn(self, slots: SlotMap) -> None:
         self.map, self.stale = slots, False
 
     def node_of(self, key: str | bytes) -> Node:
-        """Raises redis.ClusterDownError, which is transient, where no node serves the key."""
+        """Return the node of a key. Raises redis.ClusterDownError (transient) if there is none."""
         node = self.map.node_of(key)
         if node is None:
             self.stale = True
@@ -54,25 +54,26 @@ class Topology:
         return node
 
     def doubt(self, error: BaseException) -> None:
-        """Marks the map as stale where the error says that the cluster is not as it was."""
+        """Mark the map as stale if the error shows that the cluster changed."""
         if isinstance(error, CHANGED):
             self.stale = True
 
 
 def redirected(error: BaseException, *, script: bool) -> Node | None:
-    """Where the command should be sent at once instead; None if it may not, or need not.
+    """Return the node to which the command should be sent instead; None if there is none.
 
-    A slot that moves key by key says ASK for what it no longer has. A script names a key that
-    never exists and derives the others, so it would always be sent on, and would begin the
-    domain's keys anew where they have not arrived: it waits for the move to end, as TRYAGAIN says.
+    While a slot moves key by key, ASK redirects commands for keys that have moved. A script
+    declares one key that never exists, so it would always be redirected, and would create the
+    domain's keys again before they arrive. It waits for the end of the move instead, as for
+    TRYAGAIN.
     """
     if isinstance(error, AskError) and (isinstance(error, MovedError) or not script):
         return error.host, int(error.port)
     return None
 
 
-def settled(error: BaseException, *, script: bool) -> BaseException:
-    """The error as callers shall see it: a script's ASK is transient like TRYAGAIN."""
+def as_transient(error: BaseException, *, script: bool) -> BaseException:
+    """Return the error for callers: a script's ASK is transient like TRYAGAIN."""
     if isinstance(error, AskError) and not isinstance(error, MovedError) and script:
-        return TryAgainError("TRYAGAIN the slot of this domain is on its way to another node")
+        return TryAgainError("TRYAGAIN the slot of this domain is moving to another node")
     return error

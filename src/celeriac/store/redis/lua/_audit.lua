@@ -1,5 +1,5 @@
--- Included by scripts that carry out what a person asked for: who it was is recorded in the same
--- call, so that nothing is done unseen. `note` is JSON, or '' where nobody is to be named.
+-- Included by scripts that run an operator's action. The action is recorded in the same call, so that
+-- none goes unrecorded. `note` is JSON with the operator and the reason, or '' to record nothing.
 --! keys audit_log
 local function audit(note, count)
   if note ~= '' and count > 0 then

@@ -1,29 +1,29 @@
--- Included by the other scripts. The circuits of all handlers lie in one hash, so that a dispatcher
--- reads all that are not closed with one command; a closed one has no field there.
+-- Included by the scripts of circuits. The circuits of all handlers are in one hash, so that a
+-- dispatcher reads all that are not closed with one command. A closed circuit has no field there.
 local handler = ARGV[1]
 local states, counts = KEYS[1], KEYS[2]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- A key of another type keeps no circuit: handlers are served, and the readers report the key.
+-- If the key has another type, there is no circuit: handlers run, and readers report the key.
 local function holds_no_hash(key)
   local type = redis.call('TYPE', key).ok
   return type ~= 'hash' and type ~= 'none'
 end
 local stateless = holds_no_hash(states)
 
--- What is no circuit counts as closed, as `celeriac.store.redis.circuits` reads it.
+-- An invalid circuit counts as closed, as in `celeriac.store.redis.circuits`.
 local NUMBERS = {open = {'since', 'until'}, paused = {'since'}, ['half-open'] = {'since', 'trial_until'}}
-local function is_circuit(found)
-  if type(found) ~= 'table' or not NUMBERS[found.state] then return false end
-  for _, name in ipairs(NUMBERS[found.state]) do
-    if type(found[name]) ~= 'number' then return false end
+local function is_circuit(value)
+  if type(value) ~= 'table' or not NUMBERS[value.state] then return false end
+  for _, name in ipairs(NUMBERS[value.state]) do
+    if type(value[name]) ~= 'number' then return false end
   end
-  if found.state == 'half-open' and type(found.trial) ~= 'string' then return false end
-  return found['until'] == nil or type(found['until']) == 'number'
+  if value.state == 'half-open' and type(value.trial) ~= 'string' then return false end
+  return value['until'] == nil or type(value['until']) == 'number'
 end
 
--- The clock stepped back: what is timed by it lasts as long as it was meant to from here on.
+-- After the clock stepped back, moves the times of a circuit along, so that its periods keep their length.
 local function correct_times(circuit)
   local step = (circuit.since or now) - now
   if step < 1000 then return circuit end
@@ -38,8 +38,8 @@ end
 local function load_circuit()
   local stored = not stateless and redis.call('HGET', states, handler)
   if not stored then return {state = 'closed'} end
-  local decoded, found = pcall(cjson.decode, stored)
-  return decoded and is_circuit(found) and correct_times(found) or {state = 'closed'}
+  local is_json, value = pcall(cjson.decode, stored)
+  return is_json and is_circuit(value) and correct_times(value) or {state = 'closed'}
 end
 
 local function store(circuit)

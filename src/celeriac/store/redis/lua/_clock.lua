@@ -1,12 +1,11 @@
--- Included by fetch: the server's clock may step back, as when it was corrected, or when a replica
--- with another clock took over. The group's times were set by the clock as it was before.
--- The hash `clock` has for each handler the time of the last look, the last step back in ms, and when
--- that was seen: doctor names it. As in promote.lua.
+-- Included by fetch. The server's clock may step back: it was corrected, or a replica with another
+-- clock was promoted. The times of the group were set by the earlier clock.
+-- For each handler, the hash `clocks` has the time of the last check, the last step back in ms, and
+-- when it was detected; `doctor` reports it. Same as in enqueue_due.lua.
 --! keys stream scheduled clocks
 local CLOCK_TOLERANCE_MS = 1000
 
--- Moves what is scheduled by as much as the clock was moved, and begins the leases again. True if it
--- was moved.
+-- Moves scheduled times by the step and restarts the leases. Returns true if the clock stepped back.
 local function correct_times(pending)
   local noted = redis.call('HGET', clocks, handler) or '0 0 0'
   local seen, last_step, stepped_at = string.match(noted, '^(%d+) (%d+) (%d+)$')
@@ -22,12 +21,12 @@ local function correct_times(pending)
   for _, consumer in ipairs(pending[4] or {}) do
     local first = '-'
     while consumer[1] ~= 'scheduled' and consumer[1] ~= 'blocked' do
-      local held = redis.call('XPENDING', stream, handler, first, '+', 1000, consumer[1])
-      for _, p in ipairs(held) do
+      local claimed = redis.call('XPENDING', stream, handler, first, '+', 1000, consumer[1])
+      for _, p in ipairs(claimed) do
         redis.call('XCLAIM', stream, handler, consumer[1], 0, p[1], 'JUSTID')
       end
-      if #held < 1000 then break end
-      first = '(' .. held[#held][1]
+      if #claimed < 1000 then break end
+      first = '(' .. claimed[#claimed][1]
     end
   end
   return true

@@ -1,11 +1,11 @@
--- Included by finish and edit: what handlers emitted while they handled an event.
+-- Included by complete and edit: the events that handlers emitted while they handled an event.
 --! keys emitted_events older_emitted_events
 
-local MOST_EFFECTS = 100  -- as in event/correlation.py
--- Adds the emitted_events of one attempt to those of the attempts before it: a line for each that is named,
--- each once, and at the end `+N` for the number of the others. Each attempt emits under new ids, and
--- an event that is retried without end stays small.
-local function remember_effects(event_key, lines)
+local MAX_EMITTED_EVENTS = 100  -- as in event/correlation.py
+-- Adds the events that one attempt emitted to those of earlier attempts: one line for each, without
+-- duplicates, and at the end `+N` for N more that are not listed. Each attempt emits under new ids;
+-- the limit keeps the record of an event small that is retried forever.
+local function remember_emitted_events(event_key, lines)
   local began, longest = current(emitted_events, older_emitted_events)
   local all = redis.call('HGET', emitted_events, event_key) or redis.call('HGET', older_emitted_events, event_key)
   if not all then
@@ -19,7 +19,7 @@ local function remember_effects(event_key, lines)
       if more then
         unnamed = unnamed + tonumber(more)
       elseif not string.find('\n' .. all .. '\n', '\n' .. line .. '\n', 1, true) then
-        if named < MOST_EFFECTS then
+        if named < MAX_EMITTED_EVENTS then
           all, named = all .. '\n' .. line, named + 1
         else
           unnamed = unnamed + 1

@@ -1,12 +1,12 @@
--- Included by scripts that look at all consumer groups of a log, which define before ARGUMENTS: how
--- many come before the handlers. Their caller names the keys of the handlers that it has seen before.
--- Where there is another one by now, the script changes nothing and answers with the names of all, of
--- which the first is '': the caller calls again.
+-- Included by scripts that read all consumer groups of a log. They first define ARGUMENTS: the number
+-- of arguments before the handlers. The caller passes the keys of the handlers that it has seen.
+-- If a new group exists, the script changes nothing and returns '' and the names of all groups: the
+-- caller then repeats the call with these.
 --! keys stream
 local known, place_of = #ARGV - ARGUMENTS, {}
 for i = 1, known do place_of[ARGV[ARGUMENTS + i]] = i end
 
--- As maps.
+-- The groups as maps.
 local groups = {}
 if redis.call('EXISTS', stream) == 1 then
   local names, is_new = {''}, false

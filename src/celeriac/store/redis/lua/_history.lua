@@ -1,10 +1,10 @@
--- Included by scripts that write the failed attempts of deliveries: event key → a line for each.
+-- Included by scripts that write the failed attempts of deliveries: event key → one line for each.
 --! keys failures older_failures
 
-local MAX_HISTORY = 20  -- lines, as in ledger/row.py
+local MAX_HISTORY = 20  -- lines, as in delivery/record.py
 
--- Appends a line to the history of a delivery and returns all of it: the first line and the last
--- ones, so that a delivery that is retried without end stays small.
+-- Appends a line to the history of a delivery and returns the history. It keeps the first line and
+-- the last ones, so that a delivery that is retried forever stays small.
 local function append_history(event_key, past, line)
   local began, longest = current(failures, older_failures)
   local all = past and (past .. '\n' .. line) or line

@@ -1,19 +1,19 @@
--- Included by scripts that register event keys, which define before `window` and `now` in ms.
+-- Included by scripts that register event keys. They first define `window` and `now` in ms.
 -- `ids` and `older_ids` are two generations: event key → the entry of the event. `ambiguous` has
 -- intervals of time with entries that may repeat an event.
 --! keys ids older_ids ambiguous
 -- The current generation is written, both are read. It becomes the older one when it is a window old.
--- Each expires two windows after it began. So a key is known for one to two windows.
+-- Each expires two windows after it began. So a key stays registered for one to two windows.
 
 -- In each generation, this field has the ms at which it began and the longest window it is kept for.
 -- No event has an empty key.
 local MARK = ''
 
--- Event key → the value under which it is registered, for those that were looked up.
+-- Event key → the value that it is registered with, for the keys that were looked up.
 local values_of = {}
 
--- Reads the mark of a generation, which is returned, and the values of event keys. What is no hash is
--- removed: a script that failed after its first XADD would append the event again with each try.
+-- Reads the values of event keys and returns the mark of a generation. A key that is not a hash is
+-- removed: otherwise the script would fail after its XADD and append the event again at each retry.
 local function read_generation(key, event_keys)
   local values = redis.pcall('HMGET', key, MARK, unpack(event_keys))
   if values.err then
@@ -28,7 +28,7 @@ end
 
 local began, longest
 
--- To be called first, with all event keys of the call: hundreds at most.
+-- Call this first, with all event keys of the call: hundreds at most.
 local function look_up(event_keys)
   read_generation(older_ids, event_keys)
   began, longest = string.match(read_generation(ids, event_keys), '^(%d+) (%d+)$')
@@ -40,8 +40,9 @@ local function look_up(event_keys)
   end
 end
 
--- The entry under which an event key is registered, or nil. Then also the entry of a contested id,
--- which keeps no other event from the log: a foreign producer used it, or a handler refused the event.
+-- Returns the entry that an event key is registered with, or nil. For a contested id it also returns
+-- the entry: a foreign producer used the id, or a handler refused the event. A contested id does not
+-- keep later events out of the log.
 local function registered(event_key)
   local value = values_of[event_key]
   local entry = value and string.match(value, '^%d+%-%d+')
@@ -49,7 +50,7 @@ local function registered(event_key)
   return entry
 end
 
--- To be called with a key that is not registered.
+-- Call this only with a key that is not registered.
 local function register(event_key, value)
   values_of[event_key] = value
   redis.call('HSET', ids, event_key, value)
@@ -61,8 +62,8 @@ end
 
 local MAX_INTERVALS = 16
 
--- Notes that entries of this time may repeat an event. Close intervals become one; where there are
--- too many, so do the oldest two.
+-- Records that entries of this time may repeat an event. Close intervals are merged; above the limit,
+-- so are the oldest two.
 local function note_ambiguous(first, last)
   local noted, kept = redis.pcall('GET', ambiguous), {}
   for from, to in string.gmatch(type(noted) == 'string' and noted or '', '(%d+):(%d+)') do
@@ -79,6 +80,6 @@ local function note_ambiguous(first, last)
     kept[2][1], kept[2][2] = math.min(kept[1][1], kept[2][1]), math.max(kept[1][2], kept[2][2])
     table.remove(kept, 1)
   end
-  for i, one in ipairs(kept) do kept[i] = string.format('%.0f:%.0f', one[1], one[2]) end
+  for i, interval in ipairs(kept) do kept[i] = string.format('%.0f:%.0f', interval[1], interval[2]) end
   redis.call('SET', ambiguous, table.concat(kept, ' '), 'PX', string.format('%.0f', last - now + 2 * window))
 end

@@ -1,5 +1,5 @@
--- Included by scripts that write or forget which entries of the domain were no events: one handler
--- alone makes a dead letter of each.
+-- Included by scripts that record which entries of the domain are not events: only one handler writes
+-- a dead letter for each.
 --! keys invalid older_invalid
 
 local function forget_invalid(entry)

@@ -1,5 +1,5 @@
--- Included by scripts that read the key of an event: what groups the events that wait for each other.
--- As in celeriac/flow_control.py and in `key_in_force` of ledger/memory_moves.py.
+-- Included by scripts that read the ordering key of an event. Same as in celeriac/flow_control.py and
+-- `key_in_force` of store/memory/transitions.py.
 --! keys patterns
 local MAX_KEY_BYTES = 120
 
@@ -31,12 +31,12 @@ local function key_at(event, path)
 end
 
 local function segments_of(text)
-  local found = {}
-  for segment in string.gmatch(text, '[^.]+') do found[#found + 1] = segment end
-  return found
+  local segments = {}
+  for segment in string.gmatch(text, '[^.]+') do segments[#segments + 1] = segment end
+  return segments
 end
 
--- Goes back to the last `#` alone, so that many of them do not multiply the time.
+-- Backtracks to the last `#` only, so that several of them do not multiply the time.
 local function fits(pattern, segments)
   local at, of, behind, from = 1, 1, nil, nil
   while at <= #segments do
@@ -56,7 +56,7 @@ local function fits(pattern, segments)
 end
 
 local in_force, known_types
--- Whether any code of the handler subscribes to the type; any code does where none was noted.
+-- Returns whether any code of the handler subscribes to the type; true if no patterns are recorded.
 local function is_subscribed(kind)
   if not in_force then
     in_force, known_types = {}, {}
@@ -67,9 +67,9 @@ local function is_subscribed(kind)
   if #in_force == 0 then return true end
   if type(kind) ~= 'string' then return false end
   if known_types[kind] == nil then
-    local segments, found = segments_of(kind), false
-    for _, pattern in ipairs(in_force) do found = found or fits(pattern, segments) end
-    known_types[kind] = found
+    local segments, matches = segments_of(kind), false
+    for _, pattern in ipairs(in_force) do matches = matches or fits(pattern, segments) end
+    known_types[kind] = matches
   end
   return known_types[kind]
 end
@@ -85,14 +85,14 @@ local function is_addressed(event)
   return is_named[handler] == true
 end
 
--- The key of the event in a body; nil where no code of the handler wants it, so that it waits for no
--- other and no other for it.
+-- Returns the key of the event in a body; nil if no code of the handler wants the event. Such an event
+-- is never blocked and blocks no other.
 local function key_of(body)
   local ok, event = pcall(cjson.decode, body or '')
   if not ok or type(event) ~= 'table' then
-    if flow.quiet_ms > 0 then return nil end
+    if flow_control.quiet_ms > 0 then return nil end
     return ''
   end
   if not is_subscribed(event['type']) or not is_addressed(event) then return nil end
-  return key_at(event, flow.key)
+  return key_at(event, flow_control.key)
 end

@@ -1,21 +1,21 @@
--- Included by scripts that move deliveries of a handler that limits the events of one key. They define
--- `given_flow` before it: see `pack_flow` in ledger/script.py, or ''.
--- Each pending entry is in the hash `keyed`: `.` where no code of the handler wants it, `>` and the entry
--- that stands for it where it was coalesced; else with its position and its key, `+` where it has a slot
--- of its key, `=` where it was given together with one that has, `~` where it waits until the key is
--- quiet, `-` where it waits for a slot or for its time. Those that wait for their key are
--- pending under the owner `blocked`, and in the lexicographic set `blocked`, by key and position.
--- `slots` counts the slots of a key that are taken. A key with blocked entries and a free slot is in
--- `ready`, by the virtual time or the position of its next delivery, or in `throttled`, by the ms at
--- which its rate allows one. `arrivals` has the arrival times of the generic cell rate algorithm,
--- `turns` the virtual time, and the finish times of keys that are behind it.
+-- Included by scripts that change deliveries of a handler with limits per key. They first define
+-- `given_flow_control`: see `pack_flow` in store/redis/delivery_script.py, or ''.
+-- The hash `keyed` has each pending entry: `.` if no code of the handler wants it; `>` and the entry
+-- that is handled in its place if it was coalesced. Otherwise its position and key follow a mark: `+`
+-- if it has a slot of its key, `=` if it is delivered together with an entry that has one, `~` if it
+-- waits until its key is quiet, `-` if it waits for a slot or for its time. Blocked entries are pending
+-- under the owner `blocked`, and in the sorted set `blocked`, lexicographically by key and position.
+-- `slots` counts the used slots of each key. A key with blocked entries and a free slot is in `ready`,
+-- by the virtual time or the position of its next delivery, or in `throttled`, by the ms at which its
+-- rate allows the next. `arrivals` has the arrival times of the generic cell rate algorithm, `turns`
+-- the virtual time and the finish times of keys that are behind it.
 --! keys stream keyed blocked slots ready throttled arrivals turns
 --! include _notify.lua
-local flow = given_flow ~= '' and cmsgpack.unpack(given_flow) or nil
-local blocked_count = flow and redis.call('ZCARD', blocked) or 0
+local flow_control = given_flow_control ~= '' and cmsgpack.unpack(given_flow_control) or nil
+local blocked_count = flow_control and redis.call('ZCARD', blocked) or 0
 local NOW = '\0'  -- the member of `turns` that is the virtual time; no key has a NUL
 
--- Numbers of any length in the order of their values.
+-- Makes numbers of any length sort by their value.
 local function sortable(digits) return string.char(64 + #digits) .. digits end
 
 local function position_of(entry)
@@ -23,7 +23,7 @@ local function position_of(entry)
   return sortable(ms) .. sortable(sequence)
 end
 
--- Of an entry that runs again: behind all that the log has now.
+-- The position of an entry that runs again: after all that the log has now.
 local function position_behind_all(entry)
   local info = redis.call('XINFO', 'STREAM', stream)
   for i = 1, #info, 2 do
@@ -39,8 +39,8 @@ end
 local function member_of(flow_key, position, entry) return flow_key .. '\0' .. position .. '\0' .. entry end
 local function noted(mark, flow_key, position) return mark .. position .. '\0' .. flow_key end
 
--- The mark, the key and the position of a pending entry; of one that waits for no key, the mark and what
--- is behind it.
+-- Returns the mark, the key and the position of a pending entry; without a key, the mark and what
+-- follows it.
 local function parse_noted(value)
   if string.find(value, '^[.>]') then return string.sub(value, 1, 1), nil, string.sub(value, 2) end
   local mark, position, flow_key = string.match(value, '^(.)([^%z]*)%z(.*)$')
@@ -51,21 +51,21 @@ local function head_of(flow_key)
   return redis.call('ZRANGEBYLEX', blocked, '[' .. flow_key .. '\0', '(' .. flow_key .. '\1', 'LIMIT', 0, 1)[1]
 end
 
--- The step and the depth of the bucket of a key, and its arrival time: as in rate.lua.
+-- Returns the step and the depth of the bucket of a key, and its arrival time: as in rate.lua.
 local function bucket_of(flow_key)
-  local step = 1000 / flow.per_second
+  local step = 1000 / flow_control.per_second
   local depth = math.max(1000, step)
   return step, depth, math.min(math.max(tonumber(redis.call('ZSCORE', arrivals, flow_key)) or 0, now), now + depth)
 end
 
 local function allowed_at(flow_key)
-  if flow.per_second == 0 then return now end
+  if flow_control.per_second == 0 then return now end
   local step, depth, arrival = bucket_of(flow_key)
   return math.max(now, math.ceil(arrival + step - depth - 1e-6))
 end
 
 local function has_free_slot(flow_key)
-  return flow.concurrency == 0 or (tonumber(redis.call('HGET', slots, flow_key)) or 0) < flow.concurrency
+  return flow_control.concurrency == 0 or (tonumber(redis.call('HGET', slots, flow_key)) or 0) < flow_control.concurrency
 end
 
 local function virtual_start(flow_key)
@@ -73,15 +73,15 @@ local function virtual_start(flow_key)
   return math.max(at, tonumber(redis.call('ZSCORE', turns, flow_key)) or 0), at
 end
 
--- Notes what the blocked entries of a key wait for; false where that is one of its slots, or where it
--- has none. `taken` is how many of its slots are taken, where that is known.
-local function update(flow_key, taken)
-  local is_free = not taken and has_free_slot(flow_key)
-  if taken then is_free = flow.concurrency == 0 or taken < flow.concurrency end
+-- Records what the blocked entries of a key wait for. Returns false if that is a slot, or if there are
+-- no blocked entries. `used` is the number of its used slots, if known.
+local function update(flow_key, used)
+  local is_free = not used and has_free_slot(flow_key)
+  if used then is_free = flow_control.concurrency == 0 or used < flow_control.concurrency end
   local head = is_free and blocked_count > 0 and head_of(flow_key)
   if not head then
     redis.call('ZREM', ready, flow_key)
-    if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
+    if flow_control.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
     return false
   end
   local at = allowed_at(flow_key)
@@ -90,8 +90,8 @@ local function update(flow_key, taken)
     redis.call('ZADD', throttled, at, flow_key)
     return true
   end
-  if flow.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
-  if not flow.fair then
+  if flow_control.per_second > 0 then redis.call('ZREM', throttled, flow_key) end
+  if not flow_control.fair then
     redis.call('ZADD', ready, order_of(string.match(head, '%z([^%z]*)%z[^%z]*$')), flow_key)
   elseif not redis.call('ZSCORE', ready, flow_key) then
     redis.call('ZADD', ready, (virtual_start(flow_key)), flow_key)
@@ -99,23 +99,23 @@ local function update(flow_key, taken)
   return true
 end
 
--- Gives an entry its slot; returns how many of its key are taken.
+-- Gives an entry a slot; returns the number of used slots of its key.
 local function start(entry, flow_key, position)
   redis.call('HSET', keyed, entry, noted('+', flow_key, position))
-  local taken = redis.call('HINCRBY', slots, flow_key, 1)
-  if flow.per_second > 0 then
+  local used = redis.call('HINCRBY', slots, flow_key, 1)
+  if flow_control.per_second > 0 then
     local step, _, arrival = bucket_of(flow_key)
     redis.call('ZADD', arrivals, arrival + step, flow_key)
   end
-  if flow.fair then
+  if flow_control.fair then
     -- Start-time fair queueing (Goyal, Vin and Cheng, 1996), each delivery at the same cost.
-    local own, at = virtual_start(flow_key)
-    local begin = tonumber(redis.call('ZSCORE', ready, flow_key)) or own
+    local earliest, at = virtual_start(flow_key)
+    local begin = tonumber(redis.call('ZSCORE', ready, flow_key)) or earliest
     redis.call('ZREM', ready, flow_key)
     redis.call('ZADD', turns, math.max(at, begin), NOW)
-    redis.call('ZADD', turns, begin + 1 / (flow.weights[flow_key] or 1), flow_key)
+    redis.call('ZADD', turns, begin + 1 / (flow_control.weights[flow_key] or 1), flow_key)
   end
-  return taken
+  return used
 end
 
 local function block(entry, flow_key, position, is_full)
@@ -124,10 +124,10 @@ local function block(entry, flow_key, position, is_full)
   if not is_full then update(flow_key) end
 end
 
--- Gives a pending entry its slot, if it may have one now; else it is blocked. True if it has one.
+-- Gives a pending entry a slot if it may have one now, else blocks it. Returns true if it has one.
 local function enter(entry, flow_key, position, has_room)
   local is_full = not has_free_slot(flow_key)
-  local has_turn = not is_full and has_room and not (flow.fair and redis.call('ZCARD', ready) > 0)
+  local has_turn = not is_full and has_room and not (flow_control.fair and redis.call('ZCARD', ready) > 0)
   if has_turn and allowed_at(flow_key) <= now and not (blocked_count > 0 and head_of(flow_key)) then
     start(entry, flow_key, position)
     return true
@@ -136,21 +136,21 @@ local function enter(entry, flow_key, position, has_room)
   return false
 end
 
--- Takes back the slot of an entry, or its place among the blocked ones; true if one that was behind it
--- is free.
+-- Frees the slot of an entry, or removes it from the blocked ones. Returns true if this unblocks an
+-- entry behind it.
 local function withdraw(entry, mark, flow_key, position)
-  local taken
+  local used
   if mark ~= '+' then
     blocked_count = blocked_count - redis.call('ZREM', blocked, member_of(flow_key, position, entry))
   else
-    taken = redis.call('HINCRBY', slots, flow_key, -1)
-    if taken <= 0 then redis.call('HDEL', slots, flow_key) end
+    used = redis.call('HINCRBY', slots, flow_key, -1)
+    if used <= 0 then redis.call('HDEL', slots, flow_key) end
     if blocked_count == 0 then return false end
   end
-  return update(flow_key, taken)
+  return update(flow_key, used)
 end
 
--- Lets an entry wait for its time and not for its key; true as above.
+-- Makes an entry wait for its time instead of its key; returns as above.
 local function give_up_slot(entry)
   local value = redis.call('HGET', keyed, entry)
   local mark, flow_key, position = parse_noted(value or '.')
@@ -159,7 +159,7 @@ local function give_up_slot(entry)
   return withdraw(entry, mark, flow_key, position)
 end
 
--- Forgets an entry that is finished; true as above.
+-- Removes a finished entry; returns as above.
 local function leave(entry)
   local value = redis.call('HGET', keyed, entry)
   if not value then return false end

@@ -1,9 +1,9 @@
 -- Included by scripts that read or write the matrix H(event, handler).
--- Rows live in two generations: the current one is written, both are read. A current one that is a
--- window old becomes the older one, whose rows are all past the window by then. Each key expires by
--- itself two windows after it began. So retention is between one and two windows, and nothing ever
--- scans. The names say nothing of the window: callers that believe in different ones, as when it was
--- just changed, find each other's rows, and the shortest of these windows is what holds.
+-- Rows are in two generations: the current one is written, both are read. When the current one is a
+-- window old, it becomes the older one, in which all rows are then past the window. Each key expires
+-- two windows after it began. So rows are kept for one to two windows, and nothing is ever scanned.
+-- Key names do not contain the window: callers with different windows, as after a change, find each
+-- other's rows, and the shortest window applies.
 --! keys rows older_rows
 local window = tonumber(ARGV[2])
 
@@ -11,8 +11,8 @@ local window = tonumber(ARGV[2])
 -- No event has an empty key.
 local MARK = ''
 
--- To be called before a generation is read or written. Returns when it began and its longest window;
--- nothing where it is not there.
+-- Call this before a generation is read or written. Returns when it began and its longest window;
+-- nothing if it does not exist.
 local function current(key, older)
   local mark = redis.call('HGET', key, MARK)
   if not mark then return end
@@ -23,7 +23,7 @@ local function current(key, older)
   redis.call('RENAME', key, older)
 end
 
--- To be called after a generation was written, with what `current` said of it.
+-- Call this after a generation was written, with what `current` returned for it.
 local function keep(key, began, longest)
   if began and longest >= window then return end
   began = began or now
@@ -34,8 +34,8 @@ end
 local rows_began, rows_longest = current(rows, older_rows)
 local function keep_rows() keep(rows, rows_began, rows_longest) end
 
--- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; where
--- the state is dead, the id of the dead letter.
+-- A row: state, log entry, attempt, ms from the entry's own time until now, run time in µs; for a dead
+-- delivery also the id of the dead letter.
 local texts = {}
 local function text(number)
   local known = texts[number]
@@ -55,9 +55,9 @@ local function row_of(event_key)
   return redis.call('HGET', rows, event_key) or redis.call('HGET', older_rows, event_key)
 end
 
--- Whether the event is settled (in this entry or another), or in flight in another entry; then also
--- that entry's state. One that was in flight and is not any more (its group was destroyed) does not
--- count: no other delivery would run the event.
+-- Returns whether the event is finished (in this entry or another) or in flight in another entry, and
+-- that entry's state. A row in flight whose entry is no longer pending (its group was destroyed) does
+-- not count: no other delivery would run the event.
 local function came_before(known, entry)
   if not known then return false end
   local state, of = string.match(known, '^(%S+) (%S+)')
@@ -65,20 +65,21 @@ local function came_before(known, entry)
   return of ~= entry and holder(of) ~= nil, state
 end
 
--- The field of an entry whose event was refused: anyone can write an event with the key of another,
--- so it must not take that event's row. No event key begins with it: see event/attributes.py.
+-- The field of an entry whose event was refused. Any producer can write an event with the key of
+-- another, so it must not use that event's row. No event key begins with a line feed: see
+-- event/attributes.py.
 local function refused_field(entry) return '\n' .. entry end
 
--- Takes this entry's row back; the row of another entry of the same event stands. True if there
--- was one to take.
+-- Removes the row of this entry's run; a row of another entry of the same event stays. Returns true if
+-- a row was removed.
 local function unrecord(event_key, entry)
-  local own = false
+  local is_removed = false
   for _, key in ipairs({rows, older_rows}) do
     local known = redis.call('HGET', key, event_key)
     if known and string.match(known, '^running (%S+)') == entry then
       redis.call('HDEL', key, event_key)
-      own = true
+      is_removed = true
     end
   end
-  return own
+  return is_removed
 end

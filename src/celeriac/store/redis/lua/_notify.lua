@@ -1,4 +1,4 @@
--- Included by scripts that make deliveries scheduled: dispatchers that wait are woken.
+-- Included by scripts that schedule deliveries: wakes waiting dispatchers.
 --! keys wakeup
 local function notify()
   redis.call('XADD', wakeup, 'MAXLEN', 1, '*', 'for', handler)

@@ -5,23 +5,23 @@
 --! include _waiting.lua
 --! include _history.lua
 
--- Makes a settled entry pending again, without attempts: scheduled at once, or behind those of its key where
--- these are in order.
+-- Makes a finished entry pending again, without attempts: scheduled at once, or behind the entries of
+-- its key if the handler is ordered.
 local function revive(entry, body)
   redis.call('XCLAIM', stream, handler, 'blocked', 0, entry, 'FORCE', 'JUSTID', 'RETRYCOUNT', 1)
   redis.call('HDEL', lost_runs, entry)
-  if flow then
+  if flow_control then
     local flow_key, position = key_of(body), position_behind_all(entry)
     redis.call('HSET', keyed, entry, flow_key and noted('-', flow_key, position) or '.')
-    if flow_key and flow.ordered and not enter(entry, flow_key, position, true) then return end
+    if flow_key and flow_control.ordered and not enter(entry, flow_key, position, true) then return end
   end
   redis.call('XCLAIM', stream, handler, 'scheduled', 0, entry, 'JUSTID')
   redis.call('ZADD', scheduled, now, entry)
 end
 
--- The delivery begins another life: its row goes, and its failures stay with a line that says when,
--- at whose request, and by the row how the life before it ended. Of an entry that was refused it is the entry's own row: the key's row belongs
--- to another entry.
+-- Begins another life of the delivery. Its row is removed. Its failures stay, followed by a line with
+-- the time, the operator's note and the old row. An entry that was refused has a row of its own: the
+-- row of the key belongs to another entry.
 local function begin_again(event_key, entry, note)
   local field = refused_field(entry)
   local row = row_of(field) or row_of(event_key)

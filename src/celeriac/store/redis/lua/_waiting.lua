@@ -1,7 +1,7 @@
--- Included by scripts that make settled deliveries pending again.
+-- Included by scripts that make finished deliveries pending again.
 --! keys stream chunks
 
--- Whether the entry is in the interval of an open chunk: see _chunks.lua.
+-- Returns whether the entry is in an open chunk: see _chunks.lua.
 local function is_in_chunk(entry)
   local function order_of(id)
     local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
@@ -13,14 +13,14 @@ local function is_in_chunk(entry)
     return ms > other_ms or (ms == other_ms and sequence > other_sequence)
   end
   for _, chunk in ipairs(redis.call('HVALS', chunks)) do
-    local after, upto = string.match(chunk, '^(%d+%-%d+) (%d+%-%d+) ')
-    if after and is_after(after) and not is_after(upto) then return true end
+    local after, upto, sparse = string.match(chunk, '^(%d+%-%d+) (%d+%-%d+) %d+ %S+ %d+([%d%- ]*)$')
+    if after and is_after(after) and not is_after(upto)
+      and (sparse == '' or string.find(sparse .. ' ', ' ' .. entry .. ' ', 1, true)) then return true end
   end
   return false
 end
 
--- Whether the entry is ahead of the group, or in an open chunk: its handler will get it without
--- another step.
+-- Returns whether the entry is ahead of the group, or in an open chunk: its handler gets it anyway.
 local function waiting(entry)
   if is_in_chunk(entry) then return true end
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do

@@ -1,25 +1,25 @@
 #!lua
--- append_once: events enter the log, each event key once.
+-- append_once: appends events to the log, each event key once.
 --
--- Promise: atomically, an event whose key is not registered is appended and its key registered with
--- the entry. Nothing is written for an event whose key is registered, also by an event before it in
--- the same call. Where Redis refuses the call, nothing is registered.
+-- Promise: atomically, an event whose key is not registered is appended, and its key is registered with
+-- the entry. If the key is registered, also by an earlier event of the same call, nothing is written.
+-- If Redis refuses the call, nothing is registered.
 --
--- An event may be in the log although its key is not registered: appended by an earlier try whose
--- answer was lost, or when `emit` made its id. The registered value then ends with `?from:to`: the
--- time of the entries among which an earlier one is to be looked for, up to the entry where `to` is
--- left out. An earlier try may also arrive later, for as long as LATE_MS. A value that ends with
--- `+entry` is of an id that was contested by the entry before.
+-- An event may be in the log although its key is not registered: an earlier try appended it and the
+-- reply was lost, or `emit` made its id. The registered value then ends with `?from:to`: the time of
+-- the entries to search for an earlier one, or up to the new entry if `to` is missing. An earlier try
+-- may also arrive later, within LATE_MS. A value that ends with `+entry` belongs to an id that is
+-- contested by the entry before it.
 --
--- ARGV  window ms; then for each event: event key, event, and where it may be in the log the ms
---       since the time from which it may be there, and for how many ms or '' (until now, and later)
--- Returns the entries, with a space between.
+-- ARGV  window ms; then for each event: event key, event; and if it may be in the log already, the ms
+--       since the earliest time of that, and for how many ms, or '' for until now and later
+-- Returns the entries, separated by spaces.
 --! keys stream
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 --! include _ids.lua
--- TCP gives up on a closed connection within minutes. The margin is for a clock that is adjusted.
+-- TCP gives up a closed connection within minutes. The margin allows for an adjusted clock.
 local LATE_MS, MARGIN_MS = 3600000, 1000
 
 local event_keys = {}

@@ -1,16 +1,15 @@
 #!lua flags=no-writes
--- backlog: how much of a domain's log is not finished.
+-- backlog: returns the number of unfinished entries of a domain.
 --
--- Promise: reads, atomically, the handler that is furthest behind: what it was not given yet and
--- what it was given and has not finished; and how much is postponed. What is finished and only kept
--- by the retention counts nothing.
+-- Promise: reads, atomically, the slowest handler's backlog: its undelivered and its unfinished
+-- entries; and the number of delayed events. Finished entries that are only retained do not count.
 --
--- KEYS  those that are named below, then the open chunks of each handler
+-- KEYS  the keys named below, then the open chunks of each handler
 -- ARGV  the handlers
--- Returns {events, the handler, or '' where nobody is behind}; see also _groups.lua.
+-- Returns {events, the slowest handler, or '' if none has a backlog}; see also _groups.lua.
 --! keys stream delayed
-local postponed = redis.call('ZCARD', delayed)
-if redis.call('EXISTS', stream) == 0 then return {postponed, ''} end
+local delayed_count = redis.call('ZCARD', delayed)
+if redis.call('EXISTS', stream) == 0 then return {delayed_count, ''} end
 
 local ARGUMENTS = 0
 --! include _groups.lua
@@ -18,8 +17,8 @@ local NAMED = #KEYS - known
 
 local function time_of(id) return tonumber(string.match(id, '^%d+')) end
 
--- Where Redis cannot tell how many entries are ahead of a group (it began at a point in time, or was
--- set back), it is estimated by the time that the group is behind: counting would read them all.
+-- Redis reports no lag for a group that began at a point in time or was set back. The lag is then
+-- estimated from the time that the group is behind: counting would read all entries.
 local function estimate(delivered)
   local length = redis.call('XLEN', stream)
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
@@ -31,7 +30,7 @@ local function estimate(delivered)
   return math.ceil(length * (to - at) / (to - from))
 end
 
--- How many entries are in the open chunks of a group (see ledger/lua/_chunks.lua). They are not pending.
+-- Returns the number of entries in a group's open chunks (see _chunks.lua). They are not pending.
 local function in_chunks(handler)
   local chunks, count = KEYS[NAMED + place_of[handler]], 0
   if redis.call('TYPE', chunks)['ok'] ~= 'hash' then return 0 end
@@ -41,9 +40,9 @@ local function in_chunks(handler)
   return count
 end
 
-local most, slowest = 0, ''
+local backlog, slowest = 0, ''
 for _, is in ipairs(groups) do
   local behind = (is['lag'] or estimate(is['last-delivered-id'])) + is['pending'] + in_chunks(is['name'])
-  if behind > most then most, slowest = behind, is['name'] end
+  if behind > backlog then backlog, slowest = behind, is['name'] end
 end
-return {most + postponed, slowest}
+return {backlog + delayed_count, slowest}

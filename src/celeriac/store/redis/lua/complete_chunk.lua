@@ -1,43 +1,29 @@
 #!lua flags=allow-oom
--- complete_chunk: the owner of a chunk reports what became of its first entries.
+-- complete_chunk: the owner of a chunk reports the results of its first entries.
 --
--- Promise: atomically, if the worker still holds the chunk, the chunk begins after `until` (or is
--- gone, with its last entry), its lease is renewed, the run record is kept, the counts are added,
--- and each exception is pending under the worker in its first attempt, for complete.lua in the same
--- transaction. Otherwise nothing changes. So does a repetition.
+-- Promise: atomically, if the worker still owns the chunk, the chunk begins after `until` (or is removed
+-- with its last entry), its lease is renewed, the run record is stored, the counts are added, and each
+-- exception is pending under the worker in its first attempt, for complete.lua in the same transaction.
+-- Otherwise nothing changes. A repeated call changes nothing.
 --
 -- ARGV  handler, chunk id, worker, until, entries done, mean run time µs or 0, run record or '',
---       exceptions (entries as MessagePack, or ''), counts and tallies (a list of fields and a list
+--       exceptions (entries as MessagePack, or ''), counts and counters (a list of fields and a list
 --       of numbers each, as MessagePack)
--- Returns 1, or 0 where the worker does not hold the chunk.
+-- Returns 1, or 0 if the worker does not own the chunk.
 --! include _chunks.lua
---! keys runs stats tallies
-local MOST_FIELDS, SLICE = 4000, 500
--- A frame of fewer bytes is joined to a run record of fewer bytes: both are written to the AOF again.
-local JOIN_BELOW, RECORD_BELOW = 256, 1024
--- The ms between the first and the last entry of a record, less than SPAN_MS in small_frame.py; how many
--- of the newest are looked at; and what a byte says.
-local WITHIN_MS, NEWEST, MOST_WORKERS = 8388608, 3, 256
+--! keys stats counters
+--! include _run_records.lua
+local MAX_FIELDS, SLICE = 4000, 500
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
-local after, upto, count, owner = chunk_of(id, worker)
+local after, upto, count, owner, sparse = chunk_of(id, worker)
 if not after then return 0 end
-
-local function parse(entry)
-  local ms, sequence = string.match(entry, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(sequence)
-end
-local function is_less(a, b)
-  local ms, sequence = parse(a)
-  local other_ms, other_sequence = parse(b)
-  return ms < other_ms or (ms == other_ms and sequence < other_sequence)
-end
--- Said before: the answer was lost.
+-- Already reported: the reply was lost.
 if not is_less(after, done_until) then return 1 end
 --! include _minute.lua
 
--- Before anything changes: each fails on a key of another type.
+-- Before any change: each fails on a key of another type.
 redis.call('ZCARD', runs)
-for _, key in ipairs({stats, tallies, minute}) do redis.call('HLEN', key) end
+for _, key in ipairs({stats, counters, minute}) do redis.call('HLEN', key) end
 
 if ARGV[8] ~= '' then
   local entries = cmsgpack.unpack(ARGV[8])
@@ -47,71 +33,35 @@ if ARGV[8] ~= '' then
     for _, option in ipairs({'FORCE', 'JUSTID', 'RETRYCOUNT', 2}) do claim[#claim + 1] = option end
     redis.call(unpack(claim))
   end
-  -- For complete.lua, which comes next in this transaction.
+  -- For complete.lua, which follows in this transaction.
   redis.call('HSET', chunks, '', id)
 end
 
 if done_until == upto then
   redis.call('HDEL', chunks, id)
 else
-  local left = math.max(0, count - tonumber(ARGV[5]))
-  write_chunk(id, done_until, upto, left, owner)
+  local remaining = math.max(0, count - tonumber(ARGV[5]))
+  write_chunk(id, done_until, upto, remaining, owner, sparse)
 end
 
--- A record is a member of the sorted set: `after upto worker…`, a line feed, the frames. The second byte
--- of a small frame is the place of its worker in the header (see small_frame.py). Small neighbours become
--- one, or each would cost a hundred bytes beside its own. Processes report in any order, so the
--- neighbour may be one of the newest, and on either side.
-local function place_of(names)
-  local place = 0
-  for name in string.gmatch(names, '%S+') do
-    if name == worker then return place, names end
-    place = place + 1
-  end
-  return place, names .. ' ' .. worker
-end
+if record ~= '' then add_run_record(worker, after, done_until, record) end
 
-local function merge(from, to, made)
-  local names, newest = ' ' .. worker, redis.call('ZRANGE', runs, -NEWEST, -1)
-  for i = #newest, 1, -1 do
-    local other_from, other_to, other_names, frames = string.match(newest[i], '^(%S+) (%S+)([^\n]*)\n(.*)$')
-    if other_from and #newest[i] < RECORD_BELOW and (other_to == from or other_from == to) then
-      local is_before = other_to == from
-      local first, last = is_before and other_from or from, is_before and to or other_to
-      local place, all_names = place_of(other_names)
-      if place < MOST_WORKERS and parse(last) - parse(first) < WITHIN_MS then
-        local rank = i - #newest - 1
-        redis.call('ZREMRANGEBYRANK', runs, rank, rank)
-        if string.byte(made) > 0 then made = string.sub(made, 1, 1) .. string.char(place) .. string.sub(made, 3) end
-        return first, last, all_names, is_before and frames .. made or made .. frames
-      end
-    end
-  end
-  return from, to, names, made
-end
-
-if record ~= '' then
-  local from, to, names, frames = after, done_until, ' ' .. worker, record
-  if #record < JOIN_BELOW then from, to, names, frames = merge(from, to, frames) end
-  redis.call('ZADD', runs, string.match(to, '^%d+'), from .. ' ' .. to .. names .. '\n' .. frames)
-end
-
--- The fields of a hash that is full, where those that it has not yet are counted together.
-local function within_bound(key, names, numbers)
-  local merged, sums, place = {}, {}, {}
+-- Returns the fields for a hash that is full: new fields are counted together.
+local function within_limit(key, names, numbers)
+  local merged, sums, index = {}, {}, {}
   for i, name in ipairs(names) do
     if redis.call('HEXISTS', key, name) == 0 then name = string.gsub(name, '^%S+', 'other') end
-    local at = place[name] or #merged + 1
-    place[name], merged[at], sums[at] = at, name, (sums[at] or 0) + numbers[i]
+    local at = index[name] or #merged + 1
+    index[name], merged[at], sums[at] = at, name, (sums[at] or 0) + numbers[i]
   end
   return merged, sums
 end
 
--- Adds to many fields at once: as HINCRBY each would be a command of its own in the AOF.
-local function add(key, packed, is_bounded)
+-- Adds to many fields at once: each HINCRBY would be a separate command in the AOF.
+local function add(key, packed, is_limited)
   local names, numbers = cmsgpack.unpack(packed)
-  if is_bounded and #names > 0 and redis.call('HLEN', key) >= MOST_FIELDS then
-    names, numbers = within_bound(key, names, numbers)
+  if is_limited and #names > 0 and redis.call('HLEN', key) >= MAX_FIELDS then
+    names, numbers = within_limit(key, names, numbers)
   end
   for first = 1, #names, SLICE do
     local last = math.min(first + SLICE - 1, #names)
@@ -125,7 +75,7 @@ local function add(key, packed, is_bounded)
 end
 add(stats, ARGV[9], false)
 if tonumber(ARGV[6]) > 0 then redis.call('HSET', stats, 'mean_us', ARGV[6]) end
-add(tallies, ARGV[10], true)
+add(counters, ARGV[10], true)
 add(minute, ARGV[10], true)
 redis.call('PEXPIRE', minute, MINUTE_LIVES_MS, 'NX')
 return 1

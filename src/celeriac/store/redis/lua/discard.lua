@@ -1,10 +1,10 @@
--- discard: dead letters are removed for good.
+-- discard: removes dead letters permanently.
 --
--- Promise: atomically, each named dead letter that is there is gone and counted out of its group.
--- Who asked is recorded.
+-- Promise: atomically, each named dead letter that exists is removed and subtracted from its group's
+-- count. The operator is recorded.
 --
 -- ARGV  '' (no handler), note (see _audit.lua), then ids of dead letters
--- Returns how many there were.
+-- Returns the number of removed dead letters.
 local handler = ARGV[1]
 --! include _dead.lua
 --! include _audit.lua

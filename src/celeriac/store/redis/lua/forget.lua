@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- forget: removes a domain that holds nothing.
+-- forget: removes an empty domain.
 --
 -- Promise: atomically, all keys of the domain are removed if its log is empty, no group has pending
--- entries, nothing is postponed, no dead letter and no recent action of an operator is there, and the
--- newest entry that the log ever had is old. Else nothing is removed. An event that is appended in the
--- meantime is in the log either before, and the domain stays, or after, and the log begins again. Rows of the matrix stay
--- until they expire, so that an event key is still known.
+-- entries, no event is delayed, it has no dead letter and no recent action of an operator, and the
+-- newest entry that the log ever had is old. Otherwise nothing is removed. An event that is appended at
+-- the same time is in the log either before, and the domain stays, or after, and the log begins again.
+-- Rows of the matrix stay until they expire, so that event keys stay known.
 --
--- KEYS  those that are named below, then all of the handlers
--- ARGV  ms for which nothing was emitted, ms for which actions are kept; then the handlers
--- Returns 1 if it was removed; see also _groups.lua.
+-- KEYS  the keys named below, then all keys of the handlers
+-- ARGV  ms without an emitted event, ms for which actions are kept; then the handlers
+-- Returns 1 if the domain was removed; see also _groups.lua.
 --! keys stream wakeup delayed clocks emitted dead dead_groups dead_newest audit_log sources
 local ARGUMENTS = 2
 --! include _groups.lua
@@ -31,8 +31,8 @@ if redis.call('EXISTS', stream) == 1 then
   end
 end
 if redis.call('ZCARD', delayed) > 0 or redis.call('XLEN', dead) > 0 then return 0 end
-local act = redis.call('XREVRANGE', audit_log, '+', '-', 'COUNT', 1)[1]
-if act and ms_of(act[1]) > now - tonumber(ARGV[2]) then return 0 end
+local action = redis.call('XREVRANGE', audit_log, '+', '-', 'COUNT', 1)[1]
+if action and ms_of(action[1]) > now - tonumber(ARGV[2]) then return 0 end
 for first = 1, #KEYS, 1000 do
   redis.call('UNLINK', unpack(KEYS, first, math.min(first + 999, #KEYS)))
 end

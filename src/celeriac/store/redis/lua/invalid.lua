@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- invalid: an entry of the log is no event at all.
+-- invalid: a handler completes an entry that is not an event.
 --
--- Promise: atomically, the delivery is acknowledged, and the first handler that meets the entry
--- puts it among the dead letters; the others of the domain do not repeat it.
+-- Promise: atomically, the delivery is acknowledged. The first handler of the domain that reads the
+-- entry writes a dead letter; other handlers do not repeat it.
 --
 -- ARGV  handler, retention window ms, owner, limits of its keys (see _keyed.lua) or '', entry, error
 -- Returns 1 if this call wrote the dead letter.
@@ -10,7 +10,7 @@
 --! include _delivery.lua
 --! include _matrix.lua
 --! include _invalid.lua
-local given_flow = ARGV[4]
+local given_flow_control = ARGV[4]
 --! include _keyed.lua
 --! include _dead.lua
 local owner, entry, err = ARGV[3], ARGV[5], ARGV[6]
@@ -25,5 +25,5 @@ if first then
   redis.call('HINCRBY', stats, 'dead', 1)
 end
 redis.call('XACK', stream, handler, entry)
-if flow and leave(entry) then notify() end
+if flow_control and leave(entry) then notify() end
 return first and 1 or 0

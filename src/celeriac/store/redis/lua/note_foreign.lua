@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- note_foreign: a worker found events that foreign producers appended.
+-- note_foreign: a worker registers events that foreign producers appended.
 --
--- Promise: atomically, each event key that is not registered is registered with the given value: the
--- entry and `!` (see append_once.lua), or the entry of emit of which it is a copy.
+-- Promise: atomically, each unregistered event key is registered with the given value: the entry and
+-- `!` (see append_once.lua), or the entry of emit that it copies.
 --
 -- ARGV  window ms; then for each event: event key, value
--- Returns how many were registered.
+-- Returns the number of registered keys.
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

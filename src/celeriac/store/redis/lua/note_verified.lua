@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- note_verified: a worker verified who signed these events, for a handler that demands a signature.
+-- note_verified: a worker records verified events for a handler that requires signatures.
 --
--- Promise: atomically, the entry of each event key is noted that none is noted for. So of all entries
--- with one event, whichever fields they are in, one counts for the handler. It is known for one to two
--- windows: two generations, as those of log/lua/_ids.lua.
+-- Promise: atomically, each event key without a recorded entry gets one. So of all entries of one
+-- event, whatever their fields, one counts for the handler. It is recorded for one to two windows:
+-- two generations, as in _ids.lua.
 --
 -- ARGV  window ms; then for each event, hundreds at most: event key, entry
--- Returns the entries that do not count, each with the one that has the event.
+-- Returns the entries that do not count, each with the entry that does.
 --! keys verified older_verified
 local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
@@ -18,7 +18,8 @@ local MARK = ''
 local event_keys = {}
 for i = 2, #ARGV, 2 do event_keys[#event_keys + 1] = ARGV[i] end
 
--- The mark and the noted entries. What is no hash is removed: it would stop the handler.
+-- Reads the mark and the recorded entries. A key that is not a hash is removed: it would stop the
+-- handler.
 local function noted_in(key)
   local noted = redis.pcall('HMGET', key, MARK, unpack(event_keys))
   if not noted.err then return noted end

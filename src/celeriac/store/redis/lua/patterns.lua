@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- patterns: a dispatcher says which patterns its code of the handler has.
+-- patterns: a dispatcher adds the patterns of its code of the handler.
 --
--- Promise: atomically, these patterns are in force for the handler, beside those in force already;
--- those in `gone` that are not among them are not in force any more.
+-- Promise: atomically, these patterns are added to those in force for the handler. Patterns in `gone`
+-- that are not among them are removed.
 --
 -- ARGV  handler, the patterns, gone: each list sorted and joined by spaces
--- Returns the patterns in force. Where the code of one caller has all of them, they are in its order.
+-- Returns the patterns in force, in the caller's order if its code has all of them.
 --! keys patterns
 local known, is_own, is_gone = redis.call('GET', patterns) or '', {}, {}
 for pattern in string.gmatch(ARGV[2], '%S+') do is_own[pattern] = true end

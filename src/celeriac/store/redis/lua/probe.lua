@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- probe: a dispatcher asks what it may take of a handler.
+-- probe: a dispatcher requests the state of a handler's circuit before it fetches.
 --
--- Promise: atomically, of an open circuit whose pause is over exactly one worker gets the trial, and
--- has it until it was silent for a lease; a pause by hand whose time is over ends.
+-- Promise: atomically, exactly one worker gets the trial of an open circuit whose pause is over, and
+-- keeps it until it is silent for a lease. A manual pause whose time is over ends.
 --
 -- KEYS  circuits of all handlers, counts of the handler
 -- ARGV  handler, worker, lease ms
--- Returns {the circuit as JSON or '' where it is closed, 1 where the worker may take one event}.
+-- Returns {the circuit as JSON or '' if it is closed, 1 if the worker may fetch one event}.
 --! include _circuit.lua
 local worker, lease = ARGV[2], tonumber(ARGV[3])
 local circuit = load_circuit()
@@ -24,7 +24,7 @@ if circuit.state == 'open' then
 end
 if circuit.trial ~= worker then
   if circuit.trial ~= '' and now < circuit.trial_until then return {cjson.encode(circuit), 0} end
-  -- Later than the trial before it: a dispatcher tells one from the other by it.
+  -- Later than the previous trial: dispatchers distinguish trials by `since`.
   circuit.trial, circuit.since = worker, math.max(now, circuit.since + 1)
 end
 circuit.trial_until = now + lease

@@ -1,16 +1,17 @@
 #!lua flags=allow-oom
--- record_calls: calls of a handler ended, so many of them failed.
+-- record_calls: records finished calls of a handler, and how many of them failed.
 --
--- Promise: atomically, a closed circuit counts them and opens where they are too many; one on trial
--- closes after a success, opens after a failure, and gives the trial away where the call came to
--- nothing; an open or paused one stays as it is.
+-- Promise: atomically, a closed circuit counts them and opens if too many failed. A half-open one closes
+-- after a success, opens after a failure, and releases its trial if the call had no result. An open or
+-- paused one stays as it is.
 --
 -- KEYS  circuits of all handlers, counts of the handler
--- ARGV  handler, calls, failures, most failures, window ms, share, pause ms, reason, buckets
--- Returns the circuit as JSON, '' where it is closed.
+-- ARGV  handler, calls, failures, min failures, window ms, failure rate, pause ms, reason, buckets
+-- Returns the circuit as JSON, '' if it is closed.
 --! include _circuit.lua
-local calls, failures, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local window, share, pause, reason = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local calls, failures, min_failures = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local window, failure_rate, pause = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local reason = ARGV[8]
 local buckets = tonumber(ARGV[9])
 
 local function open()
@@ -31,7 +32,7 @@ end
 if circuit.state ~= 'closed' then return cjson.encode(circuit) end
 if calls == 0 then return '' end
 
--- Counters of a window: what is none of them begins again.
+-- The counters of the window. A key that is not a hash is replaced.
 if holds_no_hash(counts) then redis.call('DEL', counts) end
 local part = math.floor(now / math.max(1, window / buckets))
 redis.call('HINCRBY', counts, 'c' .. part, calls)
@@ -50,5 +51,5 @@ for i = 1, #all, 2 do
     failed = failed + n
   end
 end
-if failed >= most and failed >= share * called then return open() end
+if failed >= min_failures and failed >= failure_rate * called then return open() end
 return ''

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- resolve_ids: a worker notes which entry is the first of an event (see log/lua/append_once.lua).
+-- resolve_ids: a worker records which entry is the first of an event (see append_once.lua).
 --
--- Promise: each registered value is replaced while it is what the worker had read, in whichever
--- generation it is. So it does not matter how many workers look for the first entry at once.
+-- Promise: each registered value is replaced only while it is the value that the worker read, in
+-- whichever generation it is. So several workers may search for the first entry at the same time.
 --
 -- ARGV  for each event: event key, the value that was read, the new value
--- Returns how many were replaced.
+-- Returns the number of replaced values.
 --! keys ids older_ids
 local replaced = 0
 for i = 1, #ARGV, 3 do

@@ -1,14 +1,15 @@
 -- schedule: runs past deliveries of one handler again (replay).
 --
--- Promise: atomically, each named delivery that is settled has its row of the matrix forgotten, its
--- dead letter removed, and becomes scheduled at once with no attempts; one that is pending or still
--- waiting, or whose event is in flight in another entry, is left alone. Who asked is recorded.
+-- Promise: atomically, for each named delivery that is finished, its row of the matrix and its dead
+-- letter are removed, and it becomes scheduled at once, without attempts. A delivery that is pending or
+-- waiting, or whose event is in flight in another entry, is not changed. The operator is recorded.
 --
--- ARGV  handler, retention window ms, limits of its keys (see _keyed.lua) or '', note (see _audit.lua), then entry, event key for each
--- Returns how many were scheduled.
+-- ARGV  handler, retention window ms, limits of its keys (see _keyed.lua) or '', note (see _audit.lua),
+--       then entry, event key for each
+-- Returns the number of scheduled deliveries.
 --! include _delivery.lua
 --! include _matrix.lua
-local given_flow = ARGV[3]
+local given_flow_control = ARGV[3]
 --! include _revive.lua
 --! include _dead.lua
 --! include _audit.lua
@@ -16,10 +17,11 @@ local count = 0
 for i = 5, #ARGV, 2 do
   local entry, event_key = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
-  local state, of, letter = string.match(row_of(refused_field(entry)) or row_of(event_key) or '', '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
+  local state, of, dead_letter = string.match(row_of(refused_field(entry)) or row_of(event_key) or '',
+    '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
   local running = (state == 'running' or state == 'scheduled') and holder(of)
   if body and not running and not holder(entry) and not waiting(entry) then
-    if state == 'dead' then remove_dead(letter) end
+    if state == 'dead' then remove_dead(dead_letter) end
     begin_again(event_key, entry, ARGV[4])
     revive(entry, body)
     count = count + 1
