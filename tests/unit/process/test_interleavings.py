@@ -167,6 +167,15 @@ class Interleavings(RuleBasedStateMachine):
         self.memory.advance(seconds)
         self.memory._expire_timers()
 
+    @rule(type=st.sampled_from(TYPES[1:3]), key=st.sampled_from(KEYS), seed=st.integers(0, 9))
+    def timer_races_an_event(self, type: str, key: str, seed: int) -> None:
+        """The event of an expired timer, and the event that forgets or sets it, wait together."""
+        self.memory.run_until_idle(jump=False)
+        self.memory.advance(1000)
+        self.memory._expire_timers()
+        self.emit(type, key)
+        self.memory.run_until_idle(jump=False, shuffle=seed)
+
     @rule(seed=st.integers(0, 9))
     def run(self, seed: int) -> None:
         self.memory.run_until_idle(jump=False, shuffle=seed)

@@ -25,7 +25,7 @@ MAX_LINES = 200
 class Processes:
     """The instances of one status, the oldest first, and the numbers of all.
 
-    `problem` says why there are none to show.
+    `problem` is the reason why there are none to show.
     """
 
     counts: Sequence[Count] = ()
