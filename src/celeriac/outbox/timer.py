@@ -47,6 +47,14 @@ def has_tables(execute: Execute, kind: str) -> bool:
     return bool(execute(_EXISTS[kind], {}))
 
 
+def oldest_timer_ms(execute: Execute, kind: str) -> int | None:
+    """Return when the first timer expires, or expired; None if none is set. Blocks."""
+    if not has_tables(execute, kind):
+        return None
+    ((at_ms,),) = execute(f"SELECT MIN(at_ms) FROM {TABLE}", {})
+    return None if at_ms is None else int(at_ms)
+
+
 def move_due(execute: Execute, kind: str, now_ms: int) -> int:
     """Move expired timers to the outbox, at most MAX_ROWS; return their number. Blocks."""
     due = _DUE if kind == "sqlite" else _DUE + _LOCKING

@@ -9,7 +9,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.handler import Handler
 from celeriac.inbox import DjangoInbox
 from celeriac.outbox.database import Database, open_database
-from celeriac.outbox.timer import move_due
+from celeriac.outbox.timer import move_due, oldest_timer_ms
 from celeriac.process.query import has_processes
 from celeriac.process.receiver import ProcessInbox
 from celeriac.sql_engine import engines_of
@@ -17,7 +17,6 @@ from celeriac.testing.store import RecordingEventLog
 
 _ROWS = "SELECT id, domain, body, at_ms FROM celeriac_outbox ORDER BY id"
 _DELETE = "DELETE FROM celeriac_outbox WHERE id = :id"
-_NEXT = "SELECT MIN(at_ms) FROM celeriac_timer"
 
 
 class DatabaseRelay:
@@ -33,8 +32,8 @@ class DatabaseRelay:
         times: list[int] = []
         for database in self._open():
             with database.transaction() as execute:
-                ((at_ms,),) = execute(_NEXT, {})
-            times += [] if at_ms is None else [int(at_ms)]
+                at_ms = oldest_timer_ms(execute, database.kind)
+            times += [] if at_ms is None else [at_ms]
         return min(times, default=None)
 
     def relay(self, now_ms: int) -> None:

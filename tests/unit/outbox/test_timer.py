@@ -14,6 +14,7 @@ from celeriac import EventBus
 from celeriac.event import build_event, encode
 from celeriac.outbox.database import Database, Execute, open_database
 from celeriac.outbox.relay import Relay
+from celeriac.outbox.status import status
 from celeriac.outbox.timer import LOOK_FOR_TABLE, TimerMover, move_due
 from celeriac.process import create_processes
 from tests.unit.outbox.conftest import left, published
@@ -108,6 +109,18 @@ def test_a_relay_that_dies_while_it_moves_loses_no_timer(
     relay.drain()
     assert published(live, "process") == ["a"]
     assert timers(engine) == []
+
+
+def test_the_status_has_the_time_since_the_first_timer_expired(
+    engine: Engine, database: Database
+) -> None:
+    assert status(database).timer_overdue_s is None
+    create_processes(engine)
+    set_timer(engine, "later", NOW + 60_000)
+    assert status(database).timer_overdue_s is None
+    set_timer(engine, "late", NOW - 60_000)
+    overdue = status(database).timer_overdue_s
+    assert overdue is not None and 59 < overdue < 120
 
 
 def test_two_relays_move_a_timer_once(engine: Engine, database_url: str) -> None:
