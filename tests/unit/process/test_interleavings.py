@@ -204,7 +204,7 @@ class Interleavings(RuleBasedStateMachine):
     def _check(self, key: str, found: InstanceHistory) -> None:
         """Replay the steps: state, timers and undo follow from the events that were handled."""
         undo: list[str] = []
-        timers: set[str] = set()
+        timers: dict[str, int] = {}
         handled: list[str] = []
         for position, step in enumerate(found.steps):
             assert step.seq == position + 1
@@ -214,15 +214,15 @@ class Interleavings(RuleBasedStateMachine):
             undone = [type for type, _ in step.emitted if type.startswith("undo.")]
             undo += [type.replace("asked.", "undo.") for type in asked]
             if step.event_type == "process.reminded":
-                # A timer fires only while it is set: none that was forgotten.
-                assert "unpaid" in timers
-                timers.discard("unpaid")
-            timers |= {name for name, _ in step.reminders}
-            timers -= set(step.forgotten)
+                # A timer fires only while it is set, and not before the time that was set last.
+                assert step.at_ms >= timers.pop("unpaid")
+            for name in step.forgotten:
+                del timers[name]
+            timers |= dict(step.reminders)
             ended = step.status is not Status.OPEN
             assert ended == (position == len(found.steps) - 1 and found.instance.status != "open")
             assert undone == (undo[::-1] if step.status is Status.ABORTED else [])
-        assert set(found.instance.timers) == timers
+        assert {name: timer.at_ms for name, timer in found.instance.timers.items()} == timers
         assert found.steps[0].event_type == "order.placed"
 
     def _check_fired(self, histories: dict[str, InstanceHistory]) -> None:
