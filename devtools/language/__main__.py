@@ -43,20 +43,21 @@ def check(root: Path, rules: Rules, paths: Sequence[str] = ()) -> Iterator[Findi
         return
     for passage in subjects(root, rules.subjects_since):
         yield from rules.findings(passage)
-    yield from _repeated_classes(root, rules.unique_classes)
+    yield from _repeated_classes(root, rules)
     for exception in rules.exceptions:
         if not exception.used:
             rule = f"exception {exception.text!r} for {exception.path}"
             yield Finding("devtools/language/rules.toml", 1, rule, "remove it, nothing needs it")
 
 
-def _repeated_classes(root: Path, paths: Sequence[str]) -> Iterator[Finding]:
+def _repeated_classes(root: Path, rules: Rules) -> Iterator[Finding]:
     definitions = defaultdict(list)
-    for file in files(root, paths):
+    for file in files(root, rules.unique_classes):
         if file.suffix == ".py":
             path = file.relative_to(root).as_posix()
             for name, line in classes(file.read_text(encoding="utf-8")):
-                definitions[name].append((path, line))
+                if name not in rules.repeatable_classes:
+                    definitions[name].append((path, line))
     for name, uses in definitions.items():
         for path, line in uses[1:]:
             first = "{}:{}".format(*uses[0])

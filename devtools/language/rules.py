@@ -90,6 +90,7 @@ class Rules:
             content = tomllib.load(file)
         self.paths: Sequence[str] = content["paths"]
         self.unique_classes: Sequence[str] = content["unique_classes"]
+        self.repeatable_classes: Sequence[str] = content["repeatable_classes"]
         self.subjects_since: str = content["subjects_since"]
         self.exceptions = [Allowed(**exception) for exception in content.get("exception", ())]
         self._text = RuleTable(content["everywhere"], content["text"])

@@ -25,7 +25,7 @@ from celeriac.errors import InvalidData
 from celeriac.event import Event, compile_patterns
 from celeriac.extra import needing
 
-# The format in which event/reader.py writes it.
+# The format in which reading.py reports it.
 _REASON = re.compile(r": (data(?:[.\[].*)?: .*?)(?:\. Deploy a worker that reads .*)?$", re.DOTALL)
 
 # Returns why the data of a version does not match; empty if it does.

@@ -8,29 +8,33 @@ from celeriac.circuit_breaker import Probe
 from celeriac.handler import Handler
 from celeriac.store.factory import Backend
 
-LOOK_EVERY = 0.5  # seconds; every poll if a handler has a breaker, since it opens at any time
+REFRESH_INTERVAL = 0.5  # seconds; every poll if a handler has a breaker, since it opens at any time
 
 
 class CircuitCache:
     """The limit of each handler by its circuit, as this dispatcher last read it."""
 
     def __init__(self) -> None:
-        self._looked_at: float | None = None
+        self._refreshed_at: float | None = None
         self._probes: dict[str, Probe] = {}
         self._watched: tuple[Sequence[Handler], bool] = ((), False)
         # Handlers whose trial was sent → since when the circuit was in that state.
         self._tried: dict[str, int | None] = {}
 
-    def look(
+    def refresh(
         self, backend: Backend, worker: str, handlers: Sequence[Handler], lease_ms: int, now: float
     ) -> list[str]:
         """Read the circuits if due; return the handlers whose circuit has opened."""
         if self._watched[0] is not handlers:
             self._watched = handlers, any(handler.breaker is not None for handler in handlers)
         watched = self._watched[1]
-        if self._looked_at is not None and not watched and now - self._looked_at < LOOK_EVERY:
+        if (
+            self._refreshed_at is not None
+            and not watched
+            and now - self._refreshed_at < REFRESH_INTERVAL
+        ):
             return []
-        self._looked_at = now
+        self._refreshed_at = now
         known, before = backend.circuits.all(), self._probes
         probes = {
             handler.id: backend.circuits.probe(handler.id, worker, lease_ms)

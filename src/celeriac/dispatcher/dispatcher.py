@@ -230,7 +230,7 @@ class Dispatcher:
     def _advance(self, now: float) -> None:
         """Advance shared groups past entries that they do not want, and detect what causes no
         wakeup: expired leases, and groups that are gone."""
-        read = self._reader.look(now, self._members.may_share)
+        read = self._reader.poll(now, self._members.may_share)
         wake(read.pending, pending=True)
         wake(read.leaving, new=True)
         self._members.join_again(read.removed)
@@ -435,7 +435,7 @@ class Dispatcher:
     def _check_circuits(self) -> None:
         """Requeue the deliveries of handlers whose circuit opened; their tasks claim nothing."""
         lease_ms, service = int(self.settings.lease * 1000), self.service
-        for opened in self._circuits.look(
+        for opened in self._circuits.refresh(
             service.backend, service.worker, self.handlers, lease_ms, self._clock()
         ):
             logger.warning(

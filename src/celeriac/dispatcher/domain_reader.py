@@ -279,7 +279,7 @@ class DomainReader:
             due.append(reading)
         return due
 
-    def look(self, now: float, may_share: Callable[[GroupState], bool]) -> ReadResult:
+    def poll(self, now: float, may_share: Callable[[GroupState], bool]) -> ReadResult:
         """Poll the domains that are due.
 
         Advances groups past entries that their handlers do not want, and finds groups that have

@@ -17,7 +17,7 @@ class EvictionWatch:
     def __init__(self) -> None:
         self._evicted: dict[str, int] = {}
 
-    def look(self, servers: Iterable[Eviction]) -> None:
+    def check(self, servers: Iterable[Eviction]) -> None:
         for server in servers:
             before = self._evicted.get(server.server)
             self._evicted[server.server] = server.evicted

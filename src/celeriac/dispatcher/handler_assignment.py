@@ -29,7 +29,7 @@ class UnservedHandlers:
         self._missed: frozenset[str] = frozenset()
         self._reported: frozenset[str] = frozenset()
 
-    def look(
+    def check(
         self, elsewhere: Collection[Handler], workers: Iterable[WorkerRecord], now_ms: int
     ) -> list[Handler]:
         """Return the handlers of `elsewhere` that had no living worker at the last check and still

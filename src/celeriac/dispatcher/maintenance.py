@@ -44,7 +44,7 @@ class Plan:
 
 
 class Maintenance:
-    """Runs each duty when it is due. Not thread-safe; `turn` blocks for round trips."""
+    """Runs each duty when it is due. Not thread-safe; `run` blocks for round trips."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Maintenance:
             self._establish(backend)
             send_heartbeat(backend, self._describe(), {} if handlers is None else handlers)
         if self._is_due("evictions", EVICTIONS_EVERY):
-            self._evictions.look(backend.event_log.evictions())
+            self._evictions.check(backend.event_log.evictions())
         self._trim(backend, domains, newest or {})
         forgot = discover and self._is_due("forget", FORGET_EVERY) and self._forget(backend)
         if discover and self._is_due("discover", DISCOVER_EVERY):

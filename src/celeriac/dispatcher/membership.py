@@ -117,7 +117,7 @@ class Membership:
         if not elsewhere:
             return
         now_ms = self.service.backend.registry.now_ms()
-        for handler in self._unserved.look(elsewhere, workers, now_ms):
+        for handler in self._unserved.check(elsewhere, workers, now_ms):
             logger.warning(
                 "no living worker runs %s, and this one does not consume its queue %s: its events "
                 "wait in the log. Start a worker with -Q %s, or add the queue here: celery -A "

@@ -24,7 +24,7 @@ class ChunkFilter:
     def accepts(self, entry: Entry, type: str) -> bool:
         """Return whether an event of this type, without other addressing, runs in the chunk.
 
-        If not, `look` decides.
+        If not, `inspect` decides.
         """
         wanted = self._wanted.get(type)
         if wanted is None:
@@ -37,7 +37,7 @@ class ChunkFilter:
         events are detected after verification."""
         return entry.kind is EntryKind.FOREIGN and not self.handler.signed
 
-    def look(self, entry: Entry) -> EventHeader | Completion | None:
+    def inspect(self, entry: Entry) -> EventHeader | Completion | None:
         """Return the header of an event that runs; otherwise the completion of the entry, or None
         if nothing is recorded."""
         try:
@@ -59,8 +59,10 @@ class ChunkFilter:
         find: Callable[[Sequence[tuple[Entry, str]]], Repetitions],
     ) -> None:
         """Exclude entries that repeat an event; possible repetitions are claimed separately."""
-        looked = [(entry, self.look(entry)) for entry in entries]
-        doubtful = [(entry, event.key) for entry, event in looked if isinstance(event, EventHeader)]
+        inspected = [(entry, self.inspect(entry)) for entry in entries]
+        doubtful = [
+            (entry, event.key) for entry, event in inspected if isinstance(event, EventHeader)
+        ]
         if doubtful:
             repeated = find(doubtful)
             self._repeated = dict.fromkeys(repeated.possible, Outcome.REQUEUED)

@@ -51,8 +51,8 @@ class Executor:
         another worker then reclaims the deliveries when their leases expire.
         """
         group = handler.group(domain)
-        breaking = self._breaking(handler)
-        if breaking is not None and not breaking.circuit.allows_runs:
+        reporter = self._circuit_reporter(handler)
+        if reporter is not None and not reporter.circuit.allows_runs:
             # The deliveries stay queued; the dispatcher that fetched them requeues them.
             return Report(pairs=len(pairs))
         sure_at = time.monotonic()
@@ -60,7 +60,7 @@ class Executor:
         keys = dict(pairs)
         leases = {c.entry: c.attempt for c in claimed}
         work = self._work(handler, group, len(pairs), leases)
-        work.breaking = breaking
+        work.circuit_reporter = reporter
         if len(pairs) > 1:
             self.process.shared_progress.begin(handler.id, domain, pairs)
         with self.process.leases.keeping(group, work.leases):
@@ -74,8 +74,8 @@ class Executor:
             finally:
                 # Also if the process is ending: completed deliveries must not run again.
                 work.flush()
-        if breaking is not None:
-            breaking.flush()
+        if reporter is not None:
+            reporter.flush()
         return work.report
 
     def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], keys: dict[str, str]) -> None:
@@ -96,7 +96,7 @@ class Executor:
                     index_of[some[0].entry], index_of[some[-1].entry] + 1
                 )
             work.run(some, keys)
-            halted = work.breaking is not None and not work.breaking.allows_next()
+            halted = work.circuit_reporter is not None and not work.circuit_reporter.allows_next()
             late = time.monotonic() - started > longest
             if late:
                 self._cut_at[handler] = time.monotonic()
@@ -135,11 +135,11 @@ class Executor:
                 work.fail(claim, keys[claim.entry], type_of(claim.body), error, 0, final=final)
         work.release([claim for claim in unfinished if claim.entry not in suspects], keys)
         work.flush()
-        breaking = self._breaking(handler) if unfinished else None
-        if breaking is not None:
-            breaking.note(error)
-            breaking.reason = describe(error)
-            breaking.flush()
+        reporter = self._circuit_reporter(handler) if unfinished else None
+        if reporter is not None:
+            reporter.note(error)
+            reporter.reason = describe(error)
+            reporter.flush()
         return len(work.report.failures)
 
     def _still_running(self, group: Group, pairs: Sequence[tuple[str, str]]) -> list[Claimed]:
@@ -157,7 +157,7 @@ class Executor:
             first = f"({page[-1].entry}"
         return running
 
-    def _breaking(self, handler: Handler) -> CircuitReporter | None:
+    def _circuit_reporter(self, handler: Handler) -> CircuitReporter | None:
         """Return None for a handler without a breaker, which costs no call."""
         breaker = handler.breaker
         if breaker is None:

@@ -84,16 +84,16 @@ class RunningChunk:
             )
         process.shared_progress.begin_chunk(chunk)
 
-    def _find_copies(self, looked: Sequence[tuple[Entry, str]]) -> Repetitions:
-        bodies = [(entry.id, entry.body) for entry, _ in looked]
+    def _find_copies(self, inspected: Sequence[tuple[Entry, str]]) -> Repetitions:
+        bodies = [(entry.id, entry.body) for entry, _ in inspected]
         copies = find_signed_duplicates(self.process, self.group, self._work.admission, bodies)
         # The other entry may still be refused: a separate claim of the copy decides.
         return Repetitions(possible=copies)
 
     def wants_several(self) -> bool:
         """Return whether more than one entry will run."""
-        looked = map(self._filter.look, self.entries)
-        return sum(isinstance(result, EventHeader) for result in looked) > 1
+        inspected = map(self._filter.inspect, self.entries)
+        return sum(isinstance(result, EventHeader) for result in inspected) > 1
 
     def run(self, longest: float) -> bool:
         """Run the entries in order. Returns False if the chunk was lost, or if it took `longest`
@@ -188,7 +188,7 @@ class RunningChunk:
             self._sources[event.source] = entry.id
             ready = self._work.admit(_claim(entry), event)
         else:
-            header = self._filter.look(entry)
+            header = self._filter.inspect(entry)
             if not isinstance(header, EventHeader):
                 return header
             self._sources[header.source] = entry.id

@@ -74,7 +74,7 @@ class Work:
         self.admission = admission
         self.leases = leases
         self.report = Report(pairs=pairs)
-        self.breaking: CircuitReporter | None = None
+        self.circuit_reporter: CircuitReporter | None = None
         self.completions: list[Completion] = []
         self.reported_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
@@ -269,8 +269,8 @@ class Work:
                     call(self.handler, argument)
                 except BaseException as error:
                     failure = self._failure(error)
-        if self.breaking is not None:
-            self.breaking.note(failure)
+        if self.circuit_reporter is not None:
+            self.circuit_reporter.note(failure)
         return failure, under_way.emitted_events
 
     def _failure(self, error: BaseException) -> BaseException:
@@ -339,8 +339,8 @@ class Work:
         counted = claim.attempt - isinstance(error, Exhausted)
         error = shown or self.admission.shown(error, [claim.body])
         text = trace(error)
-        if self.breaking is not None:
-            self.breaking.reason = describe(error)
+        if self.circuit_reporter is not None:
+            self.circuit_reporter.reason = describe(error)
         self._complete(
             claim,
             key,

@@ -46,7 +46,7 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
     """All events, each after its parent, siblings in the order of their emits.
 
     `unseen` events are omitted: the tree has its maximum size, or they were emitted after the first
-    MAX_EFFECTS of one delivery. Their consequences are not counted.
+    MAX_EMITTED of one delivery. Their consequences are not counted.
     """
 
     nodes: tuple[Cause, ...]
@@ -61,7 +61,7 @@ def tree(backend: Backend, records: Sequence[HandlerRecord], located: Located) -
     unseen = 0
     depth = 0
     while depth < len(levels):
-        emitted, unnamed = _effects(backend, records, levels[depth])
+        emitted, unnamed = _emitted_events(backend, records, levels[depth])
         unseen += unnamed
         following = levels[depth + 1] if depth + 1 < len(levels) else []
         for event in emitted:
@@ -137,13 +137,13 @@ def _cause_of(
             type=candidate.event.type,
             domain=candidate.domain,
         )
-        emitted_events, _ = _effects(backend, records, [node])
+        emitted_events, _ = _emitted_events(backend, records, [node])
         if any(event.key == effect.key for event in emitted_events):
             return candidate
     return candidates[0]
 
 
-def _effects(
+def _emitted_events(
     backend: Backend, records: Sequence[HandlerRecord], level: Sequence[Cause]
 ) -> tuple[list[Cause], int]:
     """Return the events emitted by handlers of these events, and the number of unnamed ones."""

@@ -13,6 +13,7 @@ from devtools.language.rules import Rules
 RULES = """\
 paths = ["src", "README.md"]
 unique_classes = ["src"]
+repeatable_classes = ["Migration"]
 subjects_since = "HEAD~1"
 [everywhere]
 "lanes?" = "sequence"
@@ -153,6 +154,12 @@ def test_a_class_name_that_exists_twice_is_found(root: Path) -> None:
     for name in "ab":
         (root / f"src/{name}.py").write_text("class Reader: ...\n")
     assert found(root) == ["src/b.py:1: class Reader → another name; src/a.py:1 has this one"]
+
+
+def test_a_class_name_that_a_framework_requires_may_be_repeated(root: Path) -> None:
+    for name in "ab":
+        (root / f"src/{name}.py").write_text("class Migration: ...\n")
+    assert found(root) == []
 
 
 def test_an_exception_covers_its_text_in_its_files(root: Path) -> None:

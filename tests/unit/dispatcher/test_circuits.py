@@ -9,7 +9,7 @@ import pytest
 from celeriac import Breaker, BusUnavailable, Event, EventBus
 from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import FetchRequest
-from celeriac.dispatcher.circuits import LOOK_EVERY, CircuitCache
+from celeriac.dispatcher.circuits import REFRESH_INTERVAL, CircuitCache
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -161,8 +161,8 @@ def test_only_handlers_with_a_breaker_have_their_circuits_read_in_each_turn(
 
     monkeypatch.setattr(store.backend.circuits, "all", count)
     circuits = CircuitCache()
-    for now in (0.0, LOOK_EVERY / 2):
-        circuits.look(store.backend, "w", handlers, 30_000, now)
+    for now in (0.0, REFRESH_INTERVAL / 2):
+        circuits.refresh(store.backend, "w", handlers, 30_000, now)
     assert looks == len(read)
-    circuits.look(store.backend, "w", handlers, 30_000, LOOK_EVERY)
+    circuits.refresh(store.backend, "w", handlers, 30_000, REFRESH_INTERVAL)
     assert looks + 1 == len(read)

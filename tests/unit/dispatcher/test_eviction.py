@@ -18,7 +18,7 @@ def test_it_is_said_at_the_first_look_and_when_more_is_lost(
 ) -> None:
     watch = EvictionWatch()
     for evicted in (3, 3, 240_000):
-        watch.look([Eviction("redis://h", "allkeys-lru", evicted), Eviction("i", "noeviction", 9)])
+        watch.check([Eviction("redis://h", "allkeys-lru", evicted), Eviction("i", "noeviction", 9)])
     said = [one for one in caplog.messages if "maxmemory-policy allkeys-lru" in one]
     assert len(said) == len(caplog.messages) == 2
     assert "has evicted 3 keys" in said[0]

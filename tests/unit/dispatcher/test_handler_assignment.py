@@ -173,13 +173,13 @@ def worker(bus: EventBus, *handlers: str, beat_ms: int) -> WorkerRecord:
 
 def test_a_handler_without_a_worker_is_reported_at_the_second_look_and_once(bus: EventBus) -> None:
     unserved, slow = UnservedHandlers(), handler("slow")
-    assert [unserved.look([slow], [], 0) for _ in range(4)] == [[], [slow], [], []]
+    assert [unserved.check([slow], [], 0) for _ in range(4)] == [[], [slow], [], []]
 
 
 def test_a_handler_that_another_living_worker_runs_is_not_reported(bus: EventBus) -> None:
     unserved, slow, other = UnservedHandlers(), handler("slow"), handler("other")
     living = worker(bus, "billing.slow", beat_ms=1000)
-    looks = [unserved.look([slow, other], [living], 2000) for _ in range(2)]
+    looks = [unserved.check([slow, other], [living], 2000) for _ in range(2)]
     assert looks == [[], [other]]
 
 
@@ -189,11 +189,11 @@ def test_a_handler_whose_last_worker_died_is_reported_and_again_after_the_next(
     unserved, slow = UnservedHandlers(), handler("slow")
     dead = worker(bus, "billing.slow", beat_ms=0)
     looks = [
-        unserved.look([slow], workers, 60_000)
+        unserved.check([slow], workers, 60_000)
         for workers in ([dead], [dead], [dead], [worker(bus, "billing.slow", beat_ms=59_000)])
     ]
     assert looks == [[], [slow], [], []]
-    assert [unserved.look([slow], [dead], 60_000) for _ in range(2)] == [[], [slow]]
+    assert [unserved.check([slow], [dead], 60_000) for _ in range(2)] == [[], [slow]]
 
 
 def test_the_dispatcher_warns_of_it_with_the_remedy(

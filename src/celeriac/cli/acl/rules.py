@@ -28,7 +28,7 @@ VALUES = ("@string", "@hash", "@set", "@sortedset", "@list", "exists", "del", "u
 # Called by a script, which counts them and does not list them.
 ANNOUNCE = ("sadd", "scard", "sismember", "eval", "evalsha")
 BROADCAST = ("publish", "subscribe", "psubscribe", "unsubscribe", "punsubscribe")
-# Keys that kombu keeps in addition to the queues (kombu/transport/redis.py). Its `unacked` keys are
+# Keys that kombu keeps in addition to the queues (kombu.transport.redis). Its `unacked` keys are
 # excluded: they hold the messages of every app on the server.
 KOMBU = ("_kombu.*", "*.celery.pidbox*", "celeryev.*")
 # Channels that a worker subscribes to by PSUBSCRIBE, which Redis allows for exactly these patterns

@@ -167,7 +167,7 @@ class AsyncRedisEventLog:
         """Return a client for this number of bytes, connected to the current master."""
         client = self._client(size)
         if self._watch is not None:
-            await self._watch.look(client)
+            await self._watch.check(client)
         return client
 
     def _client(self, size: int = 0) -> Client:

@@ -67,7 +67,7 @@ class AsyncMasterWatch:
     def __init__(self) -> None:
         self._queried_at = time.monotonic()
 
-    async def look(self, client: Any) -> None:
+    async def check(self, client: Any) -> None:
         """Make the client leave a master that the Sentinels replaced."""
         now = time.monotonic()
         if now - self._queried_at >= QUERY_INTERVAL:

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- advance: moves groups of one domain past entries that a dispatcher read once for all of them.
 --
--- Promise: atomically, each group whose position is its `after`, and whose patterns in force are those
+-- Guarantee: atomically, each group whose position is its `after`, and whose patterns in force are those
 -- of the caller, moves to its `upto`. What its handler wants of the entries in between becomes one open
 -- chunk of the owner, and its lease begins. No other group changes.
 --

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- announce: adds the domains of a producer to the set of domains.
 --
--- Promise: atomically, each new domain is added while the bus has fewer than the limit.
+-- Guarantee: atomically, each new domain is added while the bus has fewer than the limit.
 --
 -- KEYS  the set of domains
 -- ARGV  maximum of domains, 0 for no limit; then domains

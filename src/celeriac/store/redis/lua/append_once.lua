@@ -1,7 +1,7 @@
 #!lua
 -- append_once: appends events to the log, each event key once.
 --
--- Promise: atomically, an event whose key is not registered is appended, and its key is registered with
+-- Guarantee: atomically, an event whose key is not registered is appended, and its key is registered with
 -- the entry. If the key is registered, also by an earlier event of the same call, nothing is written.
 -- If Redis refuses the call, nothing is registered.
 --

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- backlog: returns the number of unfinished entries of a domain.
 --
--- Promise: reads, atomically, the slowest handler's backlog: its undelivered and its unfinished
+-- Guarantee: reads, atomically, the slowest handler's backlog: its undelivered and its unfinished
 -- entries; and the number of delayed events. Finished entries that are only retained do not count.
 --
 -- KEYS  the keys named below, then the open chunks of each handler

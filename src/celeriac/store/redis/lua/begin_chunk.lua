@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- begin_chunk: a process begins a queued chunk, of its own or another worker's dispatcher.
 --
--- Promise: if several processes begin the same chunk, one runs it.
+-- Guarantee: if several processes begin the same chunk, one runs it.
 --
 -- ARGV  handler, chunk id, worker
 -- Returns {after, upto, the ids of a sparse chunk or ''}; false if it is not queued.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- claim: an executor claims the deliveries that a delivery task names.
 --
--- Promise: atomically, each queued delivery moves to `running:<worker>`, its attempt is counted and its
+-- Guarantee: atomically, each queued delivery moves to `running:<worker>`, its attempt is counted and its
 -- lease begins. A delivery that is finished, scheduled, blocked or running elsewhere stays as it is and
 -- is not returned. So a duplicate, late or forged delivery task runs nothing twice.
 -- A delivery that was begun before is claimed only if it is the only one of its task: it may have ended

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- complete: an owner of deliveries reports their outcomes.
 --
--- Promise: atomically, each delivery that this owner still has in this attempt moves to its next state
+-- Guarantee: atomically, each delivery that this owner still has in this attempt moves to its next state
 -- (processed, skipped, scheduled or dead), the matrix records it, and the statistics count it. A
 -- delivery whose lease was lost is not changed: its new owner decides. Repeating the call after a lost
 -- reply changes nothing.

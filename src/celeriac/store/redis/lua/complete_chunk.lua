@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- complete_chunk: the owner of a chunk reports the results of its first entries.
 --
--- Promise: atomically, if the worker still owns the chunk, the chunk begins after `until` (or is removed
+-- Guarantee: atomically, if the worker still owns the chunk, the chunk begins after `until` (or is removed
 -- with its last entry), its lease is renewed, the run record is stored, the counts are added, and each
 -- exception is pending under the worker in its first attempt, for complete.lua in the same transaction.
 -- Otherwise nothing changes. A repeated call changes nothing.

@@ -1,6 +1,6 @@
 -- delay_event: stores an event that enters the log later (delay=, at=).
 --
--- Promise: atomically, the event is stored until its time by the server's clock.
+-- Guarantee: atomically, the event is stored until its time by the server's clock.
 --
 -- ARGV  the event, delay ms or '', absolute time ms or ''
 -- Returns the time ms.

@@ -1,6 +1,6 @@
 -- discard: removes dead letters permanently.
 --
--- Promise: atomically, each named dead letter that exists is removed and subtracted from its group's
+-- Guarantee: atomically, each named dead letter that exists is removed and subtracted from its group's
 -- count. The operator is recorded.
 --
 -- ARGV  '' (no handler), note (see _audit.lua), then ids of dead letters

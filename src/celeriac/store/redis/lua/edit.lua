@@ -1,6 +1,6 @@
 -- edit: replaces dead letters of one handler by edited events.
 --
--- Promise: atomically, for each named dead letter that exists, the dead letter is removed, the edited
+-- Guarantee: atomically, for each named dead letter that exists, the dead letter is removed, the edited
 -- event is appended to the log for this handler only, and the history of the old delivery names it.
 -- A repeated call changes nothing. The operator is recorded.
 --

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- emitted: counts the emitted events of a domain by type.
 --
--- Promise: all counts are added in one atomic call. Above MAX_TYPES a new type is counted as `other`,
+-- Guarantee: all counts are added in one atomic call. Above MAX_TYPES a new type is counted as `other`,
 -- so that an unlimited number of types does not fill the memory.
 --
 -- ARGV  type, count for each

@@ -1,6 +1,6 @@
 -- enqueue_due: appends delayed events whose time has come to the log.
 --
--- Promise: each event moves from the delayed ones to the log in this one atomic call, in the order of
+-- Guarantee: each event moves from the delayed ones to the log in this one atomic call, in the order of
 -- their times; with many callers each event still moves once. An event whose key is registered is
 -- already in the log, and is dropped.
 --

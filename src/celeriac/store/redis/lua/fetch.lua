@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- fetch: a dispatcher fetches deliveries of one handler in one domain.
 --
--- Promise: in this one atomic call, each returned delivery moved from exactly one state (waiting,
+-- Guarantee: in this one atomic call, each returned delivery moved from exactly one state (waiting,
 -- scheduled, blocked, or in flight with an expired lease) to in flight under `queued:<worker>`. No other
 -- dispatcher gets it until its lease expires.
 --

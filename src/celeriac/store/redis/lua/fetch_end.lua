@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- fetch_end: the last of the three commands of a fetch (see fetch_begin.lua).
 --
--- Promise: the entries that the group read in this transaction are one open chunk of the owner, and its
+-- Guarantee: the entries that the group read in this transaction are one open chunk of the owner, and its
 -- lease begins. Without entries there is no chunk.
 --
 -- ARGV  handler, chunk id, owner, max entries

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- forget: removes an empty domain.
 --
--- Promise: atomically, all keys of the domain are removed if its log is empty, no group has pending
+-- Guarantee: atomically, all keys of the domain are removed if its log is empty, no group has pending
 -- entries, no event is delayed, it has no dead letter and no recent action of an operator, and the
 -- newest entry that the log ever had is old. Otherwise nothing is removed. An event that is appended at
 -- the same time is in the log either before, and the domain stays, or after, and the log begins again.

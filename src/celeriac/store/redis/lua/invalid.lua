@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- invalid: a handler completes an entry that is not an event.
 --
--- Promise: atomically, the delivery is acknowledged. The first handler of the domain that reads the
+-- Guarantee: atomically, the delivery is acknowledged. The first handler of the domain that reads the
 -- entry writes a dead letter; other handlers do not repeat it.
 --
 -- ARGV  handler, retention window ms, owner, limits of its keys (see _keyed.lua) or '', entry, error

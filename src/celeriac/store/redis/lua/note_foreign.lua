@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- note_foreign: a worker registers events that foreign producers appended.
 --
--- Promise: atomically, each unregistered event key is registered with the given value: the entry and
+-- Guarantee: atomically, each unregistered event key is registered with the given value: the entry and
 -- `!` (see append_once.lua), or the entry of emit that it copies.
 --
 -- ARGV  window ms; then for each event: event key, value

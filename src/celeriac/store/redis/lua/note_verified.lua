@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- note_verified: a worker records verified events for a handler that requires signatures.
 --
--- Promise: atomically, each event key without a recorded entry gets one. So of all entries of one
+-- Guarantee: atomically, each event key without a recorded entry gets one. So of all entries of one
 -- event, whatever their fields, one counts for the handler. It is recorded for one to two windows:
 -- two generations, as in _ids.lua.
 --

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- patterns: a dispatcher adds the patterns of its code of the handler.
 --
--- Promise: atomically, these patterns are added to those in force for the handler. Patterns in `gone`
+-- Guarantee: atomically, these patterns are added to those in force for the handler. Patterns in `gone`
 -- that are not among them are removed.
 --
 -- ARGV  handler, the patterns, gone: each list sorted and joined by spaces

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- probe: a dispatcher requests the state of a handler's circuit before it fetches.
 --
--- Promise: atomically, exactly one worker gets the trial of an open circuit whose pause is over, and
+-- Guarantee: atomically, exactly one worker gets the trial of an open circuit whose pause is over, and
 -- keeps it until it is silent for a lease. A manual pause whose time is over ends.
 --
 -- KEYS  circuits of all handlers, counts of the handler

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- progress_chunk: a process reports the first entries of its running chunk, all processed or ignored.
 --
--- Promise: atomically, if the worker still owns the chunk, the chunk begins after `until`, its lease is
+-- Guarantee: atomically, if the worker still owns the chunk, the chunk begins after `until`, its lease is
 -- renewed, and the run record is stored. Otherwise nothing changes. A repeated call changes nothing.
 --
 -- ARGV  handler, chunk id, worker, until, entries done, run record or ''

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- rate: a rate limit over all workers of a handler.
 --
--- Promise: atomically grants at most what the bucket contains. It has room for one second's worth and
+-- Guarantee: atomically grants at most what the bucket contains. It has room for one second's worth and
 -- is refilled at the rate (generic cell rate algorithm, ITU-T I.371: the key is the theoretical arrival
 -- time).
 --

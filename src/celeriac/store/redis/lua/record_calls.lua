@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- record_calls: records finished calls of a handler, and how many of them failed.
 --
--- Promise: atomically, a closed circuit counts them and opens if too many failed. A half-open one closes
+-- Guarantee: atomically, a closed circuit counts them and opens if too many failed. A half-open one closes
 -- after a success, opens after a failure, and releases its trial if the call had no result. An open or
 -- paused one stays as it is.
 --

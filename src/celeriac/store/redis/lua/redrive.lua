@@ -1,6 +1,6 @@
 -- redrive: dead letters of one handler become deliveries again.
 --
--- Promise: atomically, for each named dead letter that exists, the dead letter is removed and its
+-- Guarantee: atomically, for each named dead letter that exists, the dead letter is removed and its
 -- delivery is scheduled at once, without attempts and row; its earlier failures are kept. If its log
 -- entry was trimmed, the event is appended again for this handler only. A repeated call changes
 -- nothing. The operator is recorded.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- remove_consumers: removes the consumers of dead workers.
 --
--- Promise: a consumer is removed only if it has nothing pending at that moment, so no delivery is lost.
+-- Guarantee: a consumer is removed only if it has nothing pending at that moment, so no delivery is lost.
 --
 -- ARGV  idle ms after which a consumer counts as dead
 -- Returns the number of removed consumers.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- renew: an executor renews the leases of its running deliveries.
 --
--- Promise: atomically, the lease of each delivery that this owner still has in this attempt begins
+-- Guarantee: atomically, the lease of each delivery that this owner still has in this attempt begins
 -- again; others are not changed.
 --
 -- ARGV  handler, owner, then entry, attempt for each

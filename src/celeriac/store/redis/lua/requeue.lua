@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- requeue: a dispatcher that stops requeues its queued deliveries.
 --
--- Promise: atomically, up to the limit, deliveries queued by this owner become scheduled at once and
+-- Guarantee: atomically, up to the limit, deliveries queued by this owner become scheduled at once and
 -- keep their attempts. Delivery tasks that were already sent for them find nothing to claim.
 --
 -- ARGV  handler, owner, limit, limits of its keys (see _keyed.lua) or ''

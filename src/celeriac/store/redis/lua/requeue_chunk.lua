@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- requeue_chunk: the owner of a chunk requeues the rest of it.
 --
--- Promise: atomically, the chunk is removed, and each remaining entry is a pending delivery, scheduled at
+-- Guarantee: atomically, the chunk is removed, and each remaining entry is a pending delivery, scheduled at
 -- once, without counting an attempt. If the worker does not own the chunk, nothing changes; neither if
 -- a process has begun it and only queued chunks are requeued.
 --

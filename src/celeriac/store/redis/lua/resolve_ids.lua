@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- resolve_ids: a worker records which entry is the first of an event (see append_once.lua).
 --
--- Promise: each registered value is replaced only while it is the value that the worker read, in
+-- Guarantee: each registered value is replaced only while it is the value that the worker read, in
 -- whichever generation it is. So several workers may search for the first entry at the same time.
 --
 -- ARGV  for each event: event key, the value that was read, the new value

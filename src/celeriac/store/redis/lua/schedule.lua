@@ -1,6 +1,6 @@
 -- schedule: runs past deliveries of one handler again (replay).
 --
--- Promise: atomically, for each named delivery that is finished, its row of the matrix and its dead
+-- Guarantee: atomically, for each named delivery that is finished, its row of the matrix and its dead
 -- letter are removed, and it becomes scheduled at once, without attempts. A delivery that is pending or
 -- waiting, or whose event is in flight in another entry, is not changed. The operator is recorded.
 --

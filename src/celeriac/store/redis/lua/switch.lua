@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- switch: an operator pauses or resumes a handler.
 --
--- Promise: atomically, the circuit is paused, or closed with its counts removed.
+-- Guarantee: atomically, the circuit is paused, or closed with its counts removed.
 --
 -- KEYS  circuits of all handlers, counts of the handler
 -- ARGV  handler, `pause` or `resume`, ms to pause for or '', reason

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- trim: removes entries that are finished for every handler and past the retention.
 --
--- Promise: atomically computes the smallest entry that some group has not read or not finished, and
+-- Guarantee: atomically computes the smallest entry that some group has not read or not finished, and
 -- removes nothing from there on. A new group or a replay cannot interfere.
 --
 -- KEYS  the keys named below, then of each handler the open chunks, then of each the run records

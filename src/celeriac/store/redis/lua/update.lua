@@ -1,6 +1,6 @@
 -- update: a worker that registered a handler updates its record.
 --
--- Promise: atomically, the record is written unless an operator removed the handler.
+-- Guarantee: atomically, the record is written unless an operator removed the handler.
 --
 -- KEYS  handlers
 -- ARGV  handler, record, the value that marks a removed handler
