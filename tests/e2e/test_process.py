@@ -84,6 +84,7 @@ def test_killed_pool_processes_lose_no_instance_and_repeat_no_effect(
             with suppress(ProcessLookupError, FileNotFoundError, IndexError):
                 os.kill(chance.choice(children(worker)), signal.SIGKILL)
         database = open_database(database_url)
+        ended: Counter[Status] = Counter()
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             ended = Counter({row.status: row.number for row in counts(database)})
