@@ -18,6 +18,7 @@ from celeriac.errors import (
     NotFound,
     Reject,
     Retry,
+    Skip,
     SubscriptionError,
     UntrustedEvent,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Reply",
     "Retry",
     "RetryPolicy",
+    "Skip",
     "current_attempt",
     "current_event",
     # middleware

@@ -31,6 +31,7 @@ from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
 from celeriac.handler import (
     Debounce,
+    Handler,
     HandlerOptions,
     PerKey,
     Predicate,
@@ -48,8 +49,10 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.outbox.session import AnyAsyncSession, AnySession
+    from celeriac.process import Process
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = TypeVar("P", bound="type[Process[Any]]")
 
 
 class EventBus:
@@ -616,14 +619,45 @@ class EventBus:
                     lambda: self.service.backend.replies,
                 ),
             )
-            self.service.add(handler)
-            if self._app is not None:
-                from celeriac.worker import register
-
-                register(self._app, handler, self._executor)
+            self._add(handler)
             return function
 
         return subscribe
+
+    def process(self, process: P, **options: Any) -> P:
+        """Subscribe a subclass of [Process][celeriac.process.Process] and return it unchanged.
+
+        It is one handler, `service.name`. Can be a decorator.
+
+        Args:
+            process: The class.
+            **options: `retries`, `queue`, `ordered`, `signed` and others of `on`.
+
+        Raises:
+            SubscriptionError: The class or an option is wrong. Raised at import, with the remedy.
+        """
+        from celeriac.process.register import process_handler
+
+        required = self.settings.require_signature
+        if options.get("signed") is not None:
+            required = options["signed"]
+        self.service.guard.check(signed=required)
+        handler = process_handler(
+            process,
+            {**options, "signed": required},
+            service=self._require_service(),
+            emitter=self.emitter,
+            inbox_keep_ms=self._inbox_keep_ms,
+        )
+        self._add(handler)
+        return process
+
+    def _add(self, handler: Handler) -> None:
+        self.service.add(handler)
+        if self._app is not None:
+            from celeriac.worker import register
+
+            register(self._app, handler, self._executor)
 
     def _inbox_keep_ms(self) -> int:
         """Return how long, in ms, an inbox keeps a row: while its event can be delivered again.

@@ -15,6 +15,7 @@ CeleriacError
 ├── NotFound                no such event, handler or dead letter
 ├── Exhausted               its workers died repeatedly while they ran it
 ├── Retry                   control flow: a handler asks to run again later
+├── Skip                    control flow: a handler does not want the event
 └── Reject                  control flow: a handler dead-letters the event
 """
 
@@ -150,3 +151,14 @@ class Reject(CeleriacError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Skip(CeleriacError):
+    """Raise it in a handler to record the delivery as skipped. An inbox transaction is rolled back.
+
+    Args:
+        reason: For logs of your own; it is not stored.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "skipped by the handler")

@@ -22,7 +22,7 @@ class Attempt:
 
     `number` counts from 1; for a batch it is that of the first event. After the handler ended,
     `error` is the exception that it raised, without sensitive values, and `outcome` is `processed`,
-    `retry` or `dead`.
+    `skipped`, `retry` or `dead`.
     """
 
     handler: str

@@ -28,7 +28,7 @@ def protect_from_forks(given: Any) -> None:
     """
     if hasattr(given, "kw"):
         _factories.add(given)
-    for engine in _engines_of(given):
+    for engine in engines_of(given):
         if engine not in _engines and not _in_memory(engine):
             _engines.add(engine)
             _refuse_inherited(engine)
@@ -52,12 +52,12 @@ def create_all(metadata: MetaData, bind: Engine | Connection) -> None:
         bind.execution_options(schema_translate_map=translated)
 
 
-def _engines_of(given: Any) -> Iterator[Any]:
+def engines_of(given: Any) -> Iterator[Any]:
     """Yield the plain engines of an engine, connection or sessionmaker."""
     if hasattr(given, "kw"):  # a sessionmaker
         binds = (given.kw.get("bind"), *(given.kw.get("binds") or {}).values())
         for bind in binds:
-            yield from _engines_of(bind)
+            yield from engines_of(bind)
         return
     engine = getattr(given, "sync_engine", given)
     engine = getattr(engine, "engine", engine)

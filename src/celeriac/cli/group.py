@@ -33,6 +33,7 @@ COMMANDS = {
     "events": "List the newest events and their progress.",
     "lag": "Show the backlog of each handler.",
     "dead": "List, show, redrive, edit and discard dead letters.",
+    "process": "List, show and abort instances of processes.",
     "replay": "Run past events through one handler again.",
     "emit": "Emit one event and print its id.",
     "cancel": "Cancel an event that was emitted with a delay.",

@@ -32,8 +32,8 @@ def _with_iso(value: Any) -> Any:
     shown: dict[str, Any] = {}
     for stored, item in value.items():
         name = FAILURE_TIMES.get(stored, str(stored))
-        # the content of an event stays as it is
-        shown[name] = item if name in ("data", "event") else _with_iso(item)
+        # the content of an event, and the state of a process, stay as they are
+        shown[name] = item if name in ("data", "event", "state") else _with_iso(item)
         if name.endswith("_ms"):
             shown[name.removesuffix("_ms")] = None if item is None else iso(item)
     return shown

@@ -30,7 +30,7 @@ def read_schema(annotation: Any) -> Schema:
 
 
 def _schema(annotation: Any, mode: Mode) -> Schema:
-    if annotation is Any or annotation is object:
+    if annotation in (Any, object, msgspec.Raw):
         return {}
     if mentions_pydantic(annotation):
         return pydantic_schema(annotation, mode)

@@ -19,7 +19,7 @@ from celeriac.delivery import (
     Outcome,
 )
 from celeriac.delivery.pending_reply import PendingReply
-from celeriac.errors import Exhausted, InvalidEvent, Retry
+from celeriac.errors import Exhausted, InvalidEvent, Retry, Skip
 from celeriac.event import (
     NONE_EMITTED,
     EmittedEvents,
@@ -172,7 +172,9 @@ class Work:
     ) -> None:
         """Decide on a run of the handler that took this many µs, and failed if there is an
         error."""
-        if error is not None:
+        if isinstance(error, Skip):
+            self._skip(claim, key, event, took, emitted_events)
+        elif error is not None:
             self.fail(claim, key, event.type, error, took, event.correlationid, emitted_events)
         else:
             self._complete(
@@ -204,7 +206,9 @@ class Work:
         # The error may contain values of any of the events.
         shown = error and self.admission.shown(error, [claim.body for claim, _, _ in ready])
         for claim, key, event in ready:
-            if error is not None:
+            if isinstance(error, Skip):
+                self._skip(claim, key, event, share, emitted_events)
+            elif error is not None:
                 self.fail(
                     claim, key, event.type, error, share, event.correlationid, emitted_events, shown
                 )
@@ -220,6 +224,25 @@ class Work:
                 self.report.processed += 1
             # Emitted events belong to the first event of a batch.
             emitted_events = NONE_EMITTED
+
+    def _skip(
+        self,
+        claim: Claimed,
+        key: str,
+        event: Event[Any],
+        took: int,
+        emitted_events: EmittedEvents,
+    ) -> None:
+        """Complete a delivery whose handler raised Skip."""
+        self._complete(
+            claim,
+            key,
+            Outcome.SKIPPED,
+            took_us=took,
+            type=event.type,
+            emitted_events=emitted_events,
+        )
+        self.report.skipped += 1
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Requeue claimed deliveries that did not begin, without counting their attempt."""
@@ -272,11 +295,20 @@ class Work:
             attempt.outcome = decide(self.handler.failure, failure, number).outcome.value
             return failure
 
-        def run() -> None:
-            call(self.handler, argument)
-            attempt.outcome = Outcome.PROCESSED.value
+        skipped: list[Skip] = []
 
-        return run_attempt(self.middleware, attempt, run, fail)
+        def run() -> None:
+            try:
+                call(self.handler, argument)
+            except Skip as skip:
+                # Not a failure: the hooks of success follow.
+                skipped.append(skip)
+                attempt.outcome = Outcome.SKIPPED.value
+            else:
+                attempt.outcome = Outcome.PROCESSED.value
+
+        failure = run_attempt(self.middleware, attempt, run, fail)
+        return failure if failure is not None or not skipped else skipped[0]
 
     def fail(
         self,

@@ -9,6 +9,7 @@ from flower.views import BaseHandler
 
 from celeriac.flower.threads import in_thread
 from celeriac.observability.metrics import collector
+from celeriac.process.metrics import reader
 from celeriac.worker.app_services import services_of
 
 
@@ -27,4 +28,5 @@ class Metrics(BaseHandler):  # type: ignore[misc]
 def add_metrics(app: Any) -> None:
     """Return the metrics of this process and of the app's bus."""
     for service in services_of(app)[:1]:
-        prometheus_client.REGISTRY.register(collector(service.backend))
+        bus = collector(service.backend, read_instances=reader(service.settings))
+        prometheus_client.REGISTRY.register(bus)

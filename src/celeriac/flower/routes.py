@@ -16,6 +16,7 @@ from celeriac.flower.view.events import EventsPage
 from celeriac.flower.view.explain import ExplainPage
 from celeriac.flower.view.home import DeadCount, HomePart
 from celeriac.flower.view.matrix import MatrixPage
+from celeriac.flower.view.processes import ProcessesPage, ProcessPage
 from celeriac.flower.view.schedules import SchedulesPage
 from celeriac.flower.view.services import ServicesPage
 
@@ -28,6 +29,8 @@ def routes() -> list[Any]:
         url(r"/matrix", MatrixPage, name="celeriac-matrix"),
         url(r"/services", ServicesPage, name="celeriac-services"),
         url(r"/schedules", SchedulesPage, name="celeriac-schedules"),
+        url(r"/processes", ProcessesPage, name="celeriac-processes"),
+        url(r"/process", ProcessPage, name="celeriac-process"),
         url(r"/contracts", ContractsPage, name="celeriac-contracts"),
         url(r"/dead", DeadPageView, name="celeriac-dead"),
         url(r"/audit", AuditPage, name="celeriac-audit"),

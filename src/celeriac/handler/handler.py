@@ -61,6 +61,8 @@ class Handler:
     paused: bool = False
     # Emits what the function returns; None ignores it.
     returned: EmitsReturned | None = None
+    # The key of the instances, if the handler is a process.
+    process_key: str = ""
 
     def group(self, domain: str) -> Group:
         """Return the handler's consumer group on a domain."""
@@ -94,6 +96,7 @@ class Handler:
             "when": (self.when.when if isinstance(self.when, ShareFilter) else self.when)
             is not None,
             "inbox": self.receiver is not None,
+            "process": self.process_key or None,
         }
         return {
             name: str(value)

@@ -27,6 +27,11 @@ class Database(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """postgresql, mysql (also for MariaDB), sqlite, or an unsupported kind."""
+        ...
+
+    @property
     def poll(self) -> float:
         """Seconds to wait between passes: longer if commits wake the relay."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,11 +42,11 @@ class DjangoDatabase(LeaderLock):
         try:
             if connection.vendor == "sqlite":
                 # Each statement is its own transaction: see SQLDatabase.transaction.
-                yield _executing(connection)
+                yield executing(connection)
                 return
             self._listen(connection)
             with atomic(self.using):
-                yield _executing(connection)
+                yield executing(connection)
         except (DatabaseError, InterfaceError):
             self.close()
             raise
@@ -94,7 +94,15 @@ def writer(connection: Any) -> Write:
     return write
 
 
-def _executing(connection: Any) -> Execute:
+def explain_missing(error: Exception) -> Exception:
+    return statement.explained(error, REMEDY)
+
+
+def executing(
+    connection: Any, explain: Callable[[Exception], Exception] = explain_missing
+) -> Execute:
+    """Return a function that runs SQL on the connection. `explain` explains its errors."""
+
     def execute(sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         from django.db import DatabaseError
 
@@ -103,7 +111,7 @@ def _executing(connection: Any) -> Execute:
                 cursor.execute(for_django(sql), dict(parameters))
                 return list(cursor.fetchall()) if cursor.description else []
         except DatabaseError as error:
-            explained = statement.explained(error, REMEDY)
+            explained = explain(error)
             if explained is error:
                 raise
             raise explained from error

@@ -22,6 +22,7 @@ from celeriac.event_log import EventLog
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
 from celeriac.outbox.publish import Published, Publisher, WaitingRow
+from celeriac.outbox.timer import TimerMover
 from celeriac.settings import Settings
 from celeriac.store.redis.event_log import redis_event_log
 
@@ -62,6 +63,7 @@ class Relay:
         # A pass holds the leader lock, so it must not block while an event log is full.
         event_log = event_log or redis_event_log(replace(settings, log_full="raise"))
         self._publisher = Publisher(settings, event_log)
+        self._timers = TimerMover(database)
         self._full: dict[str, float] = {}
         self._gate = gate or nullcontext()
         self._stop = threading.Event()
@@ -97,7 +99,10 @@ class Relay:
                 return published
 
     def run_pass(self) -> RelayPass:
-        """Publish the oldest rows and delete them. Raises errors of the database."""
+        """Publish the oldest rows and delete them, then move expired timers to the outbox.
+
+        Raises errors of the database.
+        """
         with self.database.as_leader() as execute:
             if execute is None:
                 return RelayPass(active=False)
@@ -113,11 +118,13 @@ class Relay:
             logger.error(
                 "celeriac: row %d of %s cannot be published: %s", id, statement.TABLE, error
             )
+        # Not in the leader's transaction, which would lock the rows of timers while Redis answers.
+        moved = self._timers.move(int(time.time() * 1000))
         return RelayPass(
             published=len(published.done),
             failed=len(published.failed),
             # If an event log is full, rows of other domains may follow.
-            more=(more or bool(published.full)) and published.failure is None,
+            more=(more or bool(published.full or moved)) and published.failure is None,
             failure=published.failure,
         )
 

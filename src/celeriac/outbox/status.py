@@ -9,18 +9,23 @@ from itertools import islice
 
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database
+from celeriac.outbox.timer import oldest_timer_ms
 
 PAGE = 500  # rows of one statement: SQLite takes 999 parameters
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
-    """`oldest_s` is the age of the oldest waiting event in seconds; None if none waits."""
+    """`oldest_s` is the age of the oldest waiting event in seconds; None if none waits.
+
+    `timer_overdue_s` is how long ago the first timer of a process expired; None if none has.
+    """
 
     database: str
     waiting: int
     oldest_s: float | None
     failed: int
+    timer_overdue_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,16 @@ class FailedRow:
 
 
 def status(database: Database) -> OutboxStatus:
-    """Return the status of the outbox. Blocks for two queries. Raises errors of the database."""
+    """Return the status of the outbox. Blocks for four queries. Raises errors of the database."""
     with database.transaction() as execute:
         ((waiting, oldest_ms),) = execute(statement.WAITING, {})
         ((failed, _),) = execute(statement.FAILED, {})
+        timer_ms = oldest_timer_ms(execute, database.kind)
     age = None if oldest_ms is None else max(0.0, time.time() - int(oldest_ms) / 1000)
-    return OutboxStatus(database.name, int(waiting), age, int(failed))
+    overdue = None if timer_ms is None else time.time() - timer_ms / 1000
+    if overdue is not None and overdue < 0:
+        overdue = None
+    return OutboxStatus(database.name, int(waiting), age, int(failed), overdue)
 
 
 def failed(database: Database, max_rows: int = 100) -> list[FailedRow]:

@@ -7,6 +7,7 @@ from celeriac.testing.capture import capture
 from celeriac.testing.captured import Captured
 from celeriac.testing.events import make_event
 from celeriac.testing.memory import MemoryBus, in_memory
+from celeriac.testing.process_instance import ProcessInstance
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult, Unfinished
 from celeriac.testing.server import EmbeddedServer, ServerFailed, start_server
 from celeriac.testing.workers import RunningWorkers, WorkerFailed, run_workers
@@ -17,6 +18,7 @@ __all__ = [
     "EmbeddedServer",
     "MemoryBus",
     "NeverIdle",
+    "ProcessInstance",
     "RunResult",
     "RunningWorkers",
     "ServerFailed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -17,7 +17,11 @@ from celeriac.errors import InvalidEvent
 from celeriac.event import read_header
 from celeriac.event_log import entry_key
 from celeriac.handler import Handler
+from celeriac.process import Process
+from celeriac.process.memory import MemoryProcesses
 from celeriac.testing.captured import Captured
+from celeriac.testing.database_relay import DatabaseRelay
+from celeriac.testing.process_instance import ProcessInstance
 from celeriac.testing.run_result import Dead, NeverIdle, RunResult
 from celeriac.testing.store import SimulatedCrash, Store, recorded
 from celeriac.testing.unfinished import MAX_READ, next_time_ms, unfinished
@@ -27,15 +31,24 @@ HandlerName = str | Callable[..., Any]
 
 
 @contextmanager
-def in_memory(*buses: EventBus) -> Iterator[MemoryBus]:
+def in_memory(*buses: EventBus, databases: bool = False) -> Iterator[MemoryBus]:
     """Run the services of these buses on one bus in memory; without arguments, the default bus.
 
     In the `with` block, every bus of the process emits into it. Handlers of the given buses run in
     `run_until_idle`. Nothing reaches Redis or a broker. Afterwards, everything is as before.
+
+    Processes (`bus.process`) keep their instances in memory. With `databases=True` they use the
+    databases of their inboxes, whose timers and events are relayed.
     """
     served = buses or (default_bus(),)
     memory = MemoryBus(Store(served[0].settings), served)
-    with memory.store.installed():
+    with ExitStack() as stack:
+        stack.enter_context(memory.store.installed())
+        if databases:
+            memory.relay = DatabaseRelay(served, memory.store.event_log)
+            stack.callback(memory.relay.close)
+        else:
+            stack.enter_context(memory.processes.installed())
         memory.join()
         yield memory
 
@@ -45,10 +58,13 @@ class MemoryBus:
 
     Attributes:
         emitted: All events emitted on it.
+        processes: The instances of processes. See `instance`.
     """
 
     def __init__(self, store: Store, buses: tuple[EventBus, ...]) -> None:
         self.store = store
+        self.processes = MemoryProcesses()
+        self.relay: DatabaseRelay | None = None
         self.emitted = Captured(store.event_log.emitted)
         self._workers = [MemoryWorker(bus) for bus in buses]
         self._errors: dict[tuple[str, str], BaseException] = {}
@@ -67,10 +83,10 @@ class MemoryBus:
     ) -> RunResult:
         """Run handlers until no delivery is left to run; return counts of what happened.
 
-        The clock jumps to the time of scheduled deliveries: retries, delays and rate limits. With
-        `jump=False` they stay scheduled. `shuffle` seeds a random order of deliveries, as several
-        processes would run them. Exceptions become retries and dead letters, as in production:
-        see `assert_no_dead`. Time limits are not enforced.
+        The clock jumps to the time of scheduled deliveries and timers: retries, delays, rate
+        limits, and timers of processes. With `jump=False` they stay scheduled. `shuffle` seeds a
+        random order of deliveries, as several processes would run them. Exceptions become retries
+        and dead letters, as in production: see `assert_no_dead`. Time limits are not enforced.
 
         Raises NeverIdle if deliveries are left after `max_steps` steps.
         """
@@ -80,7 +96,8 @@ class MemoryBus:
             # Also of domains that no handler reads, which no dispatcher looks at.
             self.store.event_log.enqueue_due_many(sorted(self.store.event_log.domains()))
             appended = self.store.event_log.appended
-            sent = [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
+            self._expire_timers()
+            sent = self._dispatch(random)
             for worker, chunk in sent:
                 self._run(worker, chunk, random, result)
             broadcasts = sum(worker.broadcast() for worker in self._workers)
@@ -130,6 +147,10 @@ class MemoryBus:
         done.sort(key=lambda pair: entry_key(pair[0]))
         return Captured([recorded(body) for _, body in done])
 
+    def instance(self, process: type[Process[Any]], key: str) -> ProcessInstance:
+        """Return the instance of a process. Raises LookupError if there is none."""
+        return ProcessInstance.of(self.processes, process, key)
+
     # -- faults
 
     def redeliver_all(self, handler: HandlerName | None = None) -> int:
@@ -167,6 +188,14 @@ class MemoryBus:
         """
         self.store.deliveries.crashes += times
 
+    def _dispatch(self, random: Random | None) -> list[tuple[MemoryWorker, Chunk]]:
+        """Run the dispatchers. They report entries that no handler runs: no crash is due there."""
+        crashes, self.store.deliveries.crashes = self.store.deliveries.crashes, 0
+        try:
+            return [(w, chunk) for w in self._workers for chunk in w.dispatch(random)]
+        finally:
+            self.store.deliveries.crashes = crashes
+
     def _run(
         self, worker: MemoryWorker, chunk: Chunk, random: Random | None, result: RunResult
     ) -> None:
@@ -174,6 +203,7 @@ class MemoryBus:
             report = worker.run(chunk, random)
         except SimulatedCrash:
             result.crashed += 1
+            worker.restart()
             return
         result.add(report)
         for failure in report.failures:
@@ -199,7 +229,9 @@ class MemoryBus:
     def _advance_to_next(self, jump: bool) -> bool:
         """Advance the clock to the next runnable delivery; return False if there is none."""
         store = self.store
-        time_ms = next_time_ms(store.backend, self._groups(), store.deliveries.lease_ms)
+        delivery_ms = next_time_ms(store.backend, self._groups(), store.deliveries.lease_ms)
+        times = (delivery_ms, (self.relay or self.processes).next_timer_ms())
+        time_ms = min((time for time in times if time is not None), default=None)
         if time_ms is None:
             return False
         ahead = time_ms - store.clock.now_ms()
@@ -208,6 +240,15 @@ class MemoryBus:
                 return False
             store.clock.advance(ahead)
         return True
+
+    def _expire_timers(self) -> None:
+        """Append the events of expired timers, as the relay does."""
+        now_ms = self.store.clock.now_ms()
+        if self.relay is not None:
+            self.relay.relay(now_ms)
+        for row in self.processes.take_due(now_ms):
+            with self.store.event_log.silence():
+                self.store.event_log.append(row.domain, row.body)
 
     def _groups(self) -> dict[Group, Handler]:
         return {group: h for worker in self._workers for group, h in worker.groups.items()}

@@ -17,7 +17,7 @@ class RunResult:
 
     Attributes:
         processed: Deliveries whose handler succeeded.
-        skipped: Deliveries that `when=` or `share=` rejected.
+        skipped: Deliveries that `when=` or `share=` rejected, or whose handler raised `Skip`.
         retried: Failed attempts that were followed by another one.
         dead: Deliveries that became dead letters.
         crashed: Processes that died of `crash_before_ack`.

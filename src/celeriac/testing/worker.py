@@ -19,6 +19,7 @@ from celeriac.dispatcher.groups import join
 from celeriac.executor import Executor, Report
 from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
+from celeriac.service import worker_name
 from celeriac.settings import VERSION
 
 T = TypeVar("T")
@@ -62,6 +63,14 @@ class MemoryWorker:
                 # time.
                 clock=count(0.0, 3600.0).__next__,
             )
+
+    def restart(self) -> None:
+        """Begin again as a new worker: the chunks of the old one stay with it until their lease
+        expires."""
+        self.service.worker = worker_name(self.service.settings.service)
+        self._executor = Executor(self.service)
+        self._sent.clear()
+        self._served = frozenset()
 
     def dispatch(self, random: Random | None) -> list[Chunk]:
         """Run the dispatcher once; return the chunks it sent, shuffled by `random` if given."""

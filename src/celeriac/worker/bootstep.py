@@ -15,6 +15,7 @@ from celery import Celery, bootsteps, signals
 from celeriac.contract.store import ContractChanged
 from celeriac.dispatcher import Dispatcher
 from celeriac.observability.metrics.server import MetricsServer, metrics_server
+from celeriac.process.metrics import reader
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
@@ -152,7 +153,8 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             target=self._dispatcher.run, name="celeriac-dispatcher", daemon=True
         )
         self._thread.start()
-        self._metrics = metrics_server(self.service.settings, self.service.backend)
+        settings = self.service.settings
+        self._metrics = metrics_server(settings, self.service.backend, reader(settings))
 
     def stop(self, parent: Any) -> None:
         if self._metrics is not None:

@@ -255,6 +255,8 @@ def test_a_log_near_max_backlog_is_reported_with_its_slowest_handler(
         (OutboxStatus("sqlite://", 0, None, 0), ["ok"]),
         (OutboxStatus("sqlite://", 3, 2.0, 0), ["ok"]),
         (OutboxStatus("sqlite://", 3, 90.0, 2), ["fail", "warn"]),
+        (OutboxStatus("sqlite://", 0, None, 0, 90.0), ["ok", "fail"]),
+        (OutboxStatus("sqlite://", 0, None, 0, 1.0), ["ok"]),
         ("OperationalError: refused", ["fail"]),
     ],
 )

@@ -28,7 +28,7 @@ def read_outbox(settings: Settings) -> OutboxStatus | str | None:
 
 
 def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
-    """Check the age of waiting events, and whether rows have failed."""
+    """Check the age of waiting events and expired timers, and whether rows have failed."""
     outbox = snapshot.outbox
     if outbox is None:
         return
@@ -41,6 +41,9 @@ def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
         yield fail("outbox", text, "start a relay (celeriac relay), or read the reason in its log")
     else:
         yield ok("outbox", f"{waiting} waiting at {outbox.database}")
+    if outbox.timer_overdue_s is not None and outbox.timer_overdue_s > OLDEST_S:
+        text = f"a timer of a process expired {age(outbox.timer_overdue_s)} ago"
+        yield fail("outbox", text, "start a relay (celeriac relay), or read the reason in its log")
     if outbox.failed:
         text = f"{count(outbox.failed, 'event')} of the outbox cannot be published"
         yield warn("outbox", text, "see celeriac outbox list, then retry or discard them")

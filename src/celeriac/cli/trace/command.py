@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 import msgspec
+import redis
 
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
@@ -11,6 +12,8 @@ from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.cli.trace.draw import draw
 from celeriac.delivery import Group
+from celeriac.outbox.database import open_database
+from celeriac.process.trace import TracedInstance, traced_instances
 from celeriac.tracking import DeliveryState, Tree
 
 FAILED = (DeliveryState.DEAD, DeliveryState.SCHEDULED)
@@ -32,13 +35,39 @@ def trace(session: Session, event_id: str, source: str | None, as_json: bool) ->
     trees = [
         (event.key, matrix.causes(event)) for event in matrix.find_all(event_id, source=source)
     ]
+    instances = [_instances(session, tree) for _, tree in trees]
     if as_json:
-        print_json([msgspec.to_builtins(tree) for _, tree in trees])
+        print_json(
+            [
+                {**msgspec.to_builtins(tree), "instances": msgspec.to_builtins(traced)}
+                for (_, tree), traced in zip(trees, instances, strict=True)
+            ]
+        )
         return
     for n, (key, tree) in enumerate(trees):
         if n:
             echo()
-        draw(tree, key, errors=_errors(session, tree))
+        draw(
+            tree,
+            key,
+            errors=_errors(session, tree),
+            instances={(traced.event, traced.handler): traced for traced in instances[n]},
+        )
+
+
+def _instances(session: Session, tree: Tree) -> list[TracedInstance]:
+    """Return the instances of processes; without a status if their database is not available."""
+    url = session.settings.outbox_url
+    try:
+        database = open_database(url) if url else None
+        return traced_instances(session.backend, tree, database)
+    except redis.RedisError:
+        raise
+    except Exception as error:
+        # Whatever the driver raises: the tree itself needs no database.
+        reason = str(error).partition("\n")[0]
+        echo(f"the status of processes is unknown: {reason}", err=True)
+        return traced_instances(session.backend, tree, None)
 
 
 def _errors(session: Session, tree: Tree) -> dict[tuple[str, str], str]:

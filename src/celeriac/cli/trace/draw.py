@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.cli.show import STYLES, console, count, took, when
 from celeriac.cli.trace.line import TraceLine, lines, span
+from celeriac.process.trace import TracedInstance
 from celeriac.tracking import Tree
 
 if TYPE_CHECKING:
@@ -17,13 +18,19 @@ WIDE = 110  # columns; a wider terminal shows the time line
 BAR = 30  # columns of the time line
 UNBOUNDED = 120  # columns, if the output is not a terminal
 NONE: Mapping[tuple[str, str], str] = MappingProxyType({})
+NO_INSTANCES: Mapping[tuple[str, str], TracedInstance] = MappingProxyType({})
 
 
-def draw(tree: Tree, selected: str, errors: Mapping[tuple[str, str], str] = NONE) -> None:
+def draw(
+    tree: Tree,
+    selected: str,
+    errors: Mapping[tuple[str, str], str] = NONE,
+    instances: Mapping[tuple[str, str], TracedInstance] = NO_INSTANCES,
+) -> None:
     """Print the tree.
 
-    `selected` is the key of the event to highlight. `errors` has the last error by (event key,
-    handler).
+    `selected` is the key of the event to highlight. `errors` has the last error, and `instances`
+    the instance of a process, by (event key, handler).
     """
     out = console()
     drawn = lines(tree)
@@ -40,7 +47,8 @@ def draw(tree: Tree, selected: str, errors: Mapping[tuple[str, str], str] = NONE
         soft_wrap=True,
     )
     for line in drawn:
-        text = _line(line, text_width, selected, cut=out.is_terminal)
+        instance = instances.get((line.event.key, line.cell.handler)) if line.cell else None
+        text = _line(line, text_width, selected, instance, cut=out.is_terminal)
         if bar:
             text.append("  ")
             text.append_text(_bar(line, duration, bar))
@@ -53,7 +61,9 @@ def draw(tree: Tree, selected: str, errors: Mapping[tuple[str, str], str] = NONE
         out.print(f"… and {count(tree.unseen, 'event')} more", style="dim")
 
 
-def _line(line: TraceLine, text_width: int, selected: str, *, cut: bool) -> Text:
+def _line(
+    line: TraceLine, text_width: int, selected: str, instance: TracedInstance | None, *, cut: bool
+) -> Text:
     from rich.text import Text
 
     name, facts = Text.assemble((line.prefix, "dim")), Text()
@@ -64,6 +74,9 @@ def _line(line: TraceLine, text_width: int, selected: str, *, cut: bool) -> Text
     else:
         cell = line.cell
         name.append(cell.handler)
+        if instance is not None:
+            name.append(f"  {instance.key}", "dim")
+            name.append(f" {instance.status}", STYLES.get(instance.status, ""))
         facts.append(cell.state, STYLES.get(cell.state, ""))
         if cell.attempts > 1:
             facts.append(f" in {cell.attempts}", "yellow")

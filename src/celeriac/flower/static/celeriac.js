@@ -325,7 +325,7 @@
   }
 
   const REASON = "Reason (for the audit log)";
-  const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed", Edit: "Edited" };
+  const PAST = { Redrive: "Redriven", Replay: "Replayed", Discard: "Discarded", Pause: "Paused", Resume: "Resumed", Edit: "Edited", Abort: "Abort requested", Remind: "Expires now" };
 
   function runAction(button) {
     const args = JSON.parse(button.dataset.args);

@@ -59,6 +59,12 @@ METRICS: dict[str, Definition] = {
     "celeriac_circuit": Definition(
         "gauge", ("service", "handler", "state"), "1 for the state of the handler's circuit"
     ),
+    "celeriac_process_instances": Definition(
+        "gauge", ("service", "handler", "status"), "Instances of a process by status"
+    ),
+    "celeriac_process_oldest_seconds": Definition(
+        "gauge", ("service", "handler"), "Age of the oldest open instance of a process"
+    ),
     "celeriac_workers": Definition("gauge", ("service",), "Workers with a recent heartbeat"),
     "celeriac_processes": Definition("gauge", ("service",), "Pool processes of these workers"),
 }

@@ -42,6 +42,7 @@ def families(snapshot: Snapshot, bounds: Bounds) -> list[Metric]:
     _of_logs(made, snapshot, bounds)
     _of_groups(made, snapshot)
     _of_types(made, snapshot, bounds)
+    _of_instances(made, snapshot)
     _of_workers(made, snapshot)
     return list(made.values())
 
@@ -146,6 +147,14 @@ def _buckets(histogram: Histogram) -> Iterator[tuple[str, int]]:
         below = sum(n for bucket, n in histogram.buckets.items() if bucket <= bound)
         yield str(upper_bound_s(bound)), below
     yield "+Inf", histogram.count
+
+
+def _of_instances(made: Mapping[str, Family], snapshot: Snapshot) -> None:
+    for count in snapshot.instances:
+        labels = [count.handler.partition(".")[0], count.handler]
+        made["celeriac_process_instances"].add_metric([*labels, count.status], count.number)
+        if count.status == "open":
+            made["celeriac_process_oldest_seconds"].add_metric(labels, count.oldest_s)
 
 
 def _of_workers(made: Mapping[str, Family], snapshot: Snapshot) -> None:

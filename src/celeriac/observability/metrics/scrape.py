@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from celeriac.observability.metrics.bound import Bounds
 from celeriac.observability.metrics.family import families, family
-from celeriac.observability.metrics.snapshot import take_snapshot
+from celeriac.observability.metrics.snapshot import ReadInstances, no_instances, take_snapshot
 from celeriac.store.factory import Backend
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,15 @@ class BusCollector(Collector):
     reading continues for the next scrape. So a scrape never blocks an event loop for longer.
     """
 
-    def __init__(self, backend: Backend, *, patience: float) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        patience: float,
+        read_instances: ReadInstances = no_instances,
+    ) -> None:
         self._backend = backend
+        self._read_instances = read_instances
         self._patience = patience
         self._bounds = Bounds()
         self._begin_anew()
@@ -69,7 +76,7 @@ class BusCollector(Collector):
     def _read(self, done: threading.Event) -> None:
         metrics: Sequence[Metric] | None = None
         try:
-            metrics = families(take_snapshot(self._backend), self._bounds)
+            metrics = families(take_snapshot(self._backend, self._read_instances), self._bounds)
         except Exception as error:
             logger.warning("celeriac: reading metrics failed: %s: %s", type(error).__name__, error)
         with self._lock:

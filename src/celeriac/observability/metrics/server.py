@@ -13,6 +13,7 @@ from typing import Any
 
 from celeriac.errors import ConfigurationError
 from celeriac.observability.metrics import collector
+from celeriac.observability.metrics.snapshot import ReadInstances, no_instances
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 
@@ -24,15 +25,22 @@ TRY_EVERY = 5.0  # seconds
 class MetricsServer:
     """A server with its own threads. `start` returns at once; `stop` closes the port."""
 
-    def __init__(self, backend: Backend, address: str, port: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        address: str,
+        port: int,
+        read_instances: ReadInstances = no_instances,
+    ) -> None:
         self.address, self.port = address, port
         self._backend = backend
+        self._read_instances = read_instances
         self._stopped = threading.Event()
         self._server: Any = None
 
     def start(self) -> None:
         """Start the threads. Raises ConfigurationError if prometheus_client is not installed."""
-        bus = collector(self._backend)
+        bus = collector(self._backend, read_instances=self._read_instances)
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry()
@@ -86,11 +94,13 @@ def _report(address: str, port: int, error: OSError) -> None:
         )
 
 
-def metrics_server(settings: Settings, backend: Backend) -> MetricsServer | None:
+def metrics_server(
+    settings: Settings, backend: Backend, read_instances: ReadInstances = no_instances
+) -> MetricsServer | None:
     """Return the started server; None if it is not configured or cannot start."""
     if not settings.metrics_port:
         return None
-    server = MetricsServer(backend, settings.metrics_address, settings.metrics_port)
+    server = MetricsServer(backend, settings.metrics_address, settings.metrics_port, read_instances)
     try:
         server.start()
     except ConfigurationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from celeriac.delivery import Counters, Group
@@ -26,6 +26,25 @@ class GroupSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceCount:
+    """The instances of a process in one status. `oldest_s` is the age of the first of them."""
+
+    handler: str
+    status: str
+    number: int
+    oldest_s: float
+
+
+# Reads the instances of processes from the service's database; blocks.
+ReadInstances = Callable[[], Sequence[InstanceCount]]
+
+
+def no_instances() -> Sequence[InstanceCount]:
+    """Return nothing, for a service without processes."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The input of all metrics. `took_s` is the duration of the reading."""
 
@@ -33,9 +52,10 @@ class Snapshot:
     stream_stats: tuple[StreamStats, ...]
     workers: tuple[WorkerRecord, ...]
     took_s: float
+    instances: tuple[InstanceCount, ...] = ()
 
 
-def take_snapshot(backend: Backend) -> Snapshot:
+def take_snapshot(backend: Backend, read_instances: ReadInstances = no_instances) -> Snapshot:
     """Return a snapshot. Blocks for some round trips. Raises redis.RedisError."""
     started = time.monotonic()
     lags = Matrix(backend).lag()
@@ -43,9 +63,11 @@ def take_snapshot(backend: Backend) -> Snapshot:
     counters, stats = backend.deliveries.counters(groups), backend.deliveries.stats_many(groups)
     groups_ = (GroupSnapshot(*row) for row in zip(lags, counters, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
+    instances = tuple(read_instances())
     return Snapshot(
         groups=tuple(groups_),
         stream_stats=tuple(backend.event_log.stream_stats(sorted(backend.event_log.domains()))),
         workers=tuple(worker for worker in backend.registry.workers() if worker.beat_ms >= oldest),
         took_s=time.monotonic() - started,
+        instances=instances,
     )

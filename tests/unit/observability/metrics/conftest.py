@@ -11,9 +11,15 @@ from prometheus_client.samples import Sample
 
 from celeriac import Event, EventBus, Reject
 from celeriac.observability.metrics import collector
+from celeriac.observability.metrics.snapshot import InstanceCount
 from celeriac.store.factory import Backend
 from celeriac.testing import in_memory
 from celeriac.testing.memory import MemoryBus
+
+INSTANCES = (
+    InstanceCount("shop.fulfilment", "open", 2, 60.0),
+    InstanceCount("shop.fulfilment", "aborted", 1, 90.0),
+)
 
 Scrape = Callable[[Backend], dict[str, list[Sample]]]
 
@@ -24,7 +30,7 @@ def scrape() -> Scrape:
 
     def scrape(backend: Backend) -> dict[str, list[Sample]]:
         registry = CollectorRegistry()
-        registry.register(collector(backend))
+        registry.register(collector(backend, read_instances=lambda: INSTANCES))
         text = generate_latest(registry).decode()
         return {one.name: one.samples for one in text_string_to_metric_families(text)}
 

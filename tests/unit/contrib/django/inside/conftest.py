@@ -24,8 +24,8 @@ def site() -> Iterator[None]:
     for alias in ("default", "other"):
         call_command("migrate", database=alias, verbosity=0)
         with connections[alias].cursor() as cursor:
-            cursor.execute("DELETE FROM celeriac_outbox")
-            cursor.execute("DELETE FROM celeriac_inbox")
+            for table in ("outbox", "inbox", "process", "timer", "process_step"):
+                cursor.execute(f"DELETE FROM celeriac_{table}")
     connections.close_all()
 
 

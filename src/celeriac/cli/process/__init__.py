@@ -1,0 +1,3 @@
+from celeriac.cli.process.commands import process
+
+__all__ = ["process"]
