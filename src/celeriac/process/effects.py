@@ -14,7 +14,14 @@ from celeriac.event import Event, RawEvent, decode, event_key, inherit
 from celeriac.process.decision import Status
 from celeriac.process.definition import REMINDED, ProcessDefinition
 from celeriac.process.identity import derived_id
-from celeriac.process.instance import Emit, Instance, ProcessStep, StepChanges, Timer, TimerRecord
+from celeriac.process.instance import (
+    Instance,
+    OutgoingEvent,
+    ProcessStep,
+    StepChanges,
+    Timer,
+    TimerRecord,
+)
 
 Undo: TypeAlias = str | tuple[str, Any]
 
@@ -46,7 +53,7 @@ class Effects:
         self._instance = replace(
             instance, timers=dict(instance.timers), undo=list(instance.undo), updated_ms=now_ms
         )
-        self._emits: list[Emit] = []
+        self._emits: list[OutgoingEvent] = []
         self._set: dict[str, TimerRecord] = {}
         self._removed: dict[str, None] = {}
         self._ids = 0
@@ -75,7 +82,7 @@ class Effects:
             undo_type, undo_data = (undo, None) if isinstance(undo, str) else undo
             undoing = self._built(undo_type, undo_data, "undo", {})
             self._instance.undo.append(self._writer.encode_unsigned(undoing).decode())
-        self._emits.append(Emit(event, delay, at))
+        self._emits.append(OutgoingEvent(event, delay, at))
         return event.id
 
     def remind(self, name: str, after: float | timedelta | None, at: datetime | None) -> None:
@@ -117,7 +124,7 @@ class Effects:
         undo = list(self._instance.undo)
         self._end(Status.ABORTED, "abort()")
         self._instance.reason = reason
-        self._emits += [Emit(self._undoing(body)) for body in reversed(undo)]
+        self._emits += [OutgoingEvent(self._undoing(body)) for body in reversed(undo)]
 
     def changes(self, state: Any) -> StepChanges:
         """Return what to store and to emit, with the new state."""

@@ -72,7 +72,7 @@ class TimerRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Emit:
+class OutgoingEvent:
     """An event to emit. `delay` and `at` are those of EventBus.emit."""
 
     event: Event[Any]
@@ -86,6 +86,6 @@ class StepChanges:
 
     instance: Instance
     step: ProcessStep
-    emits: tuple[Emit, ...] = ()
+    emits: tuple[OutgoingEvent, ...] = ()
     set_timers: tuple[TimerRecord, ...] = ()
     removed_timers: tuple[str, ...] = ()

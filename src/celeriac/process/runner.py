@@ -10,7 +10,7 @@ from celeriac.emitter import Emitter
 from celeriac.event import Event
 from celeriac.process.advance import advance, instance_key
 from celeriac.process.definition import ProcessDefinition
-from celeriac.process.instance import Emit
+from celeriac.process.instance import OutgoingEvent
 from celeriac.process.memory import MemoryProcesses
 from celeriac.process.store import ProcessStore
 from celeriac.service import Service
@@ -37,7 +37,7 @@ class Runner:
         store.save(changes)
         self._emit(changes.emits, store)
 
-    def _emit(self, emits: Sequence[Emit], store: ProcessStore) -> None:
+    def _emit(self, emits: Sequence[OutgoingEvent], store: ProcessStore) -> None:
         # Imported here, because only services with processes or an outbox pay for it.
         from celeriac.outbox.event_log import OutboxEventLog
 
