@@ -521,7 +521,10 @@ def add_emitted_counts(client: Client, keys: Keys, counts: Mapping[str, int]) ->
 def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -> GroupInfo:
     holders: Counter[str] = Counter()
     oldest = []
+    pending_count = int(info["pending"])
     if isinstance(pending, dict):
+        # Read after the chunks: entries of a chunk may have become pending since the position was.
+        pending_count = int(pending["pending"])
         oldest = [pending["min"].decode()] if pending["min"] else []
         for consumer in pending["consumers"] or ():
             holders[consumer["name"].decode()] += int(consumer["pending"])
@@ -534,7 +537,7 @@ def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -
     return GroupInfo(
         handler=info["name"].decode(),
         last_delivered=info["last-delivered-id"].decode(),
-        pending=int(info["pending"]) + in_chunks,
+        pending=pending_count + in_chunks,
         lag=None if lag is None else max(0, int(lag)),
         read=None if read is None else int(read),
         holders=holders,

@@ -10,7 +10,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from celeriac.delivery import Completion, Failure, FetchRequest, FlowControl, Group, Outcome
+from celeriac.delivery.chunk_store import ChunkRequest
 from celeriac.settings import Settings
+from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import RedisEventLog
 
@@ -279,3 +281,22 @@ def test_nothing_that_grows_with_events_is_kept_for_ever(
         "events", "dead", "dead_groups", "dead_newest", "wakeup", "stats", "patterns", "counters",
         "clock",
     }  # fmt: skip
+
+
+def test_a_chunk_that_is_requeued_while_groups_are_read_is_counted(
+    event_log: RedisEventLog, deliveries: RedisDeliveryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a handler with work seems to be done."""
+    chunks = RedisChunks(deliveries)
+    event_log.append("order", event("a"))
+    chunks.fetch("w1", [ChunkRequest(LANE, "c1", 10)])
+    read = event_log.client.xinfo_groups
+
+    def requeue_after(key: str) -> Any:
+        found = read(key)
+        chunks.requeue("w1", LANE, "c1")
+        return found
+
+    monkeypatch.setattr(event_log.client, "xinfo_groups", requeue_after)
+    pending = {group.handler: group.pending for group in event_log.groups("order")}
+    assert 1 == pending[LANE.handler]
