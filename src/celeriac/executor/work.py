@@ -169,22 +169,27 @@ class Work:
         took: int,
         error: BaseException | None,
         emitted_events: EmittedEvents,
+        shown: BaseException | None = None,
     ) -> None:
-        """Decide on a run of the handler that took this many µs, and failed if there is an
-        error."""
-        if isinstance(error, Skip):
-            self._skip(claim, key, event, took, emitted_events)
-        elif error is not None:
-            self.fail(claim, key, event.type, error, took, event.correlationid, emitted_events)
-        else:
-            self._complete(
-                claim,
-                key,
-                Outcome.PROCESSED,
-                took_us=took,
-                type=event.type,
-                emitted_events=emitted_events,
+        """Decide on a run of the handler that took this many µs, and failed if there is an error
+        other than Skip. `shown` is that of `fail`."""
+        is_skipped = isinstance(error, Skip)
+        if error is not None and not is_skipped:
+            self.fail(
+                claim, key, event.type, error, took, event.correlationid, emitted_events, shown
             )
+            return
+        self._complete(
+            claim,
+            key,
+            Outcome.SKIPPED if is_skipped else Outcome.PROCESSED,
+            took_us=took,
+            type=event.type,
+            emitted_events=emitted_events,
+        )
+        if is_skipped:
+            self.report.skipped += 1
+        else:
             self.report.processed += 1
 
     def _run_batch(self, ready: Sequence[tuple[Claimed, str, Event[Any]]]) -> None:
@@ -206,43 +211,9 @@ class Work:
         # The error may contain values of any of the events.
         shown = error and self.admission.shown(error, [claim.body for claim, _, _ in ready])
         for claim, key, event in ready:
-            if isinstance(error, Skip):
-                self._skip(claim, key, event, share, emitted_events)
-            elif error is not None:
-                self.fail(
-                    claim, key, event.type, error, share, event.correlationid, emitted_events, shown
-                )
-            else:
-                self._complete(
-                    claim,
-                    key,
-                    Outcome.PROCESSED,
-                    took_us=share,
-                    type=event.type,
-                    emitted_events=emitted_events,
-                )
-                self.report.processed += 1
+            self.complete_run(claim, key, event, share, error, emitted_events, shown)
             # Emitted events belong to the first event of a batch.
             emitted_events = NONE_EMITTED
-
-    def _skip(
-        self,
-        claim: Claimed,
-        key: str,
-        event: Event[Any],
-        took: int,
-        emitted_events: EmittedEvents,
-    ) -> None:
-        """Complete a delivery whose handler raised Skip."""
-        self._complete(
-            claim,
-            key,
-            Outcome.SKIPPED,
-            took_us=took,
-            type=event.type,
-            emitted_events=emitted_events,
-        )
-        self.report.skipped += 1
 
     def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Requeue claimed deliveries that did not begin, without counting their attempt."""
