@@ -34,7 +34,7 @@ correct_times()
 local ready = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
 local function next_time() return tonumber(redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or 0 end
 if #ready == 0 then return {0, next_time()} end
---! include _ids.lua
+--! include _append_given.lua
 local events = redis.call('HMGET', delayed_events, unpack(ready))
 -- A token without a separator is the key under which its event is registered: see event_log/delayed.py.
 local event_keys = {}
@@ -46,14 +46,10 @@ look_up(event_keys)
 for i, token in ipairs(ready) do
   local event, event_key = events[i] or token, nil
   if events[i] and not string.find(token, '\31', 1, true) then event_key = token end
-  local known, earlier = registered(event_key or '')
-  if not event_key then
+  if event_key then
+    append_given(event_key, event)
+  else
     redis.call('XADD', stream, '*', 'event', event)
-  elseif not known then
-    local entry = redis.call('XADD', stream, '*', 'given', event)
-    register(event_key, earlier and entry .. '+' .. earlier or entry)
-    local at = tonumber(string.match(entry, '^%d+'))
-    if earlier then note_ambiguous(at, at) end
   end
   redis.call('ZREM', delayed, token)
   redis.call('HDEL', delayed_events, token)

@@ -15,7 +15,7 @@ local record = redis.call('HGET', schedules, ARGV[1]) or ''
 local next_tick, last, fired, definition = string.match(record, '^(%d+) (%d+) (%d+)\n(.*)$')
 local due = tonumber(ARGV[6] or ARGV[3])
 if next_tick ~= ARGV[3] or definition ~= ARGV[2] or due > now then return {record, 0, now} end
---! include _ids.lua
+--! include _append_given.lua
 local appended = 0
 if ARGV[6] then
   local event_key = ARGV[8]
@@ -24,14 +24,7 @@ if ARGV[6] then
     appended = 1
   else
     look_up({event_key})
-    local known, earlier = registered(event_key)
-    if not known then
-      local entry = redis.call('XADD', stream, '*', 'given', ARGV[7])
-      register(event_key, earlier and entry .. '+' .. earlier or entry)
-      local at = tonumber(string.match(entry, '^%d+'))
-      if earlier then note_ambiguous(at, at) end
-      appended = 1
-    end
+    if append_given(event_key, ARGV[7]) then appended = 1 end
   end
   last = ARGV[6]
 end
