@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
 from celery import Celery, bootsteps, signals
 
@@ -21,6 +21,7 @@ from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
 from celeriac.store.redis.connection import address
 from celeriac.store.redis.emitted import flush_emitted
+from celeriac.worker.add_step import add_step
 from celeriac.worker.broadcasting import install_broadcasts, start_in_pool_process
 from celeriac.worker.celery_fixes.broker_refusal import survive_refusals
 from celeriac.worker.celery_fixes.old_master import OldMaster, install_old_master, is_followed
@@ -81,26 +82,18 @@ def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> 
     old_master = OldMaster(service) if follows else None
     if old_master is not None:
         install_old_master(app, old_master)
-    named, direct, steps = service.settings.service, DirectDelivery(), cast("Any", app.steps)
-    steps["worker"].add(
-        type(
-            f"Dispatcher_{named}",
-            (DispatcherStep,),
-            {
-                "service": service,
-                "direct": direct,
-                "old_master": old_master,
-                "name": f"celeriac.dispatcher.{named}",
-            },
-        )
+    direct = DirectDelivery()
+    add_step(
+        app,
+        "worker",
+        DispatcherStep,
+        service,
+        "dispatcher",
+        service=service,
+        direct=direct,
+        old_master=old_master,
     )
-    steps["consumer"].add(
-        type(
-            f"DirectDelivery_{named}",
-            (DirectDeliveryStep,),
-            {"direct": direct, "name": f"celeriac.direct-delivery.{named}"},
-        )
-    )
+    add_step(app, "consumer", DirectDeliveryStep, service, "direct-delivery", direct=direct)
 
 
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from celeriac.broadcast import BroadcastListener
 from celeriac.handler.broadcast import Scope
 from celeriac.service import Service
 from celeriac.store.redis.event_log import redis_event_log
+from celeriac.worker.add_step import add_step
 from celeriac.worker.fork_gate import fork_gate
 
 logger = logging.getLogger(__name__)
@@ -21,13 +22,7 @@ logger = logging.getLogger(__name__)
 
 def install_broadcasts(app: Celery, service: Service) -> None:
     """Make every worker of the app call the broadcast handlers of the service."""
-    step = type(
-        f"Broadcasts_{service.settings.service}",
-        (BroadcastStep,),
-        {"service": service, "name": f"celeriac.broadcasts.{service.settings.service}"},
-    )
-    steps: Any = app.steps
-    steps["worker"].add(step)
+    add_step(app, "worker", BroadcastStep, service, "broadcasts", service=service)
 
 
 class BroadcastStep(bootsteps.StartStopStep):  # type: ignore[misc]

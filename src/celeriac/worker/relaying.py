@@ -12,6 +12,7 @@ from celeriac.outbox.database import open_database
 from celeriac.outbox.relay import Relay
 from celeriac.service import Service
 from celeriac.store.redis.connection import address
+from celeriac.worker.add_step import add_step
 from celeriac.worker.fork_gate import fork_gate
 
 logger = logging.getLogger(__name__)
@@ -21,13 +22,7 @@ def install_relay(app: Celery, service: Service) -> None:
     """Make every worker of the app relay the outbox of `outbox_url`, if it is set."""
     if not service.settings.outbox_url:
         return
-    step = type(
-        f"Relay_{service.settings.service}",
-        (RelayStep,),
-        {"service": service, "name": f"celeriac.relay.{service.settings.service}"},
-    )
-    steps: Any = app.steps
-    steps["worker"].add(step)
+    add_step(app, "worker", RelayStep, service, "relay", service=service)
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
