@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import random
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from threading import Event as Flag
@@ -13,13 +12,13 @@ from typing import Any
 import redis
 
 from celeriac.contract import read_data
+from celeriac.dispatcher.outage import outage_pause
 from celeriac.errors import InvalidEvent
 from celeriac.event import (
     HandlingContext,
     RawEvent,
     check_domain,
     decode,
-    is_encrypted,
 )
 from celeriac.event.addressing import meant_for
 from celeriac.event_log import Entry, EventLog
@@ -34,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 OPEN = nullcontext()
 WAIT = 1.0  # seconds until `run` sees that it was stopped
-AGAIN = 2.0  # longest pause after Redis was away
 
 
 class BroadcastListener:
@@ -75,7 +73,7 @@ class BroadcastListener:
                 failures += 1
                 if failures == 1:
                     logger.warning("celeriac: broadcasts wait for Redis: %s", error)
-                self._stopped.wait(min(AGAIN, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
+                self._stopped.wait(outage_pause(failures))
 
     def stop(self) -> None:
         """End `run` at most WAIT seconds later."""
@@ -108,15 +106,14 @@ class BroadcastListener:
             if meant_for(handler.id, handler.matcher.matches(event.type), event.handlers)
         ]
         for handler in wanted:
-            self._call(handler, domain, entry.body or b"", event)
+            self._call(handler, domain, entry, event)
         return len(wanted)
 
-    def _call(self, handler: BroadcastHandler, domain: str, body: bytes, event: RawEvent) -> None:
-        guard = self._service.guard
+    def _call(self, handler: BroadcastHandler, domain: str, entry: Entry, event: RawEvent) -> None:
+        body, service = entry.body or b"", self._service
+        admission = Admission(service.guard, domain, service.settings.sensitive_names)
         try:
-            if handler.signed:
-                guard.verify(body, event, domain)
-            opened = guard.decrypt(event) if is_encrypted(event) else event
+            opened = admission.admit(handler, entry.id, body, event)
             typed = read_data(opened, handler.data_type)
             if handler.when is not None and not handler.when(typed):
                 return
@@ -126,7 +123,6 @@ class BroadcastListener:
                     run_awaitable(answer)
         # A plain `sys.exit()` would end the thread, and with it all broadcasts.
         except (Exception, SystemExit) as error:
-            admission = Admission(guard, domain, self._service.settings.sensitive_names)
             shown = admission.shown(error, [body])
             logger.error(
                 "%s failed on %s %s: %s; a broadcast is not retried",

@@ -30,7 +30,7 @@ from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState, is_plain
 from celeriac.dispatcher.group_table import GroupTable, idle, poll_at, wake
 from celeriac.dispatcher.maintenance import Maintenance
 from celeriac.dispatcher.membership import Membership
-from celeriac.dispatcher.outage import log_outage
+from celeriac.dispatcher.outage import log_outage, outage_pause
 from celeriac.dispatcher.pending import RECLAIM_INTERVAL, PendingDeliveries
 from celeriac.dispatcher.poll_interval import BUSY, IDLE, until, until_next_fetch
 from celeriac.dispatcher.process_share import ProcessShare, processes_for_slow
@@ -138,7 +138,7 @@ class Dispatcher:
                 log_outage(error, failures, self.settings.redis_url)
                 if isinstance(error, redis.RedisError):
                     self._after_outage(error)
-                self._stopped.wait(min(2.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))
+                self._stopped.wait(outage_pause(failures))
 
     def _after_outage(self, error: redis.RedisError) -> None:
         self._pending.reclaim_from = self._clock() + RENEWED_WITHIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 
 import redis
 from redis.exceptions import ResponseError
@@ -12,6 +13,14 @@ from celeriac.store.redis.connection import address
 from celeriac.store.redis.refusal import temporary_refusal
 
 logger = logging.getLogger(__name__)
+
+
+MAX_PAUSE = 2.0  # seconds
+
+
+def outage_pause(failures: int) -> float:
+    """Return the seconds to wait after so many consecutive failures, with jitter."""
+    return min(MAX_PAUSE, 0.1 * 2.0 ** min(failures, 6)) * random.uniform(0.5, 1)
 
 
 def log_outage(error: Exception, failures: int, redis_url: str) -> None:

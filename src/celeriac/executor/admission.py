@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from celeriac.errors import EncryptionError, UntrustedEvent
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.executor.masking import masked_error
-from celeriac.handler import Handler
 from celeriac.security import EventSecurity
+
+
+class SignedOption(Protocol):
+    """A handler, which demands signatures if it is `signed`."""
+
+    @property
+    def signed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Admission:
     sensitive: frozenset[str] = frozenset()
     verified: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def admit(self, handler: Handler, entry: str, body: bytes, event: RawEvent) -> RawEvent:
+    def admit(self, handler: SignedOption, entry: str, body: bytes, event: RawEvent) -> RawEvent:
         """Return the event for the handler, its data still JSON.
 
         Raises UntrustedEvent, or EncryptionError if the event is encrypted for others, before any
