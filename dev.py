@@ -43,16 +43,16 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("the bus at work on this machine, faults included", "demo", "devtools.demo"),
     "test": Command(
-        "the whole suite, or what arguments for pytest select (--quick, --full)", "test", "pytest"
+        "the whole suite, or what arguments for pytest select (--quick, --full)", "suite", "pytest"
     ),
     "faults": Command(
-        "what every fault loses and doubles (--full: all of them)", "test", "devtools.faults"
+        "what every fault loses and doubles (--full: all of them)", "suite", "devtools.faults"
     ),
     "check": Command(
-        "ruff, mypy, pyright, imports, contracts, docs and language, or those named", "check", None
+        "ruff, mypy, imports, contracts, chart, docs, language …, or those named", "check", None
     ),
     "mutants": Command(
-        "faults put into the code, and those the tests miss", "test", "devtools.mutants"
+        "faults put into the code, and those the tests miss", "suite", "devtools.mutants"
     ),
     "bench": Command("speed, and that of others: --quick, --json, …", "bench", "benchmarks"),
     "compat": Command(
@@ -61,7 +61,7 @@ COMMANDS = {
         "devtools.compat",
     ),
     "pictures": Command(
-        "docs/images from the running demo (needs chromium)", "test", "devtools.pictures"
+        "docs/images from the running demo (needs chromium)", "suite", "devtools.pictures"
     ),
     "docs": Command(
         "the documentation site (--serve: and show it while you write)", "docs", "mkdocs"
@@ -81,6 +81,7 @@ CHECKS = {
     "pyright": ["pyright"],
     "imports": ["lint-imports", "--no-logo"],
     "contracts": ["python", "-m", "config.contracts"],
+    "chart": ["python", "-m", "devtools.chart"],
     "docs": ["dev.py", "docs"],
     "language": ["python", "-m", "devtools.language"],
 }
@@ -386,8 +387,9 @@ class Progress:
 def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
     """Those of pytest. Tests run in parallel unless only some files are named, or `-n` is given.
 
-    Starting the processes takes some seconds. Most tests wait most of the time, so there are more
-    processes than cores. With `-s` and `--pdb` a test has the terminal, which is one.
+    Starting a process takes 5 s of CPU time. Many tests wait most of the time, so there are more
+    processes than cores; `--quick` leaves out those that wait for long. With `-s` and `--pdb` a
+    test has the terminal, which is one.
     """
     paths = [argument.partition("::")[0] for argument in arguments]
     paths = [path for path in paths if os.path.exists(path)]
@@ -395,7 +397,7 @@ def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
     alone = ("-n", "--numprocesses", "-s", "--capture", "--pdb", "--collect-only", "--co", "--help")
     if few or any(argument.startswith(alone) for argument in arguments):
         return arguments
-    return ["-n", str(2 * cores), *arguments]
+    return ["-n", str((2 if "--quick" in arguments else 3) * cores), *arguments]
 
 
 def docs_arguments(arguments: "list[str]") -> "list[str]":
@@ -439,7 +441,7 @@ def renew_locks() -> int:
     os.makedirs("requirements", exist_ok=True)
     groups = (
         ("demo", "--group=demo"),
-        ("test", "--group=test"),
+        ("suite", "--group=suite"),
         ("compat", "--group=compat"),
         ("bench", "--group=bench"),
         ("check", "--group=dev"),
