@@ -8,12 +8,17 @@ CeleriacError
 │   │   └── ContractTooNew  its version is newer than the worker's code
 │   ├── UntrustedEvent      it has no signature that the handler trusts
 │   ├── EncryptionError     its data cannot be encrypted or decrypted with its keys
+│   │   └── SubjectErased   the key of its subject was erased
 │   └── EventTooLarge       it is over the size limit
 ├── BusUnavailable          Redis was unreachable or refused the command until the timeout
 ├── LogFull                 the event log, Redis or the spool is full
+├── SubjectKeysUnavailable  the store of the subjects' keys failed
 ├── NoReply                 a request was not answered in time
+├── ArchiveError            an archive cannot be read or written
 ├── NotFound                no such event, handler or dead letter
 ├── Exhausted               its workers died repeatedly while they ran it
+├── PushFailed              an endpoint did not take an event
+├── CircuitOpen             control flow: what a handler calls has an open circuit
 ├── Retry                   control flow: a handler asks to run again later
 ├── Skip                    control flow: a handler does not want the event
 └── Reject                  control flow: a handler dead-letters the event
@@ -59,11 +64,26 @@ class ContractTooNew(InvalidData):
 
 
 class UntrustedEvent(InvalidEvent):
-    """The handler requires a signature and did not run: the event has no trusted one."""
+    """The handler requires a signature and did not run: the event has no trusted one.
+
+    Also raised by the hooks of a gateway: the signature of a webhook is missing or wrong.
+    """
 
 
 class EncryptionError(InvalidEvent):
     """Data cannot be encrypted or decrypted with the available keys. The message names the keys."""
+
+
+class SubjectErased(EncryptionError):
+    """The key of the event's subject was erased: its data is unreadable permanently.
+
+    `emit` raises it for a subject that was erased. Handlers do not get such events: their
+    deliveries are skipped.
+    """
+
+
+class SubjectKeysUnavailable(CeleriacError):
+    """The store of the subjects' keys failed. A delivery is retried by its handler's policy."""
 
 
 class EventTooLarge(InvalidEvent):
@@ -120,12 +140,45 @@ class NoReply(CeleriacError, TimeoutError):
         self.replies = list(replies)
 
 
+class ArchiveError(CeleriacError):
+    """An archive cannot be read or written. The message has its URL and the reason."""
+
+
 class NotFound(CeleriacError, LookupError):
     """The event, handler or dead letter does not exist."""
 
 
 class Exhausted(CeleriacError):
     """The workers that ran a delivery died repeatedly. It was dead-lettered as poison."""
+
+
+class PushFailed(CeleriacError):
+    """An endpoint of `bus.push` or `bus.webhooks` did not take an event, and may take it later.
+
+    Retried by the handler's policy. Counts for the circuit breaker.
+
+    Attributes:
+        after: The least number of seconds until the next attempt; None if the endpoint named none.
+    """
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class CircuitOpen(CeleriacError):
+    """Raise it in a handler to requeue the delivery without counting the attempt.
+
+    For handlers with circuit breakers of their own, such as one for each endpoint.
+
+    Args:
+        reason: For logs of your own; it is not stored.
+        after: Seconds until the next attempt, at least 1 and at most 600.
+    """
+
+    def __init__(self, reason: str, *, after: float) -> None:
+        super().__init__(reason)
+        self.after = after
 
 
 class Retry(CeleriacError):

@@ -22,6 +22,10 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "alerts": "Apprise",
         "contracts": "jsoncompat and jsonschema",
         "cron": "cronsim",
+        "push": "httpx",
+        "archive": "pyarrow and obstore",
+        "gateway": "Starlette and uvicorn",
+        "dbos": "DBOS",
     }
 )
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # The relay and the inbox use unqualified table names, without the tenants of schema_translate_map.
 UNTRANSLATED = {"schema_translate_map": None}
+# Two transactions of PostgreSQL that create the same table at the same time collide.
+LOCK_TABLES = "SELECT pg_advisory_xact_lock(hashtext('celeriac.create_all'))"
 
 # Weak, so that an engine or sessionmaker that the application drops is collected.
 _engines: WeakSet[Any] = WeakSet()
@@ -35,14 +37,25 @@ def protect_from_forks(given: Any) -> None:
 
 
 def create_all(metadata: MetaData, bind: Engine | Connection) -> None:
-    """Create the missing tables in the default schema. Blocks; idempotent."""
-    from sqlalchemy import Engine
+    """Create the missing tables in the default schema. Blocks; idempotent.
+
+    Several processes may call it at the same time; with a Connection, on PostgreSQL only.
+    """
+    from sqlalchemy import Engine, text
+    from sqlalchemy.exc import DBAPIError
 
     protect_from_forks(bind)
     if isinstance(bind, Engine):
-        with bind.begin() as connection:
-            create_all(metadata, connection)
-        return
+        # Each table may be created by another process after it was found missing.
+        for _ in metadata.tables:
+            try:
+                return _create_with_engine(metadata, bind)
+            except DBAPIError as error:
+                if error.statement is None:  # it could not connect
+                    raise
+        return _create_with_engine(metadata, bind)
+    if bind.dialect.name == "postgresql":
+        bind.execute(text(LOCK_TABLES))
     # Restored below, because execution_options changes the caller's connection in place.
     translated = bind.get_execution_options().get("schema_translate_map")
     bind.execution_options(**UNTRANSLATED)
@@ -50,6 +63,11 @@ def create_all(metadata: MetaData, bind: Engine | Connection) -> None:
         metadata.create_all(bind)
     finally:
         bind.execution_options(schema_translate_map=translated)
+
+
+def _create_with_engine(metadata: MetaData, engine: Engine) -> None:
+    with engine.begin() as connection:
+        create_all(metadata, connection)
 
 
 def engines_of(given: Any) -> Iterator[Any]:

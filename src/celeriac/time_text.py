@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from typing import Final
+
+# The unit, its seconds, and the durations below which it is used: none is rounded to 1000 ms.
+_UNITS: Final = (
+    ("µs", 1e-6, 0.0009995),
+    ("ms", 1e-3, 0.9995),
+    ("s", 1.0, 120.0),
+    ("min", 60.0, 7200.0),
+    ("h", 3600.0, 172_800.0),
+    ("d", 86400.0, math.inf),
+)
 
 
 def when(ms: int | None, *, now_ms: int | None = None) -> str:
@@ -13,25 +25,24 @@ def when(ms: int | None, *, now_ms: int | None = None) -> str:
     if now_ms is None:
         return text
     away = (now_ms - ms) / 1000
-    return f"{text} ({age(away)} ago)" if away >= 0 else f"{text} (in {age(-away)})"
+    return f"{text} ({duration(away)} ago)" if away >= 0 else f"{text} (in {duration(-away)})"
 
 
-def age(seconds: float | None) -> str:
-    """Return a duration as `850 ms`, `12 s`, `3 min`, `5 h` or `2 d`."""
+def duration(seconds: float | None, *, missing: str = "") -> str:
+    """Return `850 µs`, `3.4 ms`, `12 ms`, `1.2 s`, `12 s`, `3 min`, `2.5 h` or `9 d`.
+
+    `missing` is the text for None.
+    """
     if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for unit, size, limit in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
-        if seconds < size * limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.0f} d"
+        return missing
+    if seconds <= 0:
+        return "0 s"
+    unit, size, _ = next(unit for unit in _UNITS if seconds < unit[2])
+    number = seconds / size
+    digits = f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:.0f}"
+    return f"{digits} {unit}"
 
 
-def took(us: int | None) -> str:
-    """Return a run time as `12 µs`, `3.4 ms` or `1.2 s`."""
-    if not us:
-        return ""
-    if us < 1000:
-        return f"{us} µs"
-    return f"{us / 1000:.1f} ms" if us < 1_000_000 else f"{us / 1e6:.1f} s"
+def run_time(us: int | None) -> str:
+    """Return a run time in microseconds as a duration; nothing if it is 0, which is unknown."""
+    return duration(us / 1e6) if us else ""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
@@ -18,6 +21,7 @@ from celeriac import EventBus
 from celeriac.inbox import create_inbox
 from celeriac.inbox.sql import as_inbox
 from celeriac.outbox import create_outbox
+from celeriac.process import create_processes
 from celeriac.sql_engine import protect_from_forks
 from tests.unit.test_fork import in_child
 
@@ -108,6 +112,33 @@ def test_an_engine_that_the_application_drops_is_dropped() -> None:
     del engine
     gc.collect()
     assert dropped() is None
+
+
+def test_processes_that_start_at_the_same_time_create_the_tables_together(
+    database_url: str,
+) -> None:
+    """Each is what a process does at its start, with connections of its own."""
+    barrier = threading.Barrier(8)
+
+    def start(_: int) -> None:
+        engine = create_engine(database_url, poolclass=NullPool)
+        with engine.connect():
+            barrier.wait(60)
+        create_processes(engine)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [None] * 8 == list(pool.map(start, range(8)))
+    engine = create_engine(database_url, poolclass=NullPool)
+    assert {"celeriac_inbox", "celeriac_outbox"} <= {*inspect(engine).get_table_names()}
+
+
+def test_a_database_that_cannot_be_reached_is_not_tried_again(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'nowhere' / 'test.sqlite'}")
+    tries: list[Any] = []
+    event.listen(engine, "do_connect", lambda *given: tries.append(given))
+    with pytest.raises(OperationalError, match="unable to open database file"):
+        create_processes(engine)
+    assert 1 == len(tries)
 
 
 def test_tables_and_rows_ignore_a_schema_translation(tmp_path: Path) -> None:
