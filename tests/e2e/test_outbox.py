@@ -25,7 +25,8 @@ from celeriac.event import decode
 from celeriac.outbox import create_outbox
 from celeriac.outbox import status as state
 from celeriac.outbox.database import open_database
-from celeriac.testing.process_guard import GuardedProcess, guarded_popen
+from celeriac.testing.process_guard import GuardedProcess
+from devtools.fork_server import fork_server
 
 MAIN = "from celeriac.cli import main; main()"
 SITE = Path(__file__).parent / "site"
@@ -74,7 +75,7 @@ class Producer(threading.Thread):
 
 
 class Relays:
-    """Processes of `celeriac relay`, of which one after the other is killed. Every second one goes
+    """Processes of `celeriac relay`, which are killed one after the other. Every second one goes
     through Django to the same table."""
 
     def __init__(self, url: str, environment: dict[str, str], log: Path) -> None:
@@ -92,7 +93,7 @@ class Relays:
         command = [sys.executable, "-c", MAIN, "relay", *next(self.kinds)]
         with self.log.open("ab") as out:
             self.running.append(
-                guarded_popen(command, env=self.environment, stdout=out, stderr=out)
+                fork_server().popen(command, env=self.environment, cwd=SITE, stdout=out, stderr=out)
             )
 
     def kill_one(self, chance: random.Random) -> None:
@@ -180,7 +181,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
 def test_a_worker_of_any_pool_relays(
     deployment: Any, postgres_url: str, pool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside its handlers, and it stops when the worker does. Prefork: see test_inbox.py."""
+    """With its handlers, and it stops when the worker does. Prefork: see test_inbox.py."""
     url = postgres_url.replace("postgresql://", "postgresql+psycopg://")
     monkeypatch.setenv("CELERIAC_OUTBOX_URL", postgres_url)
     engine = create_engine(url, poolclass=NullPool)

@@ -10,6 +10,7 @@ from celeriac import transaction
 from celeriac.errors import ConfigurationError
 from celeriac.event import read_header
 from celeriac.event_log import EntryKind, Item
+from celeriac.outbox.cancellation import cancel_row
 from celeriac.outbox.write import Values, awrite, row, write
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class OutboxEventLog:
         self._write([values])
         return int(values["at_ms"])
 
+    def cancel(self, event_id: str, type: str | None, source: str) -> None:
+        """Write the row that cancels a delayed event. Raises InvalidEvent without a type."""
+        self._write([cancel_row(event_id, type, source)])
+
     def note_emitted(self, types: Iterable[str]) -> None:
         """Do nothing: the relay does this."""
 
@@ -79,6 +84,10 @@ class AsyncOutboxEventLog:
         kind: EntryKind = EntryKind.FOREIGN,
     ) -> None:
         await self._write([row(read_header(body).id, domain, body, delay_ms, at_ms)])
+
+    async def cancel(self, event_id: str, type: str | None, source: str) -> None:
+        """Write the row that cancels a delayed event. Raises InvalidEvent without a type."""
+        await self._write([cancel_row(event_id, type, source)])
 
     def note_emitted(self, types: Iterable[str]) -> None:
         """Do nothing: the relay does this."""

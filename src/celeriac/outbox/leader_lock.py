@@ -52,7 +52,13 @@ class LeaderLock(ABC):
             )
         try:
             with self.transaction() as execute:
-                yield execute if execute(lock, {})[0][0] else None
+                acquired = execute(lock, {})[0][0]
+                yield execute if acquired else None
+            if acquired and self.kind == "mysql":
+                # After the commit. The end of the connection releases the lock later than the next
+                # pass may need it: the server notices a closed connection in its own time.
+                with self.transaction() as execute:
+                    execute(statement.RELEASE_LOCK, {})
         finally:
             if self.kind == "mysql":
                 # The lock ends with the connection. Pool processes that were forked during the pass

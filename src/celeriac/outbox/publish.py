@@ -13,7 +13,8 @@ from celeriac.emitter.known_domains import KnownDomains
 from celeriac.errors import BusUnavailable, CeleriacError, EventTooLarge, InvalidEvent, LogFull
 from celeriac.event import decode, is_signed, unsigned_size
 from celeriac.event_log import EntryKind, EventLog
-from celeriac.event_log.registered import kind_of_id, kind_postponed
+from celeriac.event_log.registered import kind_delayed, kind_of_id
+from celeriac.outbox.cancellation import cancelled_key
 from celeriac.outbox.fsync_barrier import FsyncBarrier
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import answer_time, explain
@@ -21,19 +22,23 @@ from celeriac.store.redis.connection import answer_time, explain
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A committed row that is not published yet."""
+    """A committed row that is not published yet. `cancels` is the key of the event to cancel."""
 
     id: int
     event_id: str
     domain: str
     body: bytes
     at_ms: int | None
+    cancels: str | None = None
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> WaitingRow:
         """Return the row from the columns of the query."""
         id, event_id, domain, body, at_ms = values
-        return cls(int(id), str(event_id), str(domain), bytes(body), at_ms and int(at_ms))
+        body = bytes(body)
+        return cls(
+            int(id), str(event_id), str(domain), body, at_ms and int(at_ms), cancelled_key(body)
+        )
 
 
 @dataclass(slots=True)
@@ -62,7 +67,7 @@ class Publisher:
         self._fsync = FsyncBarrier(settings) if settings.outbox_fsync else None
 
     def publish(self, rows: Sequence[WaitingRow]) -> Published:
-        """Append the rows in order, and schedule the delayed ones.
+        """Append the rows in order, schedule the delayed ones, and cancel those.
 
         Blocks for a round trip, at most half of `emit_timeout`; with `outbox_fsync` until the
         events are on the server's disk. The result has the errors of rows and of Redis.
@@ -70,7 +75,9 @@ class Publisher:
         published = Published()
         self._types.clear()
         valid = [row for row in rows if self._is_valid(row, published)]
-        immediate: Sequence[WaitingRow] = [row for row in valid if row.at_ms is None]
+        immediate: Sequence[WaitingRow] = [
+            row for row in valid if row.at_ms is None and row.cancels is None
+        ]
         try:
             server = self._fsync.begin() if self._fsync else ""
             self._register(valid)
@@ -78,7 +85,13 @@ class Publisher:
                 while immediate:
                     immediate = self._append(immediate, published)
                 for row in valid:
-                    if row.at_ms is not None and row.domain not in published.full:
+                    # In order: an event that is not published yet cannot be cancelled.
+                    if row.domain in published.full:
+                        continue
+                    if row.cancels is not None:
+                        self._event_log.cancel_delayed(row.cancels, [row.domain])
+                        published.done.append(row.id)
+                    elif row.at_ms is not None:
                         self._append_delayed(row, published)
             finally:
                 self._await_fsync(server, published)
@@ -86,7 +99,8 @@ class Publisher:
             published.failure = self._explained(error)
         except BusUnavailable as error:
             published.failure = error
-        self._event_log.note_emitted([self._types[id] for id in published.done])
+        types = [self._types[id] for id in published.done if id in self._types]
+        self._event_log.note_emitted(types)
         return published
 
     def _await_fsync(self, server: str, published: Published) -> None:
@@ -98,6 +112,8 @@ class Publisher:
         published.done = done
 
     def _is_valid(self, row: WaitingRow, published: Published) -> bool:
+        if row.cancels is not None:
+            return True
         try:
             event = decode(row.body)
             self._types[row.id] = event.type
@@ -138,7 +154,7 @@ class Publisher:
 
     def _append_delayed(self, row: WaitingRow, published: Published) -> None:
         try:
-            kind = kind_postponed(_kind_of(row), signed=is_signed(row.body))
+            kind = kind_delayed(_kind_of(row), signed=is_signed(row.body))
             self._event_log.append_delayed(
                 row.domain, row.body, delay_ms=None, at_ms=row.at_ms, kind=kind
             )

@@ -61,7 +61,8 @@ class Relay:
         self.database = database
         self.published = 0
         # A pass holds the leader lock, so it must not block while an event log is full.
-        event_log = event_log or redis_event_log(replace(settings, log_full="raise"))
+        if event_log is None:
+            event_log = redis_event_log(replace(settings, log_full="raise"), in_order=True)
         self._publisher = Publisher(settings, event_log)
         self._timers = TimerMover(database)
         self._full: dict[str, float] = {}

@@ -21,10 +21,12 @@ LISTEN = f"LISTEN {CHANNEL}"
 
 # Try to acquire the leader lock. There is one for each schema, which has its own outbox. It ends
 # with the transaction on PostgreSQL, with the connection on MySQL.
+_MYSQL_LOCK = "CONCAT('celeriac.', SHA1(DATABASE()))"
 LOCKS = {
     "postgresql": f"SELECT pg_try_advisory_xact_lock({LOCK_SPACE}, hashtext(current_schema()))",
-    "mysql": "SELECT GET_LOCK(CONCAT('celeriac.', SHA1(DATABASE())), 0)",
+    "mysql": f"SELECT GET_LOCK({_MYSQL_LOCK}, 0)",
 }
+RELEASE_LOCK = f"SELECT RELEASE_LOCK({_MYSQL_LOCK})"  # MySQL only
 
 _SIZES = f"SELECT id, LENGTH(body) FROM {TABLE} WHERE failed_ms IS NULL"
 _FETCH = f"SELECT id, event_id, domain, body, at_ms FROM {TABLE} WHERE failed_ms IS NULL"

@@ -8,17 +8,17 @@ the event has the same id, and the process handles it once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from celeriac.outbox import statement
 from celeriac.outbox.database import Database, Execute
+from celeriac.outbox.pruning import MAX_KEYS, prune
 
 TABLE = "celeriac_timer"
-PROCESSES, STEPS = "celeriac_process", "celeriac_process_step"
 MAX_ROWS = 500
 POLL = 1.0  # seconds between two looks
 LOOK_FOR_TABLE = 10.0  # seconds, in a database without processes
-PRUNE_EVERY, PRUNE_AGAIN, PRUNE_ROWS = 60.0, 1.0, 2000
+PRUNE_EVERY, PRUNE_AGAIN, PRUNE_PAGES = 60.0, 1.0, 10
 
 _EXISTS = {
     "postgresql": f"SELECT 1 WHERE to_regclass('{TABLE}') IS NOT NULL",
@@ -29,17 +29,6 @@ _EXISTS = {
 _DUE = f"SELECT event_id FROM {TABLE} WHERE at_ms <= :now ORDER BY at_ms LIMIT :max_rows"
 # Another relay that was the leader until now may be moving the same rows.
 _LOCKING = " FOR UPDATE SKIP LOCKED"
-
-_PRUNE_UP_TO = (
-    f"SELECT expires_ms FROM {PROCESSES} WHERE expires_ms < :now "
-    "ORDER BY expires_ms LIMIT 1 OFFSET :max_rows"
-)
-_PRUNE_STEPS = (
-    f"DELETE FROM {STEPS} WHERE EXISTS (SELECT 1 FROM {PROCESSES} ended "
-    f"WHERE ended.handler = {STEPS}.handler AND ended.instance_key = {STEPS}.instance_key "
-    "AND ended.expires_ms <= :up_to)"
-)
-_PRUNE = f"DELETE FROM {PROCESSES} WHERE expires_ms <= :up_to"
 
 
 def has_tables(execute: Execute, kind: str) -> bool:
@@ -73,15 +62,6 @@ def move_due(execute: Execute, kind: str, now_ms: int) -> int:
     return len(ids)
 
 
-def prune(execute: Execute, now_ms: int) -> bool:
-    """Delete ended instances whose time is over; return whether there are more. Blocks."""
-    limit = execute(_PRUNE_UP_TO, {"now": now_ms, "max_rows": PRUNE_ROWS})
-    up_to: Mapping[str, int] = {"up_to": int(limit[0][0]) if limit else now_ms - 1}
-    execute(_PRUNE_STEPS, up_to)
-    execute(_PRUNE, up_to)
-    return bool(limit)
-
-
 class TimerMover:
     """Moves the timers of one database. Used by one thread."""
 
@@ -107,7 +87,14 @@ class TimerMover:
             moved = move_due(execute, self._database.kind, now_ms)
         self._look_at = now if moved == MAX_ROWS else now + POLL
         if now >= self._prune_at:
-            with self._database.transaction() as execute:
-                more = prune(execute, now_ms)
+            more = self._prune(now_ms)
             self._prune_at = now + (PRUNE_AGAIN if more else PRUNE_EVERY)
         return moved
+
+    def _prune(self, now_ms: int) -> bool:
+        """Delete at most PRUNE_PAGES pages of ended instances; return whether there are more."""
+        for _ in range(PRUNE_PAGES):
+            with self._database.transaction() as execute:
+                if prune(execute, self._database.kind, now_ms) < MAX_KEYS:
+                    return False
+        return True

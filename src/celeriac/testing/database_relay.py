@@ -8,6 +8,7 @@ from celeriac.bus import EventBus
 from celeriac.errors import ConfigurationError
 from celeriac.handler import Handler
 from celeriac.inbox import DjangoInbox
+from celeriac.outbox.cancellation import cancelled_key
 from celeriac.outbox.database import Database, open_database
 from celeriac.outbox.timer import move_due, oldest_timer_ms
 from celeriac.process.query import has_processes
@@ -51,7 +52,10 @@ class DatabaseRelay:
             database.close()
 
     def _publish(self, domain: str, body: bytes, at_ms: int | None) -> None:
-        if at_ms is None:
+        cancelled = cancelled_key(body)
+        if cancelled is not None:
+            self._event_log.cancel_delayed(cancelled, [domain])
+        elif at_ms is None:
             self._event_log.append(domain, body)
         else:
             self._event_log.append_delayed(domain, body, delay_ms=None, at_ms=at_ms)

@@ -43,6 +43,12 @@ def emit(live: EventBus, engine: Engine, *sizes: int) -> None:
             live.emit("order.placed", "x" * size, id=f"e{n}", session=connection)
 
 
+def test_a_list_without_failed_rows_is_a_sentence(
+    settings: Settings, engine: Engine, url: str
+) -> None:
+    assert run(settings, "outbox", "list", "--database", url).stdout == "No row has failed.\n"
+
+
 def test_status_counts_what_waits_and_once_publishes_it(
     settings: Settings, live: EventBus, engine: Engine, url: str
 ) -> None:

@@ -42,7 +42,18 @@ def test_a_committed_event_is_in_the_outbox_without_a_word_to_redis(
     assert (event.id, event.subject, event.source) == (id, "order/1", "billing")
 
 
-def test_what_is_encrypted_lies_encrypted_in_the_outbox(engine: Engine) -> None:
+def test_the_row_has_the_tenant_and_the_limit_applies(engine: Engine) -> None:
+    bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0", tenants="acme,globex")
+    with Session(engine) as session, session.begin():
+        bus.emit("order.placed", tenant="acme", session=session)
+        with pytest.raises(InvalidEvent, match="`tenant` 'initech'"):
+            bus.emit("order.placed", tenant="initech", session=session)
+    with engine.begin() as connection:
+        [body] = connection.execute(text("SELECT body FROM celeriac_outbox")).scalars()
+    assert decode(bytes(body)).tenant == "acme"
+
+
+def test_encrypted_data_is_encrypted_in_the_outbox(engine: Engine) -> None:
     _, public = generate("billing", encryption=True)
     bus = EventBus(service="orders", trusted_keys=json.dumps(public))
     bus.declare("order.paid", dict, encrypt_for=["billing"])
@@ -169,7 +180,9 @@ def test_using_needs_django(unreachable: EventBus) -> None:
         unreachable.emit("order.placed", using="default")
 
 
-def test_a_missing_table_is_told_with_the_remedy(unreachable: EventBus, database_url: str) -> None:
+def test_a_missing_table_is_an_error_with_the_remedy(
+    unreachable: EventBus, database_url: str
+) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with Session(engine) as session, pytest.raises(ConfigurationError, match="create_outbox"):
         unreachable.emit("order.placed", session=session)

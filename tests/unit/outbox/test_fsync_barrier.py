@@ -83,7 +83,7 @@ def test_what_the_disk_did_not_take_stays_and_is_published_again(
     assert published(bus) == ["a", "b"]
 
 
-def test_a_server_without_a_file_is_told_and_nothing_is_published(
+def test_a_server_without_a_file_is_reported_and_nothing_is_published(
     bus: EventBus, engine: Engine, relay: Relay, server: EmbeddedServer
 ) -> None:
     redis.Redis.from_url(server.url).config_set("appendonly", "no")
@@ -127,3 +127,83 @@ def test_a_cluster_is_refused() -> None:
         FsyncBarrier(
             Settings.load({}, redis_url="redis+cluster://127.0.0.1:7000", outbox_fsync=True)
         )
+
+
+class Server:
+    """A client of a server that answers `results` to SET and WAITAOF, and has the run id `run`."""
+
+    def __init__(self, *results: object) -> None:
+        self.results, self.run = list(results), "run 1"
+        self.commands: list[object] = []
+
+    def execute_many(self, commands: object) -> object:
+        self.commands.append(commands)
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def info(self, section: str) -> dict[str, str]:
+        return {"server": {"run_id": self.run}}[section]
+
+
+def barrier_of(server: Server, monkeypatch: pytest.MonkeyPatch) -> FsyncBarrier:
+    opened: list[float] = []
+
+    def open_client(url: str, *, answer_within: float) -> Server:
+        opened.append(answer_within)
+        return server
+
+    monkeypatch.setattr(fsync_barrier, "open_client", open_client)
+    settings = Settings.load({}, redis_url="redis://host:7000", namespace="shop")
+    barrier = FsyncBarrier(settings)
+    assert [5.0] == opened, "longer than WAITAOF waits, or it would end as a time-out"
+    return barrier
+
+
+WAIT = (("SET", "shop:relayed", "1"), ("WAITAOF", 1, 0, 3000))
+ON_DISK, NOT_YET = (b"OK", [1, 0]), (b"OK", [0, 0])
+
+
+def test_the_disk_is_checked_once_before_and_each_time_after_publishing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(ON_DISK, ON_DISK, ON_DISK)
+    barrier = barrier_of(server, monkeypatch)
+    for _ in range(2):
+        assert "run 1" == barrier.begin()
+        barrier.end("run 1")
+    assert [WAIT] * 3 == server.commands
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "message"),
+    [
+        (NOT_YET, BusUnavailable, "has not written to its disk for 3 s"),
+        ((b"OK", redis.ResponseError("unknown command")), BusUnavailable, "appendonly yes"),
+        ((redis.ResponseError("READONLY"), [1, 0]), BusUnavailable, r"\(READONLY\)"),
+        (redis.ConnectionError("away"), redis.ConnectionError, "away"),
+    ],
+)
+def test_after_a_failure_the_disk_is_checked_before_anything_is_published(
+    monkeypatch: pytest.MonkeyPatch, result: object, error: type[Exception], message: str
+) -> None:
+    server = Server(ON_DISK, result, result, ON_DISK)
+    barrier = barrier_of(server, monkeypatch)
+    run = barrier.begin()
+    with pytest.raises(error, match=message):
+        barrier.end(run)
+    with pytest.raises(error, match=message):
+        barrier.begin()
+    assert "run 1" == barrier.begin()
+
+
+def test_another_run_of_the_server_may_have_lost_the_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(ON_DISK, ON_DISK)
+    barrier = barrier_of(server, monkeypatch)
+    run = barrier.begin()
+    server.run = "run 2"
+    with pytest.raises(BusUnavailable, match="host:7000 was restarted or failed over"):
+        barrier.end(run)

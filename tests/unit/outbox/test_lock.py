@@ -1,4 +1,4 @@
-"""The leader lock on SQLite: one process holds it, by file, and it ends with the process."""
+"""The leader lock: one process holds it, and it ends with the process."""
 
 from __future__ import annotations
 

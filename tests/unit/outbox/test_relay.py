@@ -94,6 +94,20 @@ def test_delayed_events_are_held_until_their_time(
     assert b"later" in body
 
 
+def test_a_delayed_row_that_redis_refuses_is_failed_alone(
+    live: EventBus, engine: Engine, relay: Relay, database: Database, settings: Settings
+) -> None:
+    client = redis.Redis.from_url(settings.redis_url)
+    client.set(f"{settings.namespace}:{{stock}}:delayed", "no sorted set")
+    with Session(engine) as session, session.begin():
+        live.emit("stock.low", id="refused", delay=3600, session=session)
+        live.emit("order.placed", id="later", delay=3600, session=session)
+    relay.drain()
+    [row] = state.failed(database)
+    assert (row.event_id, "WRONGTYPE" in row.error) == ("refused", True)
+    assert len(live.service.backend.event_log.upcoming("order")) == 1
+
+
 def test_batches_are_bounded_in_number_and_in_bytes(
     live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +182,7 @@ def test_the_limit_of_the_relay_is_of_the_event_before_it_was_signed(
     assert events == state.status(database).failed
 
 
-def test_what_can_never_be_published_is_failed_and_holds_up_nobody(
+def test_what_can_never_be_published_fails_and_delays_no_other_row(
     live: EventBus, engine: Engine, database: Database, settings: Settings
 ) -> None:
     with Session(engine) as session, session.begin():
@@ -281,7 +295,28 @@ def test_two_relays_never_publish_at_once(
     other.close()
 
 
-def test_signed_rows_are_registered_if_nobody_can_guess_their_ids(
+def test_the_next_pass_is_led_before_the_server_notices_that_a_connection_ended(
+    live: EventBus, engine: Engine, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB releases the locks of a connection some time after the client closed it."""
+    kept = []
+
+    def close() -> None:
+        kept.append(relay.database._connection)  # type: ignore[attr-defined]
+        relay.database._connection = None  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay.database, "close", close)
+        for n in range(5):
+            emit(live, engine, f"{n}")
+            result = relay.run_pass()
+            assert (True, 1) == (result.active, result.published)
+    for connection in kept:
+        if connection is not None:
+            connection.close()
+
+
+def test_signed_rows_are_registered_if_their_ids_cannot_be_guessed(
     live: EventBus, engine: Engine, relay: Relay
 ) -> None:
     private, _ = generate("shop-1", sources=["shop"])
@@ -406,3 +441,47 @@ def test_pauses_grow_in_an_outage_and_end_with_it(
     monkeypatch.undo()
     relay._run_pass_safely()
     assert (0.0, ["a"]) == (relay._pause, published(live))
+
+
+def test_a_failure_is_logged_once_until_it_changes_or_ends(
+    live: EventBus,
+    engine: Engine,
+    relay: Relay,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", relay_module.__name__)
+    emit(live, engine, "a")
+    failures = ["away", "away", "gone", "gone"]
+
+    def refuse(items: object) -> None:
+        raise redis.ConnectionError(failures.pop(0))
+
+    monkeypatch.setattr(relay._publisher._event_log, "append_many", refuse)
+    for _ in range(4):
+        relay._run_pass_safely()
+    monkeypatch.undo()
+    relay._run_pass_safely()
+    relay._run_pass_safely()
+    messages = [r.message for r in caplog.records if r.name == relay_module.__name__]
+    assert ["cannot publish", "cannot publish", "publishes again"] == [
+        "publishes again" if "publishes again" in message else "cannot publish"
+        for message in messages
+        if "publish" in message
+    ]
+    assert "away" in messages[0]
+    assert "gone" in messages[1]
+
+
+def test_an_error_of_the_database_is_logged_and_lengthens_the_pause(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("no such host\nSELECT 1")
+
+    monkeypatch.setattr(relay, "run_pass", fail)
+    assert not relay._run_pass_safely()
+    assert relay_module.MIN_PAUSE == relay._pause
+    assert ["OSError: no such host"] == [
+        record.message.partition("cannot publish: ")[2] for record in caplog.records
+    ]

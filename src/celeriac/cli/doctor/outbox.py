@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
-from celeriac.cli.show import age, count
+from celeriac.cli.show import count, duration
 from celeriac.outbox.database import open_database
 from celeriac.outbox.status import OutboxStatus, status
 from celeriac.settings import Settings
@@ -37,12 +37,12 @@ def check_outbox(snapshot: BusSnapshot) -> Iterator[Finding]:
         return
     waiting = count(outbox.waiting, "event")
     if outbox.oldest_s is not None and outbox.oldest_s > OLDEST_S:
-        text = f"{waiting} not published, the oldest {age(outbox.oldest_s)} old"
+        text = f"{waiting} not published, the oldest {duration(outbox.oldest_s)} old"
         yield fail("outbox", text, "start a relay (celeriac relay), or read the reason in its log")
     else:
         yield ok("outbox", f"{waiting} waiting at {outbox.database}")
     if outbox.timer_overdue_s is not None and outbox.timer_overdue_s > OLDEST_S:
-        text = f"a timer of a process expired {age(outbox.timer_overdue_s)} ago"
+        text = f"a timer of a process expired {duration(outbox.timer_overdue_s)} ago"
         yield fail("outbox", text, "start a relay (celeriac relay), or read the reason in its log")
     if outbox.failed:
         text = f"{count(outbox.failed, 'event')} of the outbox cannot be published"

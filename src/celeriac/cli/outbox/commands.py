@@ -9,7 +9,7 @@ import click
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.outbox.choice import OfDatabase, database_options, open_chosen
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import age, console, count, table, when
+from celeriac.cli.show import console, count, duration, table, when
 from celeriac.cli.terminal import confirm, echo
 from celeriac.errors import NotFound
 from celeriac.outbox import status as state
@@ -35,7 +35,7 @@ def status(session: Session, database: str | None, django: bool, as_json: bool) 
     if as_json:
         print_json(counts)
         return
-    oldest = f", the oldest for {age(counts.oldest_s)}" if counts.waiting else ""
+    oldest = f", the oldest for {duration(counts.oldest_s)}" if counts.waiting else ""
     console().print(f"{count(counts.waiting, 'event')} waiting{oldest}; {counts.failed:,} failed")
 
 
@@ -52,6 +52,9 @@ def list_(session: Session, limit: int, database: str | None, django: bool, as_j
     rows = state.failed(chosen, limit)
     if as_json:
         print_json(rows)
+        return
+    if not rows:
+        echo("No row has failed.")
         return
     table(
         ("row", "failed (UTC)", "event", "domain", "error"),

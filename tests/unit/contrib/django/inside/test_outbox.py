@@ -31,7 +31,7 @@ def test_within_atomic_it_is_published_once_committed(live: EventBus) -> None:
     assert relay_of(live).drain() == 4
     assert published(live) == ["a", "b", "c"]
     assert OutboxRow.objects.count() == 0
-    assert live.service.backend.event_log.postponed("order") == 1
+    assert live.service.backend.event_log.delayed("order") == 1
 
 
 def test_what_is_rolled_back_never_was(live: EventBus) -> None:
