@@ -1,12 +1,14 @@
 """Effects that only the inbox keeps from doubling: rows without any key, written by the handler.
 
-They lie in the database of the inbox, SQLite or PostgreSQL, apart from all that faults are done to.
+They lie in the database of the inbox, apart from all that faults are done to.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -16,11 +18,26 @@ from celeriac.inbox import create_inbox
 from devtools.faults.store import Delivery
 
 TABLE = "CREATE TABLE effect (handler TEXT, event TEXT, at DOUBLE PRECISION)"
-POSTGRESQL = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+SQLITE, POSTGRESQL, MARIADB = "SQLite", "PostgreSQL", "MariaDB"
+# The database of each server from which others are created.
+SERVERS = {
+    POSTGRESQL: "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
+    MARIADB: "mysql+pymysql://root@127.0.0.1:3306/mysql",
+}
+
+
+def new_url(database: str, directory: Path) -> str:
+    """Return the URL of a database that does not exist yet."""
+    if database == SQLITE:
+        return f"sqlite:///{directory / 'effects.sqlite'}"
+    name = f"celeriac_faults_{os.getpid()}_{time.monotonic_ns()}"
+    return f"{SERVERS[database].rpartition('/')[0]}/{name}"
 
 
 def open_engine(url: str) -> Engine:
     """Return an engine that is not connected yet."""
+    if url.startswith("mysql"):
+        return create_engine(url, pool_size=2)
     if not url.startswith("sqlite"):
         # What it holds need not outlive the machine.
         options = {"options": "-c synchronous_commit=off"}
@@ -47,6 +64,11 @@ class InboxedEffects:
         self.url = url
         self._engine = open_engine(url)
 
+    @property
+    def engine(self) -> Engine:
+        """Connections for the judge, past all faults."""
+        return self._engine
+
     def create(self) -> None:
         """Raises OperationalError where the server is away."""
         if self._on_server:
@@ -61,7 +83,8 @@ class InboxedEffects:
         self._engine.dispose()
         if self._on_server:
             try:
-                self._administer("DROP DATABASE IF EXISTS", " WITH (FORCE)")
+                force = " WITH (FORCE)" if self.url.startswith("postgresql") else ""
+                self._administer("DROP DATABASE IF EXISTS", force)
             except OperationalError:
                 return
 
@@ -85,9 +108,11 @@ class InboxedEffects:
         return not self.url.startswith("sqlite")
 
     def _administer(self, what: str, how: str = "") -> None:
-        engine = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
+        kind = POSTGRESQL if self.url.startswith("postgresql") else MARIADB
+        engine = create_engine(SERVERS[kind], isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
-                connection.execute(text(f'{what} "{make_url(self.url).database}"{how}'))
+                # Letters, digits and underscores: no database needs quotes around it.
+                connection.execute(text(f"{what} {make_url(self.url).database}{how}"))
         finally:
             engine.dispose()

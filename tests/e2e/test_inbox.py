@@ -50,7 +50,7 @@ def children(pid: int) -> list[int]:
 
 
 def kill(worker: Any, what: str) -> bool:
-    """Whether the worker has to be started anew."""
+    """Whether the worker must be started again."""
     pid = worker.process.pid
     if what == "child":
         for child in children(pid)[-1:]:

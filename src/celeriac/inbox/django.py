@@ -18,6 +18,8 @@ from celeriac.inbox.receiver import (
 )
 from celeriac.inbox.session import in_session
 
+REMEDY = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
+
 
 class DjangoInbox:
     """Runs each call of a handler in `transaction.atomic(using=…)`.
@@ -79,7 +81,7 @@ def mark_processed(connection: Any, handler: str, keys: Sequence[Key]) -> list[K
                 elif cursor.rowcount:
                     new += batch
     except DatabaseError as error:
-        explained = statement.explained(error)
+        explained = statement.explained(error, REMEDY)
         if explained is error:
             raise
         raise explained from error

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session, sessionmaker
 
+REMEDY = "call celeriac.inbox.create_inbox(engine) once, or add it to a migration"
+
 
 def as_inbox(given: Any) -> Inbox:
     """Return the inbox for the option `inbox=` of `bus.on`. Does not connect.
@@ -111,7 +113,7 @@ def mark_processed(session: Session | Connection, handler: str, keys: Sequence[K
             elif result.rowcount:
                 new += batch
     except DBAPIError as error:
-        explained = statement.explained(error)
+        explained = statement.explained(error, REMEDY)
         if explained is error:
             raise
         raise explained from error

@@ -58,13 +58,12 @@ def check_dialect(dialect: str) -> None:
         )
 
 
-def explained(error: Exception) -> Exception:
+def explained(error: Exception, remedy: str) -> Exception:
     """Return a ConfigurationError with the remedy if the table is missing, else the error."""
     message = str(error).lower()
     if TABLE in message and any(word in message for word in ("no such table", "exist")):
         return ConfigurationError(
-            f"the table {TABLE} is missing. Create it: call celeriac.inbox.create_inbox(engine) "
-            "once, or add it to a migration (docs/how-to/inbox.md)"
+            f"the table {TABLE} is missing. Create it: {remedy} (docs/how-to/inbox.md)"
         )
     return error
 

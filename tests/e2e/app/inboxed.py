@@ -33,7 +33,7 @@ create_outbox(engine)
 Sessions = sessionmaker(engine)
 AsyncSessions = async_sessionmaker(
     create_async_engine(
-        URL.replace("sqlite:", "sqlite+aiosqlite:").replace("pymysql", "asyncmy"),
+        URL.partition("?")[0].replace("sqlite:", "sqlite+aiosqlite:").replace("pymysql", "asyncmy"),
         poolclass=NullPool,
         **OPTIONS,
     )

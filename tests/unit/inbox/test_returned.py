@@ -99,7 +99,7 @@ def test_a_reply_is_sent_after_the_commit_and_not_without_it(
     create_outbox(engine)
     replies = MemoryReplies()
     bus.service.backend = dataclasses.replace(bus.service.backend, replies=replies)
-    replies.open("m1", 60_000)
+    replies.open("m1", "price.asked", 60_000)
     request = build_event("price.asked", None, source="t", id="a", extensions={"replyto": "m1"})
     fails = [True, False]
     sessions: Any = sessionmaker(engine)
@@ -117,7 +117,7 @@ def test_a_reply_is_sent_after_the_commit_and_not_without_it(
     with pytest.raises(InvalidEvent), HandlingContext(request, 1, HANDLER):
         call(handler, request)
     assert replies.close("m1", START) == []
-    replies.open("m1", 60_000)
+    replies.open("m1", "price.asked", 60_000)
     for attempt in (2, 3):
         with HandlingContext(request, attempt, HANDLER):
             call(handler, request)

@@ -254,7 +254,7 @@ def test_what_cannot_be_pruned_harms_no_delivery(
     assert "were not deleted" in caplog.text
 
 
-def test_a_missing_table_is_told_with_the_remedy(database_url: str) -> None:
+def test_a_missing_table_is_an_error_with_the_remedy(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     receiver = IdempotentReceiver(
         "b.charge", lambda event: None, False, as_inbox(engine), keep_ms=lambda: 50_000
@@ -263,7 +263,7 @@ def test_a_missing_table_is_told_with_the_remedy(database_url: str) -> None:
         receiver(event("a"))
 
 
-def test_another_fault_of_the_database_is_told_as_it_is(engine: Engine) -> None:
+def test_another_fault_of_the_database_is_raised_unchanged(engine: Engine) -> None:
     def charge(event: Event, connection: Connection) -> None:
         connection.execute(text("INSERT INTO nowhere VALUES (1)"))
 

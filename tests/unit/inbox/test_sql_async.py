@@ -114,3 +114,26 @@ def test_old_rows_go_in_bounded_steps(
         return left
 
     assert [4, 0, 0] == asyncio.run(receive())
+
+
+def test_what_cannot_be_pruned_harms_no_delivery(
+    engine: Engine,
+    sessions: async_sessionmaker[AsyncSession],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(statement, "PRUNE", "DELETE FROM nowhere WHERE at_ms <= :up_to")
+
+    async def charge(event: Event) -> None:
+        return None
+
+    receiver = IdempotentReceiver(
+        "b.charge", charge, False, as_inbox(sessions), keep_ms=lambda: 50_000
+    )
+
+    async def receive() -> None:
+        await receiver(build_event("order.placed", None, source="test", id="a"))
+
+    asyncio.run(receive())
+    assert len(noted(engine)) == 1
+    assert "were not deleted" in caplog.text

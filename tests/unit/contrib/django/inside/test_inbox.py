@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from django.core.management import call_command
 from django.db import connections
 
-from celeriac import Emit, Event, EventBus, SubscriptionError
+from celeriac import ConfigurationError, Emit, Event, EventBus, SubscriptionError
 from celeriac.contrib.django.models import InboxRow, OutboxRow
-from celeriac.event import key_id
-from celeriac.inbox import DjangoInbox, current_session
+from celeriac.event import event_key, key_id
+from celeriac.inbox import DjangoInbox, current_session, statement
 from celeriac.testing import in_memory
 
 
@@ -113,3 +116,40 @@ def test_returned_events_are_in_the_transaction_of_the_inbox(bus: EventBus) -> N
     for _ in range(2):
         receiver(event)
     assert effects() == ["a", "p1", "p2"]
+
+
+def test_a_missing_table_names_the_migration(bus: EventBus) -> None:
+    @bus.on("order.placed", inbox=DjangoInbox())
+    def charge(event: Event) -> None: ...
+
+    receiver = bus.service.handlers["billing.charge"].receiver
+    assert receiver is not None
+    call_command("migrate", "celeriac", "zero", verbosity=0)
+    with pytest.raises(ConfigurationError, match=r"celeriac_inbox is missing.*migrate celeriac"):
+        receiver(bus.event("order.placed"))
+
+
+def test_old_rows_are_deleted_in_bounded_steps(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statement, "PRUNE_ROWS", 10)
+    monkeypatch.setattr(statement, "PRUNE_AGAIN", 0.0)
+
+    @bus.on("order.placed", inbox=DjangoInbox())
+    def charge(event: Event) -> None: ...
+
+    InboxRow.objects.bulk_create(
+        InboxRow(event_key=event_key(f"old{n}", ""), handler="x", domain="order", at_ms=n)
+        for n in range(25)
+    )
+    now_ms = int(time.time() * 1000)
+    InboxRow.objects.create(
+        event_key=event_key("young", ""), handler="x", domain="order", at_ms=now_ms
+    )
+    receiver = bus.service.handlers["billing.charge"].receiver
+    assert receiver is not None
+    remaining = []
+    for _ in range(3):
+        receiver(bus.event("order.placed"))
+        remaining.append(InboxRow.objects.filter(handler="x").count())
+    assert remaining == [15, 4, 1]
