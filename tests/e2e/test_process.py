@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from celeriac import Event, EventBus
 from celeriac.event import decode
@@ -45,7 +44,7 @@ def test_killed_pool_processes_lose_no_instance_and_repeat_no_effect(
 
 
 def run(redis_url: str, namespace: str, database_url: str) -> None:
-    engine = create_engine(database_url, poolclass=NullPool)
+    engine = create_engine(database_url)
     create_processes(engine)
     bus = EventBus(
         service="orders",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celeriac.dead_letter.audit import BUS, Note
 from celeriac.emitter import Emitter
 from celeriac.errors import NotFound
+from celeriac.event import decode
 from celeriac.outbox.database import Database
 from celeriac.process.decision import Status
 from celeriac.process.definition import ABORT_REQUESTED
@@ -30,16 +31,24 @@ def request_abort(backend: Backend, settings: Settings, instance: Instance, note
     """Request that the process aborts the instance, with the reason of the note.
 
     Returns the id of the event that requests it. The process handles it like every event, so undo
-    events follow within moments if a worker runs. Blocks. Raises BusUnavailable.
+    events follow within moments if a worker runs. It has the tenant of the undo events. Blocks.
+    Raises BusUnavailable, and InvalidEvent if CELERIAC_TENANTS allows no event without a tenant.
     """
-    backend.deliveries.record(BUS, note.encode())
     emitter = Emitter(settings, lambda: backend.event_log)
     event = emitter.build(
         ABORT_REQUESTED,
         {"key": instance.key, "reason": note.reason},
         handlers=(instance.handler,),
+        tenant=_tenant_of(instance),
     )
+    emitter.encode_unsigned(event)
+    backend.deliveries.record(BUS, note.encode())
     return emitter.emit(event)
+
+
+def _tenant_of(instance: Instance) -> str | None:
+    """Return the tenant of the newest event that undoes something, if any."""
+    return decode(instance.undo[-1].encode()).tenant if instance.undo else None
 
 
 def fire_now(

@@ -16,6 +16,7 @@ from celeriac.event import Matcher, check_annotation, compile_patterns
 from celeriac.handler.key_path import check_key
 from celeriac.handler.policy import RetryPolicy
 from celeriac.handler.signature import read_signature
+from celeriac.number_range import MAX_SECONDS, in_range
 from celeriac.process.decision import Missing
 from celeriac.process.declared import ATTRIBUTE, Declared
 from celeriac.process.state import StateForm
@@ -73,11 +74,16 @@ class ProcessDefinition:
 
     def waiting_policy(self) -> RetryPolicy:
         """Return the retries of an event whose instance has not started, for about `wait_s`."""
-        waited, retries = 0.0, 0
-        while waited < self.wait_s:
-            waited += min(60.0, 2.0**retries)
-            retries += 1
-        return RetryPolicy(retries=retries, backoff=1.0, max_backoff=60.0, jitter=0.25)
+        return waiting_policy(self.wait_s)
+
+
+def waiting_policy(seconds: float) -> RetryPolicy:
+    """Return retries that last for about so many seconds."""
+    waited, retries = 0.0, 0
+    while waited < seconds:
+        waited += min(60.0, 2.0**retries)
+        retries += 1
+    return RetryPolicy(retries=retries, backoff=1.0, max_backoff=60.0, jitter=0.25)
 
 
 def define(
@@ -187,6 +193,8 @@ def _declared(cls: type[Any]) -> Iterator[tuple[str, Callable[..., Any], Declare
 
 def _seconds(option: str, value: float | timedelta) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
-        raise SubscriptionError(f"{option}={value!r}: must be a timedelta, or seconds from 0")
+    if not in_range(seconds, 0, MAX_SECONDS):
+        raise SubscriptionError(
+            f"{option}={value!r}: must be a timedelta, or seconds, from 0 to {MAX_SECONDS} seconds"
+        )
     return float(seconds)

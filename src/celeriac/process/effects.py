@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import structs
 
-from celeriac.emitter.emitter import when_ms
 from celeriac.event import Event, RawEvent, decode, event_key, inherit
+from celeriac.event.data_copy import copied
+from celeriac.event_log.delayed import when_ms
 from celeriac.process.decision import Status
 from celeriac.process.definition import REMINDED, ProcessDefinition
 from celeriac.process.identity import derived_id
@@ -24,6 +25,8 @@ from celeriac.process.instance import (
 )
 
 Undo: TypeAlias = str | tuple[str, Any]
+# The arguments of an emit that its undo event has too: its subject, and who may read it.
+OF_UNDO = ("subject", "partitionkey", "tenant", "sensitive", "encrypt_for")
 
 
 class EventWriter(Protocol):
@@ -78,9 +81,12 @@ class Effects:
             )
         when_ms(delay, at)
         event = self._built(type, data, "emit", attributes)
+        # It is encoded after the method, which may change its data until then, such as the state.
+        event = structs.replace(event, data=copied(event.data))
         if undo is not None:
             undo_type, undo_data = (undo, None) if isinstance(undo, str) else undo
-            undoing = self._built(undo_type, undo_data, "undo", {})
+            inherited = {name: attributes.get(name) for name in OF_UNDO}
+            undoing = self._built(undo_type, undo_data, "undo", inherited)
             self._instance.undo.append(self._writer.encode_unsigned(undoing).decode())
         self._emits.append(OutgoingEvent(event, delay, at))
         return event.id

@@ -42,6 +42,10 @@ class Instance:
     updated_ms: int = 0
     expires_ms: int | None = None
 
+    def has_expired(self, now_ms: int) -> bool:
+        """Return whether it has ended and its time is over: its key may start again."""
+        return self.expires_ms is not None and self.expires_ms <= now_ms
+
 
 class ProcessStep(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one handled event: what it changed, for the history of the instance.

@@ -73,7 +73,7 @@ class MemoryTransaction:
         instance = instances.get((handler, key))
         if instance is None:
             return None
-        if instance.expires_ms is not None and instance.expires_ms <= now_ms:
+        if instance.has_expired(now_ms):
             del instances[handler, key]
             self._processes.steps.pop((handler, key), None)
             return None

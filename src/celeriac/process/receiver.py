@@ -62,6 +62,7 @@ def with_process_inbox(handler: Handler, runner: Runner) -> Handler:
         handler,
         receiver=replace(receiver, inbox=inbox),
         process_key=runner.definition.key,
+        methods=runner.definition.reactions,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from celeriac.outbox.database import Execute
+from celeriac.outbox.pruning import PROCESSES
 from celeriac.process import statement
 from celeriac.process.decision import Status
 from celeriac.process.instance import Instance, ProcessStep, StepChanges, Timer
@@ -25,6 +26,9 @@ class StepDetail(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+TRIES = 10  # to insert and lock a row that another transaction deletes in between
+
+
 class RowStore:
     """See ProcessStore. `execute` and `write` use one open transaction of the database."""
 
@@ -35,14 +39,31 @@ class RowStore:
 
     def lock(self, handler: str, key: str, *, insert: bool, now_ms: int) -> Instance | None:
         at = {"handler": handler, "instance_key": key}
-        if insert:
-            self._execute(statement.reserve(self._dialect), {**at, "now": now_ms})
-        rows = self._execute(statement.lock(self._dialect), at)
-        if not rows:
-            return None
-        instance = read_instance(handler, key, rows[0])
+        instance = self._locked(at, insert=insert, now_ms=now_ms)
+        if instance is not None and instance.has_expired(now_ms):
+            # The relay, which deletes it too, looks less often.
+            for delete in (statement.DELETE_STEPS, statement.DELETE):
+                self._execute(delete, at)
+            instance = self._locked(at, insert=insert, now_ms=now_ms)
         # A row that was only reserved: no event has been handled.
-        return instance if instance.seq else None
+        return instance if instance is not None and instance.seq else None
+
+    def _locked(self, at: dict[str, Any], *, insert: bool, now_ms: int) -> Instance | None:
+        """Return the row of an instance, locked; with `insert`, there is one."""
+        for _ in range(TRIES if insert else 1):
+            if insert:
+                self._execute(statement.reserve(self._dialect), {**at, "now": now_ms})
+            rows = self._execute(statement.lock(self._dialect), at)
+            if rows:
+                return read_instance(at["handler"], at["instance_key"], rows[0])
+            # On PostgreSQL, the relay deleted an ended instance between the two statements.
+        if not insert:
+            return None
+        name = f"the instance {at['instance_key']} of {at['handler']}"
+        raise RuntimeError(
+            f"the row of {name} in {PROCESSES} was deleted {TRIES} times when it was "
+            "inserted. Look for a trigger or a job that deletes rows of this table"
+        )
 
     def save(self, changes: StepChanges) -> None:
         instance = changes.instance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.errors import ConfigurationError
-from celeriac.outbox.timer import PROCESSES, STEPS
+from celeriac.outbox.pruning import PROCESSES, STEPS
 from celeriac.outbox.timer import TABLE as TIMERS
 
 DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
@@ -25,6 +25,8 @@ UPDATE = (
     "sensitive_paths = :sensitive_paths, started_ms = :started_ms, updated_ms = :updated_ms, "
     f"expires_ms = :expires_ms {_THIS}"
 )
+DELETE = f"DELETE FROM {PROCESSES} {_THIS}"
+DELETE_STEPS = f"DELETE FROM {STEPS} {_THIS}"
 _TIMER = (
     f"INSERT INTO {TIMERS} (handler, instance_key, name, event_id, at_ms, domain, body) "
     "VALUES (:handler, :instance_key, :name, :event_id, :at_ms, :domain, :body)"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from celeriac.event.attributes import MAX_LENGTH
 from celeriac.extra import needing
 from celeriac.flow_control import MAX_KEY_BYTES
+from celeriac.outbox.pruning import PROCESSES, STEPS
 from celeriac.outbox.table import LONGBLOB
-from celeriac.outbox.timer import PROCESSES, STEPS
 from celeriac.outbox.timer import TABLE as TIMERS
 from celeriac.process.definition import MAX_NAME
 from celeriac.sql_engine import create_all
@@ -65,6 +65,7 @@ def process_tables(metadata: MetaData) -> tuple[Table, Table, Table]:
         Column("updated_ms", BigInteger, nullable=False),
         Column("expires_ms", BigInteger),
         Index(f"{PROCESSES}_status", "status", "started_ms"),
+        Index(f"{PROCESSES}_handler", "handler", "status", "started_ms"),
         Index(f"{PROCESSES}_expires_ms", "expires_ms"),
         **options,
     )
@@ -78,6 +79,7 @@ def process_tables(metadata: MetaData) -> tuple[Table, Table, Table]:
         Column("domain", String(MAX_LENGTH), nullable=False),
         Column("body", LargeBinary(LONGBLOB), nullable=False),
         Index(f"{TIMERS}_at_ms", "at_ms"),
+        Index(f"{TIMERS}_event_id", "event_id"),
         **options,
     )
     steps = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepView, ...]
 
 
-def view_of(history: InstanceHistory, sensitive: Collection[str] = ()) -> InstanceView:
+def view_of(history: InstanceHistory, sensitive: Set[str] = frozenset()) -> InstanceView:
     """Return the view. `sensitive` are names of fields to mask besides the state's own."""
     instance = history.instance
     state = msgspec.Raw(instance.state)

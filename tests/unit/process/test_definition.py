@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -60,6 +62,9 @@ def coroutine() -> Callable[..., object]:
         (lambda: made(options={"key": "id"}), "key='id' does not group events"),
         (lambda: made(options={"missing": "fail"}), "missing='fail': must be 'wait'"),
         (lambda: made(options={"wait": -1}), "wait=-1: must be a timedelta"),
+        (lambda: made(options={"wait": math.inf}), "wait=inf: must be a timedelta"),
+        (lambda: made(options={"keep": math.inf}), "keep=inf: must be a timedelta"),
+        (lambda: made(options={"wait": timedelta.max}), "from 0 to 315360000 seconds"),
         (lambda: made(options={"keep": "30d"}), "keep='30d': must be a timedelta"),
         (lambda: made(NoDefault), "Give each field a default"),
         (lambda: made(begun=None), "no method starts an instance"),

@@ -28,3 +28,11 @@ def test_an_id_is_a_uuid_of_version_8_that_emit_did_not_make() -> None:
     id = derived_id("shop.fulfilment", "order-42", "event", "emit 1")
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", id)
     assert (id[14], id[19] in "89ab", made_ms(id)) == ("8", True, 0)
+
+
+def test_ids_stay_the_same_in_all_versions() -> None:
+    """A repetition of an event that older code handled emits the same ids."""
+    assert "bcb8fef4-b000-8e4e-94b1-ad2fe1de8081" == derived_id(
+        "shop.fulfilment", "order-42", "event", "emit 5"
+    )
+    assert "e18186b2-7b8c-8974-b803-2065017faca6" == derived_id("a", "", "\ud800", "ü")

@@ -1,6 +1,6 @@
 """Any interleaving of events of three domains, duplicates, timers and kills keeps the promises.
 
-A model runs beside the process: it has the effects of each committed step. The process is killed at
+A model runs with the process: it has the effects of each committed step. The process is killed at
 each statement of its transaction, before it and after the commit.
 """
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,9 +14,12 @@ from sqlalchemy.pool import NullPool
 
 from celeriac import EventBus, Settings
 from celeriac.observability.metrics import collector
-from celeriac.outbox.database import open_database
-from celeriac.process import create_processes
+from celeriac.observability.metrics.snapshot import InstanceCount
+from celeriac.outbox.database import Execute, open_database
+from celeriac.process import create_processes, metrics
+from celeriac.process.decision import Status
 from celeriac.process.metrics import reader
+from celeriac.process.query import Count
 from tests.unit.process.conftest import bench_on
 from tests.unit.process.shop import fulfilment
 
@@ -47,3 +53,45 @@ def test_instances_are_counted_by_status(bus: EventBus, tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:////nonexistent/no.sqlite"])
 def test_a_database_without_processes_has_no_series(url: str) -> None:
     assert list(reader(Settings.load({}, outbox_url=url))()) == []
+
+
+def test_a_failure_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    read = reader(Settings.load({}, outbox_url="sqlite:////nonexistent/no.sqlite"))
+    assert () == read()
+    [message] = caplog.messages
+    assert message.startswith("celeriac: reading the instances of processes failed: Operational")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_database_is_closed_after_each_read(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    closed: list[bool] = []
+
+    class Empty:
+        kind = "sqlite"
+
+        @contextmanager
+        def transaction(self) -> Iterator[Execute]:
+            if fails:
+                raise OSError
+            yield lambda sql, parameters: []
+
+        def close(self) -> None:
+            closed.append(True)
+
+    monkeypatch.setattr(metrics, "open_database", lambda url: Empty())
+    assert [] == list(reader(Settings.load({}, outbox_url="sqlite://"))())
+    assert [True] == closed
+
+
+def test_the_age_of_the_oldest_instance_is_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = SimpleNamespace(close=lambda: None)
+    counted = [Count("billing.flow", Status.OPEN, 3, 995_500)]
+    monkeypatch.setattr(metrics, "open_database", lambda url: database)
+    monkeypatch.setattr(metrics, "has_processes", lambda given: given is database)
+    monkeypatch.setattr(metrics, "counts", lambda given: counted)
+    monkeypatch.setattr("time.time", lambda: 1000.0)
+    read = reader(Settings.load({}, outbox_url="sqlite://"))
+    assert [InstanceCount("billing.flow", "open", 3, 4.5)] == list(read())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -15,7 +16,7 @@ from celeriac import Event, EventBus
 from celeriac.event import RawEvent, build_event, decode, encode
 from celeriac.handler import Handler
 from celeriac.outbox.database import Database, open_database
-from celeriac.process import Process, Status, starts
+from celeriac.process import Process, Status, sql_store, starts
 from celeriac.process.query import counts, has_processes, history, instances
 from celeriac.testing import in_memory
 from tests.unit.process.conftest import bench_on, table
@@ -80,7 +81,6 @@ def test_state_timers_events_and_the_note_are_one_transaction(
     bus: EventBus, engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The transaction ends at each of its statements in turn, as if the process were killed."""
-    from celeriac.process import sql_store
 
     class Killed(BaseException):
         pass
@@ -111,6 +111,32 @@ def test_state_timers_events_and_the_note_are_one_transaction(
         break
     assert survived == 5
     assert all(table(engine, "COUNT(*)", name) == [(1,)] for name in tables)
+
+
+def test_an_instance_that_is_deleted_while_its_key_starts_again_is_replaced(
+    bus: EventBus, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.dialect.name != "postgresql":
+        pytest.skip("the row is locked from the first statement on")
+    handler = handler_of(bus, fulfilment(engine))
+    assert handler.receiver is not None
+    for type in ("order.placed", "payment.failed"):
+        handler.receiver(raw(type, type, {"cents": 9}))
+    execute, deleted = sql_store._execute, False
+
+    def deleting(session: Any, sql: str, parameters: Any) -> Any:
+        nonlocal deleted
+        rows = execute(session, sql, parameters)
+        if not deleted and sql.startswith("INSERT INTO celeriac_process "):
+            deleted = True
+            with engine.begin() as relay:
+                for name in ("celeriac_process_step", "celeriac_process"):
+                    relay.execute(text(f"DELETE FROM {name}"))
+        return rows
+
+    monkeypatch.setattr(sql_store, "_execute", deleting)
+    handler.receiver(raw("order.placed", "again", {"cents": 9}))
+    assert table(engine, "status, seq", "celeriac_process") == [("open", 1)]
 
 
 @pytest.mark.parametrize("kind", ["engine", "session"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pydantic
 import pytest
 from sqlalchemy import Engine, MetaData, update
 
-from celeriac import Event, EventBus, InvalidData
+from celeriac import Event, EventBus, InvalidData, Sensitive
 from celeriac.contract import contract, upcast
 from celeriac.contract.versions import contracts_of
 from celeriac.outbox.database import open_database
@@ -55,6 +55,14 @@ def test_any_model_is_written_and_read(model: Any) -> None:
     raw = states.write(model(cents=7), "42")
     assert states.read(raw, states.version, "42") == model(cents=7)
     assert states.new() == model()
+
+
+def test_the_paths_of_sensitive_fields_are_known() -> None:
+    class Card(msgspec.Struct):
+        number: Annotated[str, Sensitive] = ""
+        cents: int = 0
+
+    assert ("number", "") == (form(Card).sensitive, form(Plain).sensitive)
 
 
 @pytest.mark.usefixtures("flow")

@@ -184,7 +184,7 @@ def test_an_ended_instance_is_kept_and_then_deleted_by_the_relay(
 ) -> None:
     if bench.database is None:
         pytest.skip("the store in memory deletes it when its key is used again")
-    from celeriac.outbox.timer import prune
+    from celeriac.outbox.pruning import prune
 
     place(bench)
     place(bench, "open")
@@ -193,12 +193,27 @@ def test_an_ended_instance_is_kept_and_then_deleted_by_the_relay(
     now = bench.memory.store.clock.now_ms()
     for days, kept in ((29, True), (31, False)):
         with bench.database.transaction() as execute:
-            assert not prune(execute, now + days * 86_400_000)
+            assert prune(execute, bench.database.kind, now + days * 86_400_000) == (not kept)
         assert (bench.history(process, KEY) is not None) == kept
         with bench.database.transaction() as execute:
             steps = execute("SELECT COUNT(*) FROM celeriac_process_step", {})
         assert steps[0][0] == (3 if kept else 1)
     assert bench.history(process, "open") is not None
+
+
+def test_a_key_starts_again_after_its_instance_was_kept_for_its_time(
+    bench: Bench, stored: tuple[Engine, str | None]
+) -> None:
+    process = bench.bus.process(fulfilment(stored[0], keep=60))
+    place(bench)
+    emit(bench, "payment.failed")
+    bench.run(jump=False)
+    for seconds, status, steps in ((59, Status.ABORTED, 2), (1, Status.OPEN, 1)):
+        bench.memory.advance(seconds)
+        place(bench)
+        found = bench.history(process, KEY)
+        assert found is not None
+        assert (found.instance.status, len(found.steps)) == (status, steps)
 
 
 def test_a_timer_can_be_fired_now(bench: Bench, process: type[Process[State]]) -> None:

@@ -11,7 +11,7 @@ from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.outbox.choice import OfDatabase, database_options, open_chosen
 from celeriac.cli.process.draw import draw
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import age, console, count, state_text, table
+from celeriac.cli.show import console, count, duration, state_text, table
 from celeriac.cli.terminal import confirm, echo
 from celeriac.cli.time_param import TimeParam
 from celeriac.cli.user import user_name
@@ -21,6 +21,7 @@ from celeriac.flow_control import stored_key
 from celeriac.process.action import fire_now, open_instance, request_abort
 from celeriac.process.decision import Status
 from celeriac.process.query import counts, history, instances
+from celeriac.process.total import total
 from celeriac.process.view import view_of
 
 STATUSES = [*(status.value for status in Status), "all"]
@@ -80,8 +81,8 @@ def list_(
                     row.handler,
                     row.key,
                     state_text(row.status),
-                    age(now - row.started_ms / 1000),
-                    age(now - row.updated_ms / 1000),
+                    duration(now - row.started_ms / 1000),
+                    duration(now - row.updated_ms / 1000),
                     row.steps,
                     ", ".join(row.timers),
                     row.reason,
@@ -94,8 +95,7 @@ def list_(
         )
         echo()
     totals = counts(chosen)
-    by_status = {s: sum(c.number for c in totals if c.status is s) for s in Status}
-    console().print(", ".join(f"{number:,} {status}" for status, number in by_status.items()))
+    console().print(", ".join(f"{total(totals, status)} {status}" for status in Status))
 
 
 @process.command()

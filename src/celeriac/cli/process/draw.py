@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from celeriac.cli.show import age, console, state_text, when
+from celeriac.cli.show import console, duration, state_text, when
 from celeriac.process.view import InstanceView, StepView
 
 
@@ -31,7 +31,7 @@ def draw(view: InstanceView) -> None:
             out.print(Text.assemble((f"{name:<12}", "dim"), text), soft_wrap=True)
     out.print()
     for step in view.steps:
-        after = f"+{age((step.at_ms - view.started_ms) / 1000)}"
+        after = f"+{duration((step.at_ms - view.started_ms) / 1000)}"
         out.print(
             Text.assemble((f"{step.seq:>3} ", "dim"), (f"{after:>8}  ", "dim"),
                           (step.event_type, "bold"), (f"  {step.event_id}", "dim")),
