@@ -54,7 +54,7 @@ def ever_written(deployment: Deployment) -> bytes:
 
 
 def stored(deployment: Deployment) -> bytes:
-    """All that lies on the server now, as it would move to another one."""
+    """All that is stored on the server now, as it would move to another one."""
     found = b""
     for database in range(16):
         client: Any = redis.Redis.from_url(f"{deployment.server.url.removesuffix('/0')}/{database}")
@@ -72,7 +72,7 @@ def stored(deployment: Deployment) -> bytes:
     return found
 
 
-def test_only_a_service_that_is_named_reads_it_and_it_lies_nowhere_in_plain(
+def test_only_a_named_service_reads_it_and_it_is_stored_nowhere_in_plain(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "seen").mkdir()

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from celeriac.errors import ConfigurationError, EncryptionError
 from celeriac.event import RawEvent
 from celeriac.event.attributes import check_content_type
-from celeriac.event.encrypted import binding, read_jwe
+from celeriac.event.encrypted import Jwe, binding, is_encrypted, read_jwe, subject_key_id
 from celeriac.security.key import ENCRYPTION, secret_keys
 from celeriac.security.signer import missing
 from celeriac.settings import Settings
@@ -19,10 +19,13 @@ from celeriac.settings import Settings
 Decrypter = Callable[[RawEvent], RawEvent]
 
 
-def make_decrypter(settings: Settings) -> Decrypter:
+def make_decrypter(
+    settings: Settings, secret_of: Callable[[str], bytes] | None = None
+) -> Decrypter:
     """Return a function that returns an encrypted event with its plain data.
 
-    It raises EncryptionError, an InvalidEvent, for data that cannot be decrypted. Raises
+    `secret_of` returns the secret of a subject's key id. The function raises EncryptionError, an
+    InvalidEvent, for data that cannot be decrypted, and what `secret_of` raises. Raises
     ConfigurationError for invalid keys, or if cryptography is missing.
     """
     try:
@@ -40,7 +43,17 @@ def make_decrypter(settings: Settings) -> Decrypter:
         )
 
     def decrypted(event: RawEvent) -> RawEvent:
-        plain, header = decrypt(read_jwe(event), keys, aad=binding(event))
+        jwe = read_jwe(event)
+        opened = open_once(event, jwe)
+        if subject_key_id(jwe) is None or not is_encrypted(opened):
+            return opened
+        inner = read_jwe(opened)
+        if subject_key_id(inner) is not None:
+            raise EncryptionError("cannot be decrypted: it is encrypted for two subjects")
+        return open_once(opened, inner)
+
+    def open_once(event: RawEvent, jwe: Jwe) -> RawEvent:
+        plain, header = decrypt(jwe, keys, aad=binding(event), secret_of=secret_of)
         data: msgspec.Raw | bytes | None = plain
         if header.get("binary") is not True:
             data = None if plain == b"null" else msgspec.Raw(plain)

@@ -14,16 +14,22 @@ from celeriac.event.build import BINARY
 from celeriac.event.encrypted import ENCRYPTED, binding
 from celeriac.security.key import ENCRYPTION, PublicKey, public_keys
 from celeriac.security.signer import missing
+from celeriac.security.subject_key import SubjectKey, SubjectKeys
+from celeriac.security.subject_recipient import split_recipients
 from celeriac.settings import Settings
 
 Encrypter = Callable[[Event[Any], Sequence[str]], Event[Any]]
 
 
-def make_encrypter(settings: Settings) -> Encrypter:
-    """Return a function that returns an event with its data encrypted for the named services.
+def make_encrypter(settings: Settings, subject_keys: SubjectKeys | None = None) -> Encrypter:
+    """Return a function that returns an event with its data encrypted for the named recipients.
 
-    It raises EncryptionError for a service without a key, InvalidData for data without a JSON
-    form. Raises ConfigurationError for invalid keys, or if cryptography is missing.
+    These are services, and at most one subject: then the data is encrypted for the services first,
+    and the result for the subject's key. Both are needed to read it.
+
+    It raises EncryptionError for a service without a key, SubjectErased for a subject whose key was
+    erased, and InvalidData for data without a JSON form. Raises ConfigurationError for invalid
+    keys, or if cryptography is missing.
     """
     try:
         from celeriac.security.jwe import encrypt
@@ -31,8 +37,21 @@ def make_encrypter(settings: Settings) -> Encrypter:
         raise missing("encrypt_for") from None
     keys = public_keys(settings.trusted_keys, setting="CELERIAC_TRUSTED_KEYS", curve=ENCRYPTION)
 
-    def encrypted(event: Event[Any], services: Sequence[str]) -> Event[Any]:
-        chosen = [key for name in dict.fromkeys(services) for key in _keys_of(name, keys)]
+    def encrypted(event: Event[Any], recipients: Sequence[str]) -> Event[Any]:
+        services, subject = split_recipients(event, recipients)
+        if services:
+            chosen = [key for name in dict.fromkeys(services) for key in _keys_of(name, keys)]
+            event = encrypted_with(event, chosen)
+        if subject is None:
+            return event
+        if subject_keys is None:
+            raise EncryptionError(
+                "encrypt_for has a subject, but the bus has no store of their keys. Pass "
+                "subject_keys=... to its EventBus"
+            )
+        return encrypted_with(event, subject_keys.key_of(subject))
+
+    def encrypted_with(event: Event[Any], chosen: Sequence[PublicKey] | SubjectKey) -> Event[Any]:
         header: dict[str, Any] = {}
         if event.datacontenttype is not None:
             header["cty"] = event.datacontenttype

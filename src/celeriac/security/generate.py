@@ -10,6 +10,7 @@ from celeriac.event import compile_patterns
 from celeriac.event.signature import KEY_ID
 from celeriac.security.key import ENCRYPTION, SIGNING, jwk
 from celeriac.security.signer import missing
+from celeriac.tenant import tenants_fault
 
 
 def generate(
@@ -17,6 +18,7 @@ def generate(
     *,
     sources: Sequence[str] = (),
     types: Sequence[str] = (),
+    tenants: Sequence[str] = (),
     encryption: bool = False,
     service: str = "",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,11 +28,13 @@ def generate(
         id: Names the key in events: up to 64 letters, digits and `_ . : -`.
         sources: The sources that the public key is trusted for. Default: all.
         types: The patterns of types that it is trusted for. Default: all.
+        tenants: The tenants that it is trusted for. Default: all, and events without a tenant.
         encryption: Make an X25519 key to encrypt for, instead of an Ed25519 key to sign with.
         service: The service that data is encrypted for. Default: the id.
 
     Raises:
-        ConfigurationError: The id or a pattern is invalid, or `cryptography` is not installed.
+        ConfigurationError: The id, a pattern or a tenant is invalid, or `cryptography` is not
+            installed.
     """
     if not KEY_ID.fullmatch(id):
         raise ConfigurationError(
@@ -38,12 +42,13 @@ def generate(
         )
     if types:
         compile_patterns(*types)
+    if fault := tenants_fault(tenants):
+        raise ConfigurationError(f"key {id!r}: tenants: {fault}")
     curve = ENCRYPTION if encryption else SIGNING
     secret, public = _pair(curve)
     restrictions: dict[str, Any] = {"service": service} if service else {}
-    restrictions |= {
-        name: [*names] for name, names in (("sources", sources), ("types", types)) if names
-    }
+    signed = {"sources": sources, "types": types, "tenants": tenants}
+    restrictions |= {name: [*names] for name, names in signed.items() if names}
     return jwk(id, curve, public=public, secret=secret), jwk(
         id, curve, public=public
     ) | restrictions

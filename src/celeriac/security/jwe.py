@@ -1,7 +1,8 @@
 """JWE of RFC 7516: ECDH-ES+A256KW over X25519 for each recipient, A256GCM for the content.
 
-RFC 7518, 4.6 and RFC 8037, 3.2. No other algorithm is supported, which prevents downgrade
-attacks. Needs the package cryptography, which its callers have imported.
+RFC 7518, 4.6 and RFC 8037, 3.2. Data for a subject's key has it as the only recipient, with A256KW
+(RFC 7518, 4.4). No other algorithm is supported, which prevents downgrade attacks. Needs the
+package cryptography, which its callers have imported.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,17 +22,26 @@ from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from celeriac.errors import EncryptionError
-from celeriac.event.encrypted import Jwe, Recipient, recipients
+from celeriac.event.encrypted import Jwe, Recipient, recipients, subject_key_id
 from celeriac.security.key import ENCRYPTION, PublicKey
+from celeriac.security.subject_key import SubjectKey
 
 ALG, ENC = "ECDH-ES+A256KW", "A256GCM"
+SUBJECT_ALG = "A256KW"
 KEY_BYTES, IV_BYTES, TAG_BYTES = 32, 12, 16
 
 
 def encrypt(
-    plain: bytes, keys: Sequence[PublicKey], *, aad: bytes, header: Mapping[str, Any]
+    plain: bytes,
+    keys: Sequence[PublicKey] | SubjectKey,
+    *,
+    aad: bytes,
+    header: Mapping[str, Any],
 ) -> Jwe:
-    """Return the JWE of `plain` for the owners of `keys`, with `header` in its protected header."""
+    """Return the JWE of `plain` for the owners of `keys`, or for a subject's key.
+
+    `header` is in its protected header.
+    """
     protected = _text(msgspec.json.encode({"enc": ENC, **header}))
     content_key, iv = os.urandom(KEY_BYTES), os.urandom(IV_BYTES)
     bound = _text(aad)
@@ -42,31 +52,50 @@ def encrypt(
         ciphertext=_text(encrypted[:-TAG_BYTES]),
         tag=_text(encrypted[-TAG_BYTES:]),
         aad=bound,
-        recipients=tuple(_wrapped(content_key, key) for key in keys),
+        recipients=_recipients(content_key, keys),
     )
 
 
 def decrypt(
-    jwe: Jwe, keys: Mapping[str, X25519PrivateKey], *, aad: bytes
+    jwe: Jwe,
+    keys: Mapping[str, X25519PrivateKey],
+    *,
+    aad: bytes,
+    secret_of: Callable[[str], bytes] | None = None,
 ) -> tuple[bytes, Mapping[str, Any]]:
     """Return (plaintext, protected header), decrypted with one of the keys, given by id.
 
-    Raises EncryptionError if no key is a recipient's, or the JWE was modified.
+    `secret_of` returns the secret of a subject's key id. Raises EncryptionError if no key is a
+    recipient's, or the JWE was modified, and what `secret_of` raises.
     """
     if _bytes(jwe.aad) != aad:
         raise EncryptionError("cannot be decrypted: it was encrypted for another event")
     protected = _object(_bytes(jwe.protected))
-    recipient, key = _recipient_key(jwe, keys)
+    key_id = subject_key_id(jwe)
+    key: X25519PrivateKey | None = None
+    if key_id is None:
+        recipient, key = _recipient_key(jwe, keys)
+    else:
+        [recipient] = jwe.all_recipients
+    alg = ALG if key_id is None else SUBJECT_ALG
     header = {**recipient.header, **jwe.unprotected, **protected}
-    if (header.get("alg"), header.get("enc")) != (ALG, ENC) or header.keys() & {"crit", "zip"}:
+    if (header.get("alg"), header.get("enc")) != (alg, ENC) or header.keys() & {"crit", "zip"}:
         raise EncryptionError(
-            f"cannot be decrypted: it must use {ALG} with {ENC}, without crit and zip"
+            f"cannot be decrypted: it must use {alg} with {ENC}, without crit and zip"
         )
+    secret = b""
+    if key_id is not None:
+        if secret_of is None:
+            raise EncryptionError(
+                f"cannot be decrypted: it is encrypted for the subject's key {key_id}, but this "
+                "service has no subject_keys. Pass subject_keys=... to its EventBus"
+            )
+        secret = secret_of(key_id)
     iv, tag = _bytes(jwe.iv), _bytes(jwe.tag)
     if (len(iv), len(tag)) != (IV_BYTES, TAG_BYTES):
         raise _changed()
     try:
-        wrapping = _wrapping_key(_agreed(header, key), header)
+        wrapping = secret if key is None else _wrapping_key(_agreed(header, key), header)
         content_key = aes_key_unwrap(wrapping, _bytes(recipient.encrypted_key))
         encrypted, bound = _bytes(jwe.ciphertext) + tag, f"{jwe.protected}.{jwe.aad}"
         return AESGCM(content_key).decrypt(iv, encrypted, bound.encode()), protected
@@ -83,6 +112,15 @@ def concat_kdf(agreed: bytes, *, alg: str, apu: bytes, apv: bytes, key_bytes: in
     info = b"".join(len(x).to_bytes(4, "big") + x for x in (alg.encode(), apu, apv))
     info += (8 * key_bytes).to_bytes(4, "big")
     return ConcatKDFHash(SHA256(), key_bytes, info).derive(agreed)
+
+
+def _recipients(
+    content_key: bytes, keys: Sequence[PublicKey] | SubjectKey
+) -> tuple[Recipient, ...]:
+    if not isinstance(keys, SubjectKey):
+        return tuple(_wrapped(content_key, key) for key in keys)
+    wrapped = _text(aes_key_wrap(keys.secret, content_key))
+    return (Recipient(encrypted_key=wrapped, header={"alg": SUBJECT_ALG, "kid": keys.id}),)
 
 
 def _wrapped(content_key: bytes, key: PublicKey) -> Recipient:

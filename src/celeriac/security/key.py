@@ -1,8 +1,8 @@
 """Keys as JSON Web Keys (RFC 7517, RFC 8037): Ed25519 to sign, X25519 to encrypt.
 
-A setting contains keys, or the path of a file or directory with keys. Three members are specific to
-celeriac: `sources` and `types` restrict the events that a public key may sign, `service` names the
-service that data can be encrypted for.
+A setting contains keys, or the path of a file or directory with keys. Four members are specific to
+celeriac: `sources`, `types` and `tenants` restrict the events that a public key may sign, `service`
+names the service that data can be encrypted for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Matcher, compile_patterns
 from celeriac.event.signature import KEY_ID
+from celeriac.tenant import tenants_fault
 
 SIGNING, ENCRYPTION = "Ed25519", "X25519"
 KEY_BYTES = 32
@@ -25,7 +26,8 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key. `sources` and `types` restrict the events it may sign; None means all.
+    """A public key. `sources`, `types` and `tenants` restrict the events it may sign; None means
+    all. A key with tenants may not sign events without a tenant.
 
     `service` is the service that data can be encrypted for, by default the key's id.
     """
@@ -35,6 +37,7 @@ class PublicKey:
     public: bytes
     sources: frozenset[str] | None = None
     types: Matcher | None = None
+    tenants: frozenset[str] | None = None
     service: str = ""
 
 
@@ -133,11 +136,21 @@ def _public(key: Mapping[str, Any], where: str) -> PublicKey:
         matcher = None if types is None else compile_patterns(*types)
     except SubscriptionError as error:
         raise ConfigurationError(f"{where}: the key {id!r}: {error}") from None
-    allowed = None if sources is None else frozenset(sources)
+    tenants = _names(key, "tenants", where)
+    if tenants is not None and (fault := tenants_fault(tenants)):
+        raise ConfigurationError(f"{where}: `tenants` of the key {id!r}: {fault}")
     service = key.get("service", id)
     if not isinstance(service, str):
         raise ConfigurationError(f"{where}: `service` of the key {id!r} must be a string")
-    return PublicKey(id, curve, _bytes(key, "x", where), allowed, matcher, service)
+    return PublicKey(
+        id,
+        curve,
+        _bytes(key, "x", where),
+        sources=None if sources is None else frozenset(sources),
+        types=matcher,
+        tenants=None if tenants is None else frozenset(tenants),
+        service=service,
+    )
 
 
 def _names(key: Mapping[str, Any], member: str, where: str) -> list[str] | None:

@@ -13,6 +13,7 @@ from celeriac.security.key import SIGNING, PublicKey, public_keys
 from celeriac.security.signer import missing
 from celeriac.security.verified import VerifiedCache
 from celeriac.settings import Settings
+from celeriac.tenant import is_excluded
 
 
 class Addressed(Protocol):
@@ -22,6 +23,8 @@ class Addressed(Protocol):
     def source(self) -> str: ...
     @property
     def type(self) -> str: ...
+    @property
+    def tenant(self) -> str | None: ...
 
 
 Verifier = Callable[[bytes, Addressed, str], None]
@@ -65,6 +68,9 @@ def make_verifier(settings: Settings) -> Verifier:
             raise UntrustedEvent(
                 f"untrusted: the key {key.id!r} is not trusted for {event.type} of {event.source}"
             )
+        if is_excluded(event.tenant, key.tenants):
+            what = "events without a tenant" if event.tenant is None else f"tenant {event.tenant}"
+            raise UntrustedEvent(f"untrusted: the key {key.id!r} is not trusted for {what}")
 
     return verify
 

@@ -46,13 +46,13 @@ class Order(pydantic.BaseModel):
 
 
 @pytest.fixture
-def ring(keys: Keys) -> dict[str, tuple[str, str]]:
+def key_pairs(keys: Keys) -> dict[str, tuple[str, str]]:
     return {name: keys(name, encryption=True) for name in ("billing", "shipping", "audit")}
 
 
 @pytest.fixture
-def trusted(ring: dict[str, tuple[str, str]]) -> str:
-    return together(*(public for _, public in ring.values()))
+def trusted(key_pairs: dict[str, tuple[str, str]]) -> str:
+    return together(*(public for _, public in key_pairs.values()))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def open_with(private: str, raw: bytes) -> Event[Any]:
 )
 def test_each_recipient_has_the_data_as_it_was(
     orders: EventBus,
-    ring: dict[str, tuple[str, str]],
+    key_pairs: dict[str, tuple[str, str]],
     data: Any,
     content_type: str | None,
     wanted: bytes | None,
@@ -96,7 +96,7 @@ def test_each_recipient_has_the_data_as_it_was(
     assert SECRET.encode() not in raw
     assert decode(raw).datacontenttype == ENCRYPTED
     for name in ("billing", "shipping"):
-        event = open_with(ring[name][0], raw)
+        event = open_with(key_pairs[name][0], raw)
         binary = isinstance(data, bytes)
         assert (None if event.data is None else bytes(event.data)) == wanted
         assert event.data is None or isinstance(event.data, bytes if binary else msgspec.Raw)
@@ -104,22 +104,22 @@ def test_each_recipient_has_the_data_as_it_was(
         assert event.datacontenttype == (content_type or default)
 
 
-def test_of_many_recipients_each_can_open_it_and_nobody_else(keys: Keys) -> None:
-    ring = {f"s{n}": keys(f"s{n}", encryption=True) for n in range(50)}
-    trusted = together(*(public for _, public in ring.values()))
-    raw = raw_of(EventBus(service="a", trusted_keys=trusted), 1, *list(ring)[:-1])
+def test_of_many_recipients_each_can_decrypt_it_and_no_other_service(keys: Keys) -> None:
+    key_pairs = {f"s{n}": keys(f"s{n}", encryption=True) for n in range(50)}
+    trusted = together(*(public for _, public in key_pairs.values()))
+    raw = raw_of(EventBus(service="a", trusted_keys=trusted), 1, *list(key_pairs)[:-1])
     for name in ("s0", "s24", "s48"):
-        assert bytes(open_with(ring[name][0], raw).data) == b"1"
+        assert bytes(open_with(key_pairs[name][0], raw).data) == b"1"
     with pytest.raises(EncryptionError, match=r"encrypted for the keys s0, s1, .* has s49"):
-        open_with(ring["s49"][0], raw)
+        open_with(key_pairs["s49"][0], raw)
     assert masked(decode(raw)).endswith("s18, s19, 29 more")
 
 
 def test_a_ciphertext_counts_in_its_own_event_alone(
-    orders: EventBus, ring: dict[str, tuple[str, str]]
+    orders: EventBus, key_pairs: dict[str, tuple[str, str]]
 ) -> None:
     one = json.loads(raw_of(orders, 1, "billing", id="one", subject="a"))
-    private = ring["billing"][0]
+    private = key_pairs["billing"][0]
     for change in ({"id": "two"}, {"source": "x"}, {"type": "order.refunded"}):
         with pytest.raises(EncryptionError, match="for another event"):
             open_with(private, json.dumps({**one, **change}).encode())
@@ -134,12 +134,12 @@ def test_another_key_of_the_same_name_opens_nothing(orders: EventBus, keys: Keys
 
 
 @pytest.mark.parametrize("data", [None, 1, "x", {}, {"protected": 1}, b"x", [[]]])
-def test_what_only_says_that_it_is_encrypted_is_refused(
-    orders: EventBus, ring: dict[str, tuple[str, str]], data: Any
+def test_what_only_claims_to_be_encrypted_is_refused(
+    orders: EventBus, key_pairs: dict[str, tuple[str, str]], data: Any
 ) -> None:
     raw = orders.emitter.encode(orders.event("order.placed", data, datacontenttype=ENCRYPTED))
     with pytest.raises(EncryptionError, match="its data is not a JWE"):
-        open_with(ring["billing"][0], raw)
+        open_with(key_pairs["billing"][0], raw)
     assert masked(decode(raw)) in ("encrypted", None)
 
 
@@ -153,7 +153,7 @@ def test_while_a_service_changes_its_key_either_opens_it(keys: Keys) -> None:
     assert masked(decode(raw)) == "encrypted for billing-2025, billing-2026"
 
 
-def test_whose_a_key_is_it_says_itself_else_its_id(keys: Keys) -> None:
+def test_the_owner_of_a_key_is_its_member_or_else_its_id(keys: Keys) -> None:
     named = together(keys("a", encryption=True)[1], keys("b-1", encryption=True, service="b")[1])
     found = public_keys(named, setting="X", curve="X25519")
     assert {key.id: key.service for key in found.values()} == {"a": "a", "b-1": "b"}
@@ -225,13 +225,13 @@ def test_a_private_key_that_cannot_be_used_is_refused_at_import(keys: Keys, tmp_
 
 
 def test_a_declared_type_is_encrypted_at_every_emit(
-    orders: EventBus, ring: dict[str, tuple[str, str]]
+    orders: EventBus, key_pairs: dict[str, tuple[str, str]]
 ) -> None:
     orders.declare("order.placed", Order, encrypt_for=["billing"])
     event = orders.event("order.placed", {"card": SECRET})
     raw = orders.emitter.encode(event)
     assert masked(decode(raw)) == "encrypted for billing"
-    opened = open_with(ring["billing"][0], raw)
+    opened = open_with(key_pairs["billing"][0], raw)
     assert bytes(opened.data) == b'{"card":"4111111111111111"}'
     # data that a handler got decrypted is encrypted again
     assert SECRET.encode() not in orders.emitter.encode(opened)
@@ -246,12 +246,12 @@ def test_a_declared_type_is_encrypted_at_every_emit(
 
 @pytest.fixture
 def running(
-    orders: EventBus, ring: dict[str, tuple[str, str]]
+    orders: EventBus, key_pairs: dict[str, tuple[str, str]]
 ) -> Iterator[tuple[EventBus, MemoryBus]]:
     """`billing` and `shipping` have their keys; `mail` has none."""
     buses = [orders]
     for name in ("billing", "shipping", "mail"):
-        bus = EventBus(service=name, encryption_key=ring[name][0] if name in ring else "")
+        bus = EventBus(service=name, encryption_key=key_pairs[name][0] if name in key_pairs else "")
 
         def when(event: Event[Order], name: str = name) -> bool:
             ran.append(("when", name, event.data.card))
@@ -286,7 +286,7 @@ def test_recipients_run_and_the_others_have_a_dead_letter_with_the_reason(
     )
 
 
-def test_a_filter_sees_plain_data_and_is_asked_by_the_executor_alone(
+def test_a_filter_gets_plain_data_and_only_the_executor_calls_it(
     running: tuple[EventBus, MemoryBus],
 ) -> None:
     orders, memory = running
@@ -318,7 +318,7 @@ def test_no_value_of_it_is_in_what_is_kept_of_a_failure(
 
 
 def test_redriven_it_is_opened_again(
-    running: tuple[EventBus, MemoryBus], ring: dict[str, tuple[str, str]]
+    running: tuple[EventBus, MemoryBus], key_pairs: dict[str, tuple[str, str]]
 ) -> None:
     orders, memory = running
     orders.emit(
@@ -331,7 +331,10 @@ def test_redriven_it_is_opened_again(
     memory.run_until_idle()
     assert ran.count(("billing", SECRET)) == 2
     (again,) = memory.store.deliveries.dead("order")
-    assert bytes(open_with(ring["billing"][0], again.event).data) == b'{"card":"4111111111111111"}'
+    assert (
+        bytes(open_with(key_pairs["billing"][0], again.event).data)
+        == b'{"card":"4111111111111111"}'
+    )
 
 
 def test_every_way_to_emit_encrypts(running: tuple[EventBus, MemoryBus]) -> None:
@@ -351,19 +354,19 @@ def test_every_way_to_emit_encrypts(running: tuple[EventBus, MemoryBus]) -> None
     assert sorted(one[1] for one in ran if one[0] == "billing") == ["a", "b", "c", "d", "e"]
 
 
-def test_people_see_for_whom_it_is_and_nothing_else(orders: EventBus) -> None:
+def test_only_the_recipients_of_an_event_are_shown(orders: EventBus) -> None:
     raw = raw_of(orders, {"card": SECRET}, "billing", "shipping", sensitive=["card"])
     assert masked(decode(raw)) == "encrypted for billing, shipping"
-    shown = masked_envelope(raw, ["card"])
+    shown = masked_envelope(raw, {"card"})
     assert shown["data"] == "encrypted for billing, shipping"
     assert "ciphertext" not in json.dumps(shown)
 
 
 def test_what_is_signed_is_the_encrypted_event(
-    keys: Keys, ring: dict[str, tuple[str, str]]
+    keys: Keys, key_pairs: dict[str, tuple[str, str]]
 ) -> None:
     signing, verifying = keys("orders-1", sources=["orders"])
-    private, public = ring["billing"]
+    private, public = key_pairs["billing"]
     orders = EventBus(service="orders", signing_key=signing, trusted_keys=public)
     billing = EventBus(service="billing", trusted_keys=verifying, encryption_key=private)
 
@@ -395,12 +398,12 @@ def test_the_keys_of_the_settings_are_read_once(orders: EventBus) -> None:
 
 
 def test_a_jwe_of_another_producer_needs_the_binding(
-    orders: EventBus, ring: dict[str, tuple[str, str]]
+    orders: EventBus, key_pairs: dict[str, tuple[str, str]]
 ) -> None:
     document = json.loads(raw_of(orders, 1, "billing"))
     document["data"].pop("aad")
     assert msgspec.convert(document["data"], Jwe).aad == ""
     with pytest.raises(EncryptionError, match="for another event"):
-        open_with(ring["billing"][0], json.dumps(document).encode())
+        open_with(key_pairs["billing"][0], json.dumps(document).encode())
     with pytest.raises(ConfigurationError, match="no such file"):
         make_encrypter(Settings.load({}, trusted_keys="/nowhere"))

@@ -174,7 +174,7 @@ def test_the_wrapped_keys_of_two_recipients_cannot_be_swapped() -> None:
         opened(document)
 
 
-def test_whoever_is_no_recipient_is_told_for_whom_it_is() -> None:
+def test_the_error_for_another_service_names_the_recipients() -> None:
     with pytest.raises(EncryptionError, match="the keys billing, shipping, but this service has"):
         opened(sealed(), "audit")
 

@@ -66,6 +66,8 @@ GOOD = {**generate("k")[1], "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
         (json.dumps({**GOOD, "x": 1}), "must be 32 bytes in base64url"),
         (json.dumps({**GOOD, "sources": "orders"}), "`sources` of a key must be a list"),
         (json.dumps({**GOOD, "types": ["a..b"]}), "has an empty segment"),
+        (json.dumps({**GOOD, "tenants": "acme"}), "`tenants` of a key must be a list"),
+        (json.dumps({**GOOD, "tenants": ["a b"]}), "`tenants` of the key 'k': 'a b' must not"),
         (together(json.dumps(GOOD), json.dumps(generate("k")[1])), "two keys have the id 'k'"),
     ],
 )
@@ -90,3 +92,5 @@ def test_a_key_needs_a_name_and_patterns_that_can_match() -> None:
         generate("a b")
     with pytest.raises(ConfigurationError, match="empty segment"):
         generate("a", types=["a..b"])
+    with pytest.raises(ConfigurationError, match="key 'a': tenants: 'x y' must not contain"):
+        generate("a", tenants=["x y"])

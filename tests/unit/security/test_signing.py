@@ -69,7 +69,7 @@ def test_a_signed_event_is_an_event_like_any_other(keys: Keys) -> None:
         {"data": b"\x00\xff"},
         {"data": None},
         {"handlers": ["billing.charge"]},
-        {"extensions": {"tenant": "é 处理"}},
+        {"extensions": {"region": "é 处理"}},
         {"subject": "order/1", "sensitive": "n"},
     ],
 )
@@ -141,6 +141,27 @@ def test_a_key_is_bound_to_its_sources_and_types(keys: Keys) -> None:
     )
 
 
+def test_a_key_is_bound_to_its_tenants(keys: Keys) -> None:
+    private, public = keys("orders-1", tenants=["acme", "globex"])
+    verify = verifier(public)
+    good = signed(private, tenant="acme")
+    verify(good, decode(good), "order")
+    assert "the key 'orders-1' is not trusted for tenant initech" in refusal(
+        verify, signed(private, tenant="initech")
+    )
+    assert "is not trusted for events without a tenant" in refusal(verify, signed(private))
+    _, free = keys("orders-1")
+    assert "signature is not valid" in refusal(verifier(free), good)
+
+
+def test_the_signature_covers_the_tenant(keys: Keys) -> None:
+    private, public = keys("orders-1")
+    other = signed(private, tenant="acme").replace(b'"tenant":"acme"', b'"tenant":"evil"')
+    assert "signature is not valid" in refusal(verifier(public), other)
+    bare = signed(private, tenant="acme").replace(b'"tenant":"acme",', b"")
+    assert "signature is not valid" in refusal(verifier(public), bare)
+
+
 def test_a_signed_event_counts_only_in_the_log_that_it_is_for(keys: Keys) -> None:
     """Otherwise a handler of `#` would run a copy of it in another domain."""
     private, public = keys("orders-1")
@@ -179,7 +200,7 @@ def test_redriven_for_one_handler_the_signature_still_counts(keys: Keys) -> None
     assert again == raw
 
 
-def test_redriving_can_only_narrow_whom_an_event_is_for(keys: Keys) -> None:
+def test_redriving_can_only_reduce_the_handlers_of_an_event(keys: Keys) -> None:
     private, _ = keys("orders-1")
     raw = redriven_for(signed(private, handlers=["a.b", "a.c"]), "billing.charge")
     assert decode(raw).handlers == read_header(raw).handlers == ("a.b", "a.c")
@@ -273,7 +294,7 @@ def test_an_unsigned_event_keeps_no_signed_one_with_its_id_from_the_handler(
     assert 1 == ran.count(("charge", "order-42", "orders-1"))
 
 
-def test_a_signed_event_whose_id_nobody_can_guess_enters_the_log_once(
+def test_a_signed_event_whose_id_cannot_be_guessed_enters_the_log_once(
     pair: tuple[EventBus, EventBus, MemoryBus],
 ) -> None:
     orders, _, memory = pair
@@ -297,7 +318,7 @@ def test_redriven_it_is_verified_again(pair: tuple[EventBus, EventBus, MemoryBus
     assert ("charge", "forged") not in {one[:2] for one in ran}
 
 
-def test_an_event_that_came_and_is_emitted_again_is_signed_anew(
+def test_a_received_event_that_is_emitted_is_signed_again(
     pair: tuple[EventBus, EventBus, MemoryBus], keys: Keys
 ) -> None:
     orders, billing, _ = pair
@@ -308,7 +329,7 @@ def test_an_event_that_came_and_is_emitted_again_is_signed_anew(
     billing.service.guard.verify(again, decode(again), "order")
 
 
-def test_the_setting_demands_it_of_every_handler_that_does_not_say_otherwise(keys: Keys) -> None:
+def test_the_setting_requires_it_for_every_handler_without_the_option(keys: Keys) -> None:
     _, public = keys("orders-1")
     bus = EventBus(service="billing", trusted_keys=public, require_signature="yes")
     bus.on("a", name="one")(lambda event: None)
