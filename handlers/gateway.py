@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from celeriac import current_attempt
+from handlers.sandbox import Cancelled, Sandbox
 
 GOOD_CARD = "card_good"
 DECLINED_CARD = "card_declined"
 UNKNOWN_CARD = "card_unknown"
 OUTAGE_CARD = "card_outage"  # the gateway is down for the first two attempts
 OUTAGE_ATTEMPTS = 2
-# The path of a file. Once the file exists, the provider accepts every card. The demo's key `f`
-# creates it.
-REPAIR_VARIABLE = "GATEWAY_REPAIRED"
+
+payments = Sandbox("payment")
+repairs = Sandbox("repair")
 
 
 class GatewayDown(ConnectionError):
@@ -22,25 +20,46 @@ class GatewayDown(ConnectionError):
 
 
 class CardDeclined(Exception):
-    """The bank declined the payment."""
+    """The bank declined the payment, or the payment was cancelled."""
 
 
 class UnknownCard(Exception):
     """The provider has no such card until its records are repaired."""
 
 
-def charge(card: str, cents: int, *, idempotency_key: str) -> str:
-    """Charge the card once for each key, and return the receipt."""
+def charge(card: str, cents: int, *, payment: str) -> str:
+    """Charge the card once for each payment, and return the receipt.
+
+    Raises CardDeclined also for a payment that was refunded before it was made.
+    """
     if card == OUTAGE_CARD and current_attempt() <= OUTAGE_ATTEMPTS:
         raise GatewayDown("payments.example.com:443 timed out")
     if card == UNKNOWN_CARD and not is_repaired():
         raise UnknownCard(f"no card {card!r}")
     if card == DECLINED_CARD:
         raise CardDeclined("insufficient funds")
-    return f"receipt-{idempotency_key}"
+    try:
+        payments.do(payment)
+    except Cancelled as cancelled:
+        raise CardDeclined(str(cancelled)) from None
+    return receipt(payment)
+
+
+def refund(payment: str) -> str | None:
+    """Cancel a payment. Return the receipt if the card was charged, else None. Idempotent."""
+    return receipt(payment) if payments.cancel(payment) else None
+
+
+def receipt(payment: str) -> str:
+    """Return the receipt of a payment."""
+    return f"receipt-{payment}"
+
+
+def repair() -> None:
+    """Make the provider accept every card from now on. Idempotent. The demo's key `f` calls it."""
+    repairs.do("gateway")
 
 
 def is_repaired() -> bool:
-    """Return whether the provider's records are repaired."""
-    path = os.environ.get(REPAIR_VARIABLE)
-    return bool(path) and Path(path or "").exists()
+    """Return whether the provider accepts every card."""
+    return repairs.is_done("gateway")

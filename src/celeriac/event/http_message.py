@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
-from celeriac.errors import InvalidEvent
+from celeriac.errors import EventTooLarge, InvalidEvent
 from celeriac.event.attributes import is_json
 from celeriac.event.codec import decode
 from celeriac.event.envelope import RawEvent
+from celeriac.event.strict_decoder import without_lone_surrogates
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+_CLOUDEVENTS = "application/cloudevents"
 _PREFIX = "ce-"
 # RFC 7230, 3.2.6
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -25,30 +28,53 @@ _CHARSET = re.compile(r'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def read_message(headers: Mapping[str, str], body: bytes) -> list[RawEvent]:
+def read_message(
+    headers: Mapping[str, str], body: bytes, *, max_events: int | None = None
+) -> list[RawEvent]:
     """Return the event of a message, or the events of a batch in order.
 
     The content type decides the mode. Header names are case-insensitive. In binary mode, all
     extensions are strings. Raises InvalidEvent that names the attribute, and in a batch the number
-    of the event; then no event is returned.
+    of the event; then no event is returned. Raises EventTooLarge, before it reads them, for a batch
+    of more than `max_events`.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     content_type = lower.get("content-type", "")
-    media = content_type.partition(";")[0].strip().lower()
-    if not media.startswith("application/cloudevents"):
+    media = _media_type(content_type)
+    if not media.startswith(_CLOUDEVENTS):
         return [_read_binary(lower, body)]
-    charset = _CHARSET.search(content_type)
-    if media not in (STRUCTURED, BATCH) or (charset and charset[1].lower() != "utf-8"):
-        raise InvalidEvent(
-            f"the content type must be {STRUCTURED} or {BATCH}, in UTF-8, or the type of the data"
-        )
+    if fault := content_type_fault(content_type):
+        raise InvalidEvent(fault)
     if media == STRUCTURED:
         return [decode(body)]
     try:
-        members = _batch_decoder.decode(body)
+        members = _batch_decoder.decode(without_lone_surrogates(body))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise InvalidEvent("a batch must be a JSON array of events") from None
+    if max_events is not None and len(members) > max_events:
+        raise EventTooLarge(
+            f"the batch has {len(members):,} events, at most {max_events:,} are allowed"
+        )
     return [_numbered(number, member) for number, member in enumerate(members, 1)]
+
+
+# A gateway gets few of them, many times each.
+@lru_cache(maxsize=256)
+def content_type_fault(content_type: str) -> str:
+    """Return the fault of a CloudEvents content type that cannot be read; else empty.
+
+    Any other content type is that of the data, in binary mode.
+    """
+    media, charset = _media_type(content_type), _CHARSET.search(content_type)
+    if not media.startswith(_CLOUDEVENTS):
+        return ""
+    if media in (STRUCTURED, BATCH) and (charset is None or charset[1].lower() == "utf-8"):
+        return ""
+    return f"the content type must be {STRUCTURED} or {BATCH}, in UTF-8, or the type of the data"
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _numbered(number: int, member: msgspec.Raw) -> RawEvent:
@@ -74,6 +100,7 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> RawEvent:
     if content_type:
         members["datacontenttype"] = content_type
     if body and is_json(content_type):
+        body = without_lone_surrogates(body)
         try:
             msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
