@@ -78,7 +78,7 @@ def test_a_handler_of_batches_gets_whole_batches() -> None:
     assert [500, 1000] == [seen().count(us, 500) for us in (20, 10)]
 
 
-def test_a_fetch_of_nothing_says_nothing() -> None:
+def test_an_empty_fetch_changes_no_size() -> None:
     size = FetchSize(1000)
     size.note(0, 0, 0)
     assert MAX_SIZE_UNKNOWN == size.count(1)

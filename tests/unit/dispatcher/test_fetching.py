@@ -210,7 +210,7 @@ def test_a_free_process_is_given_the_entries_of_the_chunk(
     assert 1 == store.deliveries.stats(GROUP)["processed"]
 
 
-def test_the_chunks_of_a_fetch_without_an_answer_are_given_back(
+def test_the_chunks_of_a_fetch_without_an_answer_are_requeued(
     bus: EventBus,
     dispatcher: MakeDispatcher,
     sent: Sent,
@@ -247,7 +247,7 @@ def test_a_chunk_whose_lease_expired_becomes_deliveries_of_their_own(
     assert "processed" not in store.deliveries.stats(GROUP)
 
 
-def test_a_stop_gives_back_what_is_queued(
+def test_a_stop_requeues_what_is_queued(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     turning = dispatcher()
@@ -260,7 +260,7 @@ def test_a_stop_gives_back_what_is_queued(
     assert None is store.backend.chunks.begin("other", GROUP, chunk.id)
 
 
-def test_what_a_process_begins_while_the_rest_is_given_back_stays_with_it(
+def test_what_a_process_begins_while_the_rest_is_requeued_stays_with_it(
     bus: EventBus,
     dispatcher: MakeDispatcher,
     sent: Sent,
@@ -284,7 +284,7 @@ def test_what_a_process_begins_while_the_rest_is_given_back_stays_with_it(
     assert [] == store.deliveries.pending_between(GROUP, "-", "+")
 
 
-def test_a_quiet_group_is_not_asked_for(
+def test_a_quiet_group_is_not_fetched(
     bus: EventBus, dispatcher: MakeDispatcher, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
     turning = dispatcher(clock=lambda: 0.0)

@@ -1,0 +1,3 @@
+module celeriac.example/parcel
+
+go 1.19

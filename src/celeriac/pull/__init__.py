@@ -1,0 +1,1 @@
+"""Handlers in any language that fetch their deliveries over HTTP."""
