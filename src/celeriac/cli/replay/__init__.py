@@ -1,0 +1,3 @@
+from celeriac.cli.replay.command import replay
+
+__all__ = ["replay"]
