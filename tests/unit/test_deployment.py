@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +42,25 @@ def test_the_compose_file_is_valid() -> None:
 
 
 def test_there_is_a_worker_for_each_service_of_the_shop() -> None:
-    from config.services import SERVICES as shop
-
+    # Not imported: its contracts are of the whole process, so of other tests too.
+    shop = runpy.run_path(str(ROOT / "config" / "services.py"))["SERVICES"]
     assert {name: it["environment"]["CELERIAC_SERVICE"] for name, it in WORKERS.items()} == {
         name: name for name in shop
     }
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_it_starts_nothing_but_celery(name: str) -> None:
-    """And what it names of the shop is there."""
-    celery, dash_a, app, verb, *options = shlex.split(OURS[name]["command"])
-    assert (celery, dash_a, app) == ("celery", "-A", "config")
+CELERY = {name: it for name, it in OURS.items() if it["command"].startswith("celery ")}
+
+
+def test_it_starts_celery_the_relay_and_the_gateway() -> None:
+    programs = {name: it["command"].split()[:2] for name, it in OURS.items() if name not in CELERY}
+    assert programs == {"relay": ["celeriac", "relay"], "gateway": ["celeriac", "gateway"]}
+
+
+@pytest.mark.parametrize("name", CELERY)
+def test_a_command_of_celery_names_what_the_shop_has(name: str) -> None:
+    _, dash_a, app, verb, *options = shlex.split(CELERY[name]["command"])
+    assert (dash_a, app) == ("-A", "config")
     assert verb in {"worker", "beat", "flower"}
     for option in options:
         flag, _, value = option.partition("=")
@@ -71,22 +80,53 @@ def test_it_is_confined(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_what_it_waits_for_tells_its_health(name: str) -> None:
+def test_what_it_depends_on_has_a_health_check(name: str) -> None:
     for target, wanted in SERVICES[name].get("depends_on", {}).items():
         assert wanted == {"condition": "service_healthy"}
         assert "healthcheck" in SERVICES[target]
 
 
-def test_only_flower_is_published_and_only_here() -> None:
+def test_only_flower_and_the_gateway_are_published_and_only_here() -> None:
     published = {name: it["ports"] for name, it in SERVICES.items() if "ports" in it}
-    assert published == {"flower": ["127.0.0.1:5555:5555"]}
+    assert published == {"flower": ["127.0.0.1:5555:5555"], "gateway": ["127.0.0.1:8080:8080"]}
+
+
+def test_an_image_of_another_project_is_pinned_by_its_digest() -> None:
+    images = {name: it["image"] for name, it in SERVICES.items() if name not in OURS}
+    assert images.keys() == {"valkey", "postgres"}
+    for image in images.values():
+        assert re.fullmatch(r"[\w/]+:\d+\.\d+(\.\d+)?-alpine@sha256:[0-9a-f]{64}", image)
+
+
+def test_a_service_that_uses_the_database_waits_for_it() -> None:
+    using = {name for name, it in OURS.items() if "@postgres:" in str(it["environment"])}
+    assert using == {"orders", "relay", "billing", "shipping", "flower"}
+    assert using == {name for name, it in OURS.items() if "postgres" in it["depends_on"]}
+
+
+def test_no_data_is_in_a_container() -> None:
+    """So any service can have several containers."""
+    volumes = {name: it["volumes"] for name, it in SERVICES.items() if "volumes" in it}
+    assert volumes == {
+        "valkey": ["events:/data"],
+        "postgres": ["database:/var/lib/postgresql/data"],
+    }
+    assert COMPOSE["volumes"].keys() == {"events", "database"}
+
+
+def test_each_secret_of_the_gateway_is_given() -> None:
+    config = tomllib.loads((ROOT / "config" / "gateway.toml").read_text())
+    read = {token["secret"]["env"] for token in config["tokens"].values()}
+    assert read <= SERVICES["gateway"]["environment"].keys()
 
 
 def test_each_secret_is_in_the_example_and_has_no_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     used = dict(re.findall(r"\$\{(\w+)(:[?-])", text))
     secret = {name for name, how in used.items() if how == ":?"}
-    assert secret == {"VALKEY_PASSWORD", "FLOWER_PASSWORD"}
+    assert secret == {
+        "VALKEY_PASSWORD", "POSTGRES_PASSWORD", "FLOWER_PASSWORD", "GATEWAY_TOKEN", "SCALE_TOKEN",
+    }  # fmt: skip
     example = (ROOT / ".env.example").read_text()
     for name in used:
         assert re.search(rf"^(# )?{name}=", example, re.M)
@@ -102,7 +142,7 @@ def test_the_dockerfile_copies_what_is_there_and_not_ignored() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
-def test_the_image_runs_as_nobody_in_particular() -> None:
+def test_the_image_runs_as_any_user() -> None:
     assert re.search(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.M)
 
 
@@ -119,7 +159,8 @@ def test_a_worker_imports_its_own_handlers_alone(name: str) -> None:
     ran = run(sys.executable, "-c", script, CELERIAC_SERVICE=name)
     assert ran.returncode == 0, ran.stderr
     modules, registered, tasks = ran.stdout.splitlines()
-    assert set(modules.split()) - {"handlers.gateway"} == {f"handlers.{name}"}
+    of_services = {f"handlers.{service}" for service in WORKERS}
+    assert set(modules.split()) & of_services == {f"handlers.{name}"}
     handlers, _, queues = registered.partition(" | ")
     assert handlers.split() and all(h.startswith(f"{name}.") for h in handlers.split())
     assert queues == name
@@ -137,7 +178,7 @@ def test_beat_calls_tasks_that_there_are() -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_worker_without_a_service_says_which_there_are() -> None:
+def test_the_error_of_a_worker_without_a_service_lists_all() -> None:
     ran = run(sys.executable, "-m", "celery", "-A", "config", "worker")
     assert ran.returncode != 0
     assert "orders, billing, shipping, notifications, analytics" in ran.stderr
@@ -151,7 +192,9 @@ def test_a_service_that_is_none_is_named() -> None:
 @pytest.mark.parametrize(
     ("age", "status"), [(0.0, 0), (60.0, 1), (None, 1)], ids=["fresh", "stale", "none"]
 )
-def test_the_probe_tells_a_fresh_heartbeat(tmp_path: Path, age: float | None, status: int) -> None:
+def test_the_probe_accepts_a_fresh_heartbeat(
+    tmp_path: Path, age: float | None, status: int
+) -> None:
     heartbeat = tmp_path / "heartbeat"
     if age is not None:
         heartbeat.touch()
