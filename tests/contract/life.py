@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
         )
         self.stores: tuple[Store, Store] = (MemoryStore(settings), RedisStore(settings))
         self.slots: list[Slot] = []
-        self.hints: list[tuple[Group, list[int]]] = []
+        self.tasks: list[tuple[Group, list[int]]] = []
         self.held: list[Held] = []
         self.chunks: list[Chunk] = []
         self._chunk_ids = itertools.count()
@@ -211,8 +211,7 @@ class Life(RuleBasedStateMachine):
     def advance(
         self, data: st.DataObject, worker: str, stands: bool, wants: bool, sparse: bool
     ) -> None:
-        """A dispatcher read some entries for all groups, and believes to know where this one
-        stands."""
+        """A dispatcher read some entries for all groups, and assumes a position of this one."""
         self.call = "advance"
         if not self.slots:
             return
@@ -272,7 +271,7 @@ class Life(RuleBasedStateMachine):
         again=st.booleans(),
     )
     def complete_chunk(self, data: st.DataObject, outcome: Outcome, again: bool) -> None:
-        """A process says what became of the first entries of a chunk, perhaps twice or too late."""
+        """A process reports the results of a chunk's first entries, perhaps twice or too late."""
         self.call = "complete_chunk"
         chunk = data.draw(st.sampled_from(self.chunks))
         done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots)))]
@@ -296,7 +295,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: any(len(one.slots) > 1 for one in self.chunks))
     @rule(data=st.data(), again=st.booleans())
     def progress_chunk(self, data: st.DataObject, again: bool) -> None:
-        """A process says what ran of a chunk that it goes on with, perhaps twice or too late."""
+        """A process reports what ran of a chunk that it continues, perhaps twice or too late."""
         self.call = "progress_chunk"
         chunk = data.draw(st.sampled_from([one for one in self.chunks if len(one.slots) > 1]))
         done = chunk.slots[: data.draw(st.integers(1, len(chunk.slots) - 1))]
@@ -345,9 +344,24 @@ class Life(RuleBasedStateMachine):
         if self.both(lambda store, _: store.chunks.requeue(worker, PLAIN, chunk.id)):
             self.chunks.remove(chunk)
 
+    @precondition(lambda self: self.chunks)
+    @rule(data=st.data(), worker=WORKERS, is_known=st.booleans())
+    def requeue_end(self, data: st.DataObject, worker: str, is_known: bool) -> None:
+        """An entry of a chunk runs long; its process may be unaware of what is requeued."""
+        self.call = "requeue_chunk"
+        chunk = data.draw(st.sampled_from(self.chunks))
+        kept = data.draw(st.integers(1, len(chunk.slots)))
+
+        def requeue_end(store: Store, which: int) -> int:
+            after = self.entry(which, chunk.slots[kept - 1])
+            return store.chunks.requeue(worker, PLAIN, chunk.id, after=after)
+
+        if self.both(requeue_end) and is_known:
+            chunk.slots = chunk.slots[:kept]
+
     @rule()
     def reclaim(self) -> None:
-        """The leases of all chunks expire. Their owners go on, and may report too late."""
+        """The leases of all chunks expire. Their owners continue, and may report too late."""
         self.call = "requeue_chunk"
 
         def reclaim(store: Store, _: int) -> int:
@@ -358,7 +372,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
     def work(self, worker: str, limits: bool, over: bool) -> None:
-        """A worker takes and claims; if leases were over, somebody has crashed."""
+        """A worker takes and claims; if leases had expired, a worker has crashed."""
         group = self.groups[limits]
         for slots in self.take_all(worker, group, over):
             self.observe()
@@ -367,10 +381,10 @@ class Life(RuleBasedStateMachine):
     @rule(worker=WORKERS, limits=st.booleans(), over=st.booleans())
     def fetch(self, worker: str, limits: bool, over: bool) -> None:
         group = self.groups[limits]
-        self.hints += [(group, slots) for slots in self.take_all(worker, group, over)]
+        self.tasks += [(group, slots) for slots in self.take_all(worker, group, over)]
 
     def take_all(self, worker: str, group: Group, over: bool) -> list[list[int]]:
-        """The hints that a dispatcher would send; what is not for the handler it settles."""
+        """The delivery tasks that a dispatcher would send; it completes what no handler wants."""
         self.call = "fetch"
 
         def fetch(store: Store, which: int) -> set[tuple[int, int, int]]:
@@ -406,7 +420,7 @@ class Life(RuleBasedStateMachine):
 
         self.both(skip)
 
-    @precondition(lambda self: self.hints)
+    @precondition(lambda self: self.tasks)
     @rule(
         data=st.data(),
         worker=WORKERS,
@@ -415,15 +429,15 @@ class Life(RuleBasedStateMachine):
         ),
     )
     def skip_one(self, data: st.DataObject, worker: str, outcome: Outcome) -> None:
-        group, slots = data.draw(st.sampled_from(self.hints))
+        group, slots = data.draw(st.sampled_from(self.tasks))
         self.skip(worker, group, slots[:1], outcome)
 
-    @precondition(lambda self: self.hints)
+    @precondition(lambda self: self.tasks)
     @rule(data=st.data(), worker=WORKERS, doubled=st.booleans())
     def claim(self, data: st.DataObject, worker: str, doubled: bool) -> None:
-        """A hint arrives, at whichever worker; it may arrive again. One never drawn is lost."""
-        n = data.draw(st.integers(0, len(self.hints) - 1))
-        group, slots = self.hints[n] if doubled else self.hints.pop(n)
+        """A delivery task arrives at any worker; it may arrive again. One never drawn is lost."""
+        n = data.draw(st.integers(0, len(self.tasks) - 1))
+        group, slots = self.tasks[n] if doubled else self.tasks.pop(n)
         self.held += self.arrive(worker, group, slots + slots[:1] if len(slots) > 1 else slots)
 
     def arrive(self, worker: str, group: Group, slots: list[int]) -> list[Held]:
@@ -451,7 +465,7 @@ class Life(RuleBasedStateMachine):
         again=st.booleans(),
     )
     def complete(self, data: st.DataObject, outcome: Outcome, far: bool, again: bool) -> None:
-        """An executor says what became of a delivery, perhaps long after it lost it."""
+        """An executor reports the outcome of a delivery, perhaps long after it lost it."""
         n = data.draw(st.integers(0, len(self.held) - 1))
         held = self.held[n] if again else self.held.pop(n)
         if (
@@ -521,7 +535,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.letters and len(self.slots) < 2 * MOST_SLOTS)
     @rule(data=st.data(), twice=st.booleans())
     def edit(self, data: st.DataObject, twice: bool) -> None:
-        """An edited event stands for a dead letter. The old delivery stays dead."""
+        """An edited event replaces a dead letter. The old delivery stays dead."""
         self.call = "append"
         slot, handler = data.draw(st.sampled_from(self.letters))
         old, group = self.slots[slot], OF_HANDLER[handler]
@@ -574,7 +588,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: not FINISHED.isdisjoint(self.places.values()))
     @rule(data=st.data(), others=st.booleans())
     def replay(self, data: st.DataObject, others: bool) -> None:
-        """A settled delivery is replayed, or all of its handler in one call."""
+        """A completed delivery is replayed, or all of its handler in one call."""
         self.call = "replay"
         ended = sorted(key for key, place in self.places.items() if place in FINISHED)
         chosen, handler = data.draw(st.sampled_from(ended))
@@ -601,9 +615,11 @@ class Life(RuleBasedStateMachine):
         """Where each delivery of a handler is."""
         [info] = [g for g in store.event_log.groups(DOMAIN) if g.handler == group.handler]
         delivered = entry_key(info.last_delivered)
-        rows = store.deliveries.rows(group, [slot.key for slot in self.slots])
+        keys = [slot.key for slot in self.slots]
         own = [refused_field(slot.entries[which]) for slot in self.slots]
-        refused = store.deliveries.rows(group, own)
+        found = store.deliveries.rows(group, [*keys, *own])
+        rows, refused = found[: len(keys)], found[len(keys) :]
+        held = {p.entry: p for p in store.deliveries.pending_between(group, "-", "+")}
         places = {}
         open_chunks = store.chunks.open_chunks(group)
         runs = store.chunks.runs(group, [slot.entries[which] for slot in self.slots])
@@ -615,9 +631,9 @@ class Life(RuleBasedStateMachine):
             if entry_key(entry) > delivered:
                 places[n] = DeliveryState.WAITING
             elif chunk is not None:
-                assert store.deliveries.pending(group, entry) is None
+                assert entry not in held
                 places[n] = DeliveryState(chunk.owner.partition(":")[0])
-            elif pending := store.deliveries.pending(group, entry):
+            elif pending := held.get(entry):
                 assert (pending.due_ms is not None) == (pending.owner == DeliveryState.SCHEDULED)
                 places[n] = DeliveryState(pending.owner.partition(":")[0])
             elif refused[n] is not None:

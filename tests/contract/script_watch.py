@@ -1,7 +1,7 @@
 """What scripts touch, as the server itself reports it: every key must have been declared.
 
 MONITOR shows a call of a script, and then each command that the script calls. Dragonfly, kvrocks
-and ElastiCache Serverless refuse an undeclared key; Redis does not, but says which there were.
+and ElastiCache Serverless refuse an undeclared key; Redis does not, but returns which there were.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ScriptWatch:
         return list(islice(_words(line), first, None if last < 0 else last + 1, step))
 
     def _place_of(self, name: bytes) -> tuple[int, int, int] | None:
-        """Where the server says that the command has its keys; None where only it can tell."""
+        """Return the places of the command's keys; None if only the server can find them."""
         if name not in self._places:
             [[_, _, flags, first, last, step, *_]] = self._client.execute_command(
                 "COMMAND INFO", name

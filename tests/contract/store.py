@@ -1,4 +1,4 @@
-"""Log, ledger and registry over one store, and the faults and times that the suite puts it to."""
+"""Log, deliveries and registry over one store, and the faults and times of the suite."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from celeriac.registry import Registry
 from celeriac.schedule import ScheduleStore
 from celeriac.settings import Settings
 from celeriac.store.memory.chunks import MemoryChunks
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
-from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from celeriac.store.memory.schedules import MemorySchedules
 from celeriac.store.redis.chunks import RedisChunks
@@ -41,13 +42,13 @@ HOUR_MS = 3_600_000
 
 
 def body(event_id: str, subject: str = "", **more: Any) -> bytes:
-    """An event as JSON, with as much in it as log and ledger look at."""
+    """An event as JSON, with as much in it as log and delivery store look at."""
     return json.dumps({"id": event_id, "subject": subject, **more}).encode()
 
 
 def key_of(raw: bytes | None) -> str:
-    """The event key; that of an event without a source is its id, since the ledger does not look
-    into keys."""
+    """The event key; that of an event without a source is its id, since the delivery store does not
+    look into keys."""
     event = json.loads(raw or b"")
     return event_key(event["id"], event["source"]) if "source" in event else str(event["id"])
 
@@ -75,7 +76,7 @@ class Store:
         raise NotImplementedError
 
     def pass_hour(self) -> None:
-        """What is due, or postponed, within an hour is so now."""
+        """What is due, or delayed, within an hour is so now."""
         raise NotImplementedError
 
     def pass_ms(self, ms: int) -> None:
@@ -138,15 +139,25 @@ def settled(claimed: Claimed, outcome: Outcome, **more: Any) -> Completion:
     return Completion(claimed.entry, key_of(claimed.body), claimed.attempt, outcome, **more)
 
 
+def times_in(client: Any, base: str) -> list[bytes]:
+    """Return the sorted sets of times that begin with `base`, among the keys of all tests.
+
+    They are found in few steps: with the default count of SCAN, ten thousand keys take a thousand.
+    """
+    kinds = ("scheduled", "throttled", "arrivals", "quiet_until", "quiet_since")
+    prefixes = tuple(f"{base}{kind}:".encode() for kind in kinds)
+    return [key for key in client.scan_iter(f"{base}*", count=5_000) if key.startswith(prefixes)]
+
+
 class MemoryStore(Store):
     def __init__(self, settings: Settings) -> None:
         self.clock = MemoryClock()
         event_log = MemoryEventLog(settings, self.clock)
-        self._ledger = MemoryDeliveryStore(settings, event_log)
-        chunks = MemoryChunks(self._ledger)
+        self._deliveries = MemoryDeliveryStore(settings, event_log)
+        chunks = MemoryChunks(self._deliveries)
         super().__init__(
             event_log,
-            self._ledger,
+            self._deliveries,
             MemoryRegistry(self.clock),
             chunks,
             MemorySchedules(event_log),
@@ -154,9 +165,9 @@ class MemoryStore(Store):
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
-        lease, self._ledger.lease_ms = self._ledger.lease_ms, 0
+        lease, self._deliveries.lease_ms = self._deliveries.lease_ms, 0
         yield
-        self._ledger.lease_ms = lease
+        self._deliveries.lease_ms = lease
 
     def pass_hour(self) -> None:
         self.clock.advance(HOUR_MS)
@@ -173,19 +184,21 @@ class RedisStore(Store):
         event_log = redis_event_log(settings)
         self.client, self.keys = event_log.client, event_log.keys
         self.invalid = event_log.invalid
-        self._ledger = RedisDeliveryStore(
+        self._deliveries = RedisDeliveryStore(
             settings, event_log.client, event_log.invalid, event_log.bus
         )
-        self.clock = self._ledger.clock
+        self.clock = self._deliveries.clock
         registry = RedisRegistry(settings, invalid=event_log.invalid)
         schedules = RedisSchedules(settings, event_log.client, event_log.invalid, event_log.bus)
-        super().__init__(event_log, self._ledger, registry, RedisChunks(self._ledger), schedules)
+        super().__init__(
+            event_log, self._deliveries, registry, RedisChunks(self._deliveries), schedules
+        )
 
     @contextmanager
     def leases_over(self) -> Iterator[None]:
-        lease, self._ledger.lease_ms = self._ledger.lease_ms, 0
+        lease, self._deliveries.lease_ms = self._deliveries.lease_ms, 0
         yield
-        self._ledger.lease_ms = lease
+        self._deliveries.lease_ms = lease
 
     def pass_ms(self, ms: int) -> None:
         time.sleep(ms / 1000)
@@ -198,10 +211,7 @@ class RedisStore(Store):
 
     def _times(self) -> list[bytes | str]:
         """The sorted sets of times."""
-        base = self.keys.base(DOMAIN)
-        kinds = ("scheduled", "throttled", "arrivals", "quiet_until", "quiet_since")
-        found = [key for kind in kinds for key in self.client.scan_iter(f"{base}{kind}:*")]
-        return [*found, self.keys.delayed(DOMAIN)]
+        return [*times_in(self.client, self.keys.base(DOMAIN)), self.keys.delayed(DOMAIN)]
 
     def set_clock_back(self, ms: int) -> None:
         # its clock cannot be set: everything that was timed by it is put ahead, which is the same
@@ -209,7 +219,7 @@ class RedisStore(Store):
             for member, at in self.client.zrange(times, 0, -1, withscores=True):
                 if at == int(at):
                     self.client.zadd(times, {member: at + ms})
-        for key in self.client.scan_iter(self.keys.rate("*")):
+        for key in self.client.scan_iter(self.keys.rate("*"), count=5_000):
             self.client.set(key, float(self.client.get(key)) + ms)
         now = self.registry.now_ms()
         there = self.client.exists(self.keys.events(DOMAIN))

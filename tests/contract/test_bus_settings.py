@@ -13,7 +13,7 @@ from celeriac.errors import ConfigurationError, LogFull
 from celeriac.event import EmittedEvents
 from celeriac.settings import BUS_WIDE, Settings
 from celeriac.store.memory.bus_settings import MemorySettingsStore
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, Store
 
@@ -36,7 +36,7 @@ def test_without_a_worker_each_process_has_its_own(store: Store) -> None:
     assert Settings().retention == other(store).current.retention
 
 
-def test_a_worker_that_disagrees_says_so_once_for_each_setting(
+def test_a_worker_that_disagrees_warns_once_for_each_setting(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     other(store, retention=50).establish()
@@ -57,7 +57,7 @@ def test_what_a_worker_was_not_given_is_no_disagreement(
     assert [] == caplog.records
 
 
-def test_a_change_is_followed_by_those_who_read_again(store: Store) -> None:
+def test_a_change_reaches_the_next_reader(store: Store) -> None:
     worker, operator = other(store), other(store)
     worker.establish()
     assert (Settings().retention, 60) == operator.set("retention", "60")
@@ -88,7 +88,7 @@ def test_a_setting_of_a_process_is_not_one_of_the_bus(store: Store) -> None:
         other(store).set("lease", "1")
 
 
-def test_a_value_that_cannot_be_read_is_told_and_passed_by(
+def test_an_unreadable_value_is_reported_and_skipped(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = other(store, retention=50)
@@ -192,6 +192,6 @@ def test_the_name_of_nothing_has_no_row(store: Store, group: Group) -> None:
     assert [EmittedEvents()] == store.deliveries.emitted_events(group, [""])
 
 
-def test_settings_are_told_apart_by_what_was_given() -> None:
+def test_settings_are_distinguished_by_what_was_given() -> None:
     assert {"retention"} == Settings.load({"CELERIAC_RETENTION": "5"}).given
     assert replace(Settings(), given=frozenset("x")) == Settings()

@@ -34,7 +34,7 @@ def test_a_cancelled_event_never_comes(store: Store, kind: EntryKind) -> None:
     delay(store, event("b"), kind)
     assert cancel(store, "a")
     assert [event("b")] == [body for _, body in store.event_log.upcoming(DOMAIN)]
-    assert 1 == store.event_log.postponed(DOMAIN)
+    assert 1 == store.event_log.delayed(DOMAIN)
     store.pass_hour()
     assert (1, None) == store.event_log.enqueue_due(DOMAIN)
     assert [event("b")] == [entry.body for entry in store.event_log.read(DOMAIN)]
@@ -85,7 +85,7 @@ def test_of_events_with_one_key_the_first_stays_with_its_time(store: Store) -> N
 
 
 def test_no_other_event_keeps_a_signed_one_out(store: Store) -> None:
-    """Whoever may emit can use its key."""
+    """Any producer of the domain can use its key."""
     for n in range(MAX_UNREGISTERED):
         delay(store, event("a", n=n), FOREIGN)
     delay(store, event("a", n="true"), FOREIGN)

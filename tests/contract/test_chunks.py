@@ -108,7 +108,9 @@ def test_a_queued_chunk_is_completed_only_by_the_worker_that_queued_it(
     assert None is store.chunks.begin("w2", group, chunk)
 
 
-def test_a_completed_chunk_is_gone_and_says_how_each_entry_ran(store: Store, group: Group) -> None:
+def test_a_completed_chunk_is_gone_and_its_record_has_how_each_entry_ran(
+    store: Store, group: Group
+) -> None:
     entries = [store.emit(name) for name in "abc"]
     chunk, fetched = fetch(store, group)
     done = completion(fetched.entries, 1500, counts={"processed": 3, "busy_us": 4500}, mean_us=1500)
@@ -131,7 +133,7 @@ def progress(entries: Sequence[Entry], took_us: int = 1000) -> ChunkProgress:
     return ChunkProgress(done.until, done.done, done.record)
 
 
-def test_progress_says_how_entries_ran_and_counts_nothing(store: Store, group: Group) -> None:
+def test_progress_records_how_entries_ran_and_counts_nothing(store: Store, group: Group) -> None:
     entries = [store.emit(name) for name in "abc"]
     chunk, fetched = fetch(store, group)
     for count in (1, 2):
@@ -188,7 +190,7 @@ def test_a_report_moves_the_beginning_of_a_chunk(store: Store, group: Group, how
     assert (entries[2], 0) == (delivery.entry, delivery.attempts)
 
 
-def test_a_completion_that_is_told_twice_counts_once(store: Store, group: Group) -> None:
+def test_a_completion_that_is_reported_twice_counts_once(store: Store, group: Group) -> None:
     for name in "abc":
         store.emit(name)
     chunk, fetched = fetch(store, group)
@@ -216,7 +218,7 @@ def test_a_late_owner_is_fenced_off(store: Store, group: Group) -> None:
 
 
 def test_entries_of_a_running_chunk_lose_a_run_with_its_lease(store: Store, group: Group) -> None:
-    """Nothing tells which of them was under way when their worker died."""
+    """No record has which of them ran when their worker died."""
     running, queued = store.emit("a"), store.emit("b")
     fetch(store, group, 1)
     fetch(store, group, 1, running=False)
@@ -294,6 +296,47 @@ def test_only_a_queued_chunk_is_requeued_as_queued(store: Store, group: Group) -
     assert 0 == store.chunks.requeue("w2", group, chunk, only_queued=True)
     assert 1 == store.chunks.requeue("w1", group, chunk, only_queued=True)
     assert [] == store.chunks.open_chunks(group)
+
+
+def test_the_end_of_a_chunk_is_requeued_while_an_entry_runs(store: Store, group: Group) -> None:
+    entries = [store.emit(name) for name in "abcde"]
+    chunk, fetched = fetch(store, group)
+    first = completion(fetched.entries[:1])
+    progress = ChunkProgress(first.until, 1, first.record)
+    assert store.chunks.begin_progress("w1", group, chunk, progress).result()
+    assert 0 == store.chunks.requeue("w2", group, chunk, after=entries[2])
+    assert 2 == store.chunks.requeue("w1", group, chunk, after=entries[2])
+    assert 0 == store.chunks.requeue("w1", group, chunk, after=entries[2])
+    [open_chunk] = store.chunks.open_chunks(group)
+    assert (entries[0], entries[2]) == (open_chunk.after, open_chunk.upto)
+    assert 2 == open_chunk.count
+    assert entries[3:] == [one.entry for one in store.fetch(group, "w2").deliveries]
+    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[1:3]))
+    assert [] == store.chunks.open_chunks(group)
+    assert 2 == held(store, group)
+
+
+def test_results_of_requeued_entries_are_refused(store: Store, group: Group) -> None:
+    entries = [store.emit(name) for name in "abc"]
+    chunk, fetched = fetch(store, group)
+    assert 2 == store.chunks.requeue("w1", group, chunk, after=entries[0])
+    two, every = completion(fetched.entries[:2]), completion(fetched.entries)
+    progress = ChunkProgress(two.until, 2, two.record)
+    assert not store.chunks.begin_progress("w1", group, chunk, progress).result()
+    assert not store.chunks.complete("w1", group, chunk, every)
+    assert [None] * 3 == list(store.chunks.runs(group, entries))
+    assert 1 == len(store.chunks.open_chunks(group))
+
+
+def test_the_end_of_a_chunk_is_its_rest_where_the_entry_was_reported(
+    store: Store, group: Group
+) -> None:
+    entries = [store.emit(name) for name in "abc"]
+    chunk, fetched = fetch(store, group)
+    assert store.chunks.complete("w1", group, chunk, completion(fetched.entries[:2]))
+    assert 1 == store.chunks.requeue("w1", group, chunk, after=entries[1])
+    assert [] == store.chunks.open_chunks(group)
+    assert entries[2:] == [one.entry for one in store.fetch(group, "w2").deliveries]
 
 
 def test_a_failed_entry_is_not_acknowledged_with_its_chunk(store: Store, group: Group) -> None:
@@ -418,7 +461,7 @@ def test_records_of_small_chunks_are_found_entry_by_entry(store: Store, group: G
     assert list(range(60))[::-1] == [run.took_us for run in runs if run]
 
 
-def test_a_fetch_says_what_a_dispatcher_needs_to_know(store: Store, group: Group) -> None:
+def test_a_fetch_returns_what_a_dispatcher_needs(store: Store, group: Group) -> None:
     store.deliveries.note_patterns(group, ["order.#"])
     for name in "abc":
         store.emit(name)
@@ -430,7 +473,7 @@ def test_a_fetch_says_what_a_dispatcher_needs_to_know(store: Store, group: Group
     assert (1, 1500) == (fetched.open_chunks, fetched.mean_us)
 
 
-def test_a_fetch_says_how_many_entries_are_behind_it(store: Store, group: Group) -> None:
+def test_a_fetch_returns_how_many_entries_follow_it(store: Store, group: Group) -> None:
     for name in "abcd":
         store.emit(name)
     assert [3, 1, 0, 0] == [fetch(store, group, n)[1].waiting for n in (1, 2, 2, 2)]

@@ -8,15 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from celeriac.circuit_breaker import (
-    CIRCUIT_MOVES,
-    Breaker,
-    Circuits,
-    CircuitState,
-)
+from celeriac.circuit_breaker import CIRCUIT_MOVES, Breaker, Circuits, CircuitState
 from celeriac.settings import Settings
 from celeriac.store.memory.circuits import MemoryCircuits
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.store.redis.circuits import RedisCircuits
 
 CLOSED, OPEN = CircuitState.CLOSED, CircuitState.OPEN
@@ -66,7 +61,7 @@ def test_it_opens_at_the_number_of_failures_and_not_before(pair: Pair) -> None:
 
 
 def test_failures_among_many_successes_do_not_open_it(pair: Pair) -> None:
-    """`share` guards a busy handler of which a few calls fail."""
+    """`share` protects a busy handler with a few failed calls."""
     circuits, _ = pair
     circuits.record(H, BREAKER, 100, 0)
     assert circuits.record(H, BREAKER, 50, 50).state is CLOSED
@@ -112,7 +107,7 @@ def test_a_trial_that_succeeds_closes_it_and_forgets_the_failures(pair: Pair) ->
     assert circuits.record(H, BREAKER, 2, 2).state is CLOSED
 
 
-def test_a_trial_that_fails_opens_it_anew(pair: Pair) -> None:
+def test_a_trial_that_fails_opens_it_again(pair: Pair) -> None:
     circuits, passes = pair
     opened(circuits)
     passes(0.06)
@@ -124,7 +119,7 @@ def test_a_trial_that_fails_opens_it_anew(pair: Pair) -> None:
 
 
 def test_a_trial_that_came_to_nothing_is_followed_by_another(pair: Pair) -> None:
-    """The one event was rejected, or another had processed it: that says nothing of the handler."""
+    """The one event was rejected, or processed by another worker: no sign of its health."""
     circuits, passes = pair
     opened(circuits)
     passes(0.06)
@@ -149,7 +144,7 @@ def test_no_two_trials_have_the_same_time(pair: Pair) -> None:
     assert sorted({*since}, key=lambda ms: ms or 0) == since
 
 
-def test_what_is_told_of_an_open_one_changes_nothing(pair: Pair) -> None:
+def test_a_report_about_an_open_one_changes_nothing(pair: Pair) -> None:
     """A call that began before and succeeds late does not close it."""
     circuits, _ = pair
     opened(circuits, Breaker(failures=3, recovery_timeout=60.0))
@@ -158,7 +153,7 @@ def test_what_is_told_of_an_open_one_changes_nothing(pair: Pair) -> None:
     assert circuits.record(H, BREAKER, 5, 5) == before
 
 
-def test_a_pause_by_hand_lasts_until_it_is_resumed(pair: Pair) -> None:
+def test_a_manual_pause_lasts_until_it_is_resumed(pair: Pair) -> None:
     circuits, passes = pair
     circuit = circuits.pause(H, reason="maintenance")
     assert (circuit.state, circuit.until_ms, circuit.reason) == (PAUSED, None, "maintenance")
@@ -179,7 +174,7 @@ def test_a_pause_for_a_time_ends_by_itself(pair: Pair) -> None:
     assert circuits.get(H).state is CLOSED
 
 
-def test_an_open_one_is_resumed_by_hand(pair: Pair) -> None:
+def test_an_open_one_is_resumed_manually(pair: Pair) -> None:
     circuits, _ = pair
     opened(circuits)
     assert circuits.resume(H)

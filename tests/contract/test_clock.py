@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.delivery import FetchRequest, Group, Outcome
+from celeriac.delivery import FetchRequest, FlowControl, Group, Outcome
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 from tests.contract.test_chunks import fetch
@@ -72,7 +72,7 @@ def test_the_lease_of_a_chunk_does_so_too(make_store: MakeStore) -> None:
     assert 1 == store.chunks.reclaim([group])
 
 
-def test_what_was_postponed_by_a_delay_comes_after_it(store: Store) -> None:
+def test_what_was_delayed_comes_after_it(store: Store) -> None:
     store.event_log.append_delayed(DOMAIN, body("a"), delay_ms=100, at_ms=None)
     store.event_log.enqueue_due(DOMAIN)
     store.set_clock_back(HOUR_MS)
@@ -82,7 +82,7 @@ def test_what_was_postponed_by_a_delay_comes_after_it(store: Store) -> None:
     assert 1 == store.event_log.length(DOMAIN)
 
 
-def test_what_was_postponed_until_a_time_of_day_comes_then(store: Store) -> None:
+def test_what_was_delayed_until_a_time_of_day_comes_then(store: Store) -> None:
     at = store.registry.now_ms() + 10_000
     assert at == store.event_log.append_delayed(DOMAIN, body("a"), delay_ms=None, at_ms=at)
     assert (0, at) == store.event_log.enqueue_due(DOMAIN)
@@ -91,7 +91,7 @@ def test_what_was_postponed_until_a_time_of_day_comes_then(store: Store) -> None
     assert [(at, body("a"))] == store.event_log.upcoming(DOMAIN)
 
 
-def test_the_step_is_told(store: Store, group: Group) -> None:
+def test_the_step_is_reported(store: Store, group: Group) -> None:
     store.fetch(group)
     assert None is store.event_log.clock_step(DOMAIN)
     store.set_clock_back(HOUR_MS)
@@ -111,3 +111,16 @@ def test_a_rate_limit_holds_nothing_for_longer_than_its_bucket(store: Store) -> 
     assert wait_ms <= 100
     store.pass_ms(wait_ms + 1)
     assert 1 == store.deliveries.grant(handler, 1, 10.0)[0]
+
+
+def test_the_rate_of_a_key_holds_nothing_for_longer_than_its_bucket(store: Store) -> None:
+    group = Group(DOMAIN, "billing.charge", FlowControl(per_second=10.0))
+    store.event_log.join(DOMAIN, group.handler, "0")
+    for n in range(15):
+        store.emit(f"a{n}", "subject")
+    assert len(store.fetch(group).deliveries) >= 10
+    store.set_clock_back(HOUR_MS)
+    # The first fetch detects the step; the second one is after the time of one event.
+    fetched = len(store.fetch(group).deliveries)
+    store.pass_ms(150)
+    assert fetched + len(store.fetch(group).deliveries) >= 1

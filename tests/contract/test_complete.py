@@ -42,7 +42,7 @@ def test_a_processed_event_has_its_row_and_is_pending_no_more(store: Store, grou
     assert () == store.reclaim(group).deliveries
 
 
-def test_rows_come_in_the_order_asked(store: Store, group: Group) -> None:
+def test_rows_come_in_the_requested_order(store: Store, group: Group) -> None:
     for name in "ab":
         store.emit(name)
     claimed = store.run(group)
@@ -52,7 +52,9 @@ def test_rows_come_in_the_order_asked(store: Store, group: Group) -> None:
     assert [] == store.deliveries.rows(group, [])
 
 
-def test_what_was_begun_to_be_said_is_known_when_it_is_answered(store: Store, group: Group) -> None:
+def test_a_completion_that_was_begun_is_complete_when_its_reply_is_read(
+    store: Store, group: Group
+) -> None:
     for name in "ab":
         store.emit(name)
     one, other = (settled(claimed, Outcome.PROCESSED) for claimed in store.run(group))
@@ -72,7 +74,7 @@ def test_of_a_handler_that_was_removed_nothing_is_held(store: Store, group: Grou
     assert [entry] == store.deliveries.begin_complete("w1", group, said).result()
 
 
-def test_saying_it_twice_changes_nothing(store: Store, group: Group) -> None:
+def test_a_repeated_completion_changes_nothing(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
     assert store.complete(group, claimed)
@@ -104,7 +106,7 @@ def test_a_result_that_comes_after_the_lease_is_not_accepted(store: Store, group
     assert "queued:w2" == store.owner(group, entry)
 
 
-def test_many_are_settled_at_once_and_each_for_itself(store: Store, group: Group) -> None:
+def test_many_are_completed_at_once_and_each_for_itself(store: Store, group: Group) -> None:
     for name in "abc":
         store.emit(name)
     a, b, c = store.run(group)
@@ -247,7 +249,7 @@ def test_of_two_entries_of_an_event_that_are_queued_the_first_claimed_runs(
     assert [(second, ClaimResult.RUN), (first, ClaimResult.CONCURRENT)] == verdicts
 
 
-def test_a_duplicate_that_is_given_back_leaves_the_row_of_the_first(
+def test_a_duplicate_that_is_requeued_leaves_the_row_of_the_first(
     store: Store, group: Group
 ) -> None:
     first, second = store.emit("a"), store.emit("a")
@@ -260,7 +262,7 @@ def test_a_duplicate_that_is_given_back_leaves_the_row_of_the_first(
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SKIPPED, Outcome.DEAD, Outcome.IGNORED])
-def test_a_duplicate_settled_in_passing_leaves_no_trace(
+def test_a_duplicate_completed_at_the_same_time_leaves_no_trace(
     store: Store, group: Group, outcome: Outcome
 ) -> None:
     store.emit("a")
@@ -347,10 +349,10 @@ def test_forgetting_a_handler_that_left_leaves_its_dead_letters(store: Store, gr
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PROCESSED, Outcome.SKIPPED, Outcome.DEAD])
-def test_what_is_settled_is_not_run_again_where_its_group_was_lost(
+def test_what_is_completed_is_not_run_again_where_its_group_was_lost(
     store: Store, group: Group, outcome: Outcome
 ) -> None:
-    """A group that was destroyed and joined anew is given the past; the matrix knows it."""
+    """A group that was destroyed and joined again gets the past; the matrix has it."""
     entry = store.emit("a")
     [claimed] = store.run(group)
     store.complete(group, claimed, outcome)
@@ -382,8 +384,8 @@ def test_a_queued_entry_that_is_requeued_while_a_copy_of_it_runs_is_not_ignored(
     first, copy = store.emit("a"), store.emit("a")
     taken = {delivery.entry: delivery for delivery in store.fetch(group).deliveries}
     [running] = store.claim(group, [taken[copy]])
-    put_off = Completion(first, "a", taken[first].attempts, Outcome.REQUEUED)
-    assert [] == store.deliveries.skip("w1", group, [put_off])
+    requeued = Completion(first, "a", taken[first].attempts, Outcome.REQUEUED)
+    assert [] == store.deliveries.skip("w1", group, [requeued])
     pending = store.deliveries.pending(group, first)
     assert pending is not None and DeliveryState.SCHEDULED == pending.owner
     store.complete(group, running, Outcome.IGNORED)

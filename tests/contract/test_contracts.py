@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.contract.lock import LockedContract, LockedReader
 from celeriac.contract.normal_form import digest
-from celeriac.contract.store import ContractChanged, ContractStore
+from celeriac.contract.store import ContractChanged, ContractStore, StoredContract
 from celeriac.settings import Settings
 from celeriac.store.memory.contracts import MemoryContracts
 from celeriac.store.redis.contracts import RedisContracts
@@ -27,6 +27,8 @@ def locked(version: int = 1, **fields: str) -> LockedContract:
 
 CENTS, AMOUNT = locked(cents="integer"), locked(amount="integer")
 READS = LockedReader(patterns=("order.placed",), versions={"order.placed": 1})
+STORED = StoredContract(type="order.placed", service="orders", declared_ms=5, contract=CENTS)
+FORGED = msgspec.structs.replace(CENTS, digest=AMOUNT.digest)
 
 
 @pytest.fixture
@@ -101,6 +103,18 @@ def test_readers_of_two_versions_of_the_code_are_both_known(contracts: ContractS
         ("reader:billing.charge:abc", b'{"patterns":["#"]}', "does not match its field's name"),
         ("reader:billing.charge:abc", b'{"patterns":["a..b"]}', "segment"),
         ("other", b"{}", "neither a contract nor a reader"),
+        (f"reader:no name:{READS.digest}", msgspec.json.encode(READS), "no name"),
+        (f"reader:b.c:x:{READS.digest}", msgspec.json.encode(READS), "does not match"),
+        (f"reader:b.c:{READS.digest}:x", msgspec.json.encode(READS), "does not match"),
+        *(
+            (name, msgspec.json.encode(msgspec.structs.replace(STORED, **fields)), fault)
+            for name, fields, fault in (
+                ("contract:order.placed:2", {}, "another version, contract:order.placed:1"),
+                ("contract:no type:1", {"type": "no type"}, "no type"),
+                ("contract:order.placed:1", {"declared_ms": -1}, "`declared_ms`"),
+                ("contract:order.placed:1", {"contract": FORGED}, "`digest` does not match"),
+            )
+        ),
     ],
 )
 def test_records_that_cannot_be_read_are_skipped_and_reported(
@@ -126,3 +140,26 @@ def test_a_key_of_another_type_is_reported_and_holds_no_contracts(
     assert [] == contracts.contracts()
     contracts.declare("orders", {"order.paid": [CENTS]}, {})
     assert store.keys.contracts in {one.key for one in store.invalid}
+
+
+@pytest.mark.parametrize("first", [CENTS, AMOUNT])
+def test_of_two_workers_that_declare_a_version_the_first_wins(
+    contracts: ContractStore, monkeypatch: pytest.MonkeyPatch, first: LockedContract
+) -> None:
+    if not isinstance(contracts, RedisContracts):
+        pytest.skip("memory has no other workers")
+    call = contracts._call
+
+    def declared_before(command: str, *arguments: Any) -> Any:
+        if command == "HSETNX":
+            stored = msgspec.structs.replace(STORED, service="other", contract=first)
+            call(command, arguments[0], msgspec.json.encode(stored))
+        return call(command, *arguments)
+
+    monkeypatch.setattr(contracts, "_call", declared_before)
+    if first is CENTS:
+        contracts.declare("orders", {"order.placed": [CENTS]}, {})
+    else:
+        with pytest.raises(ContractChanged, match="other declared"):
+            contracts.declare("orders", {"order.placed": [CENTS]}, {})
+    assert [("other", first)] == [(one.service, one.contract) for one in contracts.contracts()]

@@ -28,7 +28,7 @@ def test_outcomes_are_counted_by_event_type(store: Store, group: Group) -> None:
     assert (3, 3, 1) == (placed.run.count, placed.wait.count, placed.total.count)
 
 
-def test_what_is_said_twice_is_counted_once(store: Store, group: Group) -> None:
+def test_what_is_reported_twice_is_counted_once(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
     one = settled(claimed, Outcome.PROCESSED, type=PLACED)
@@ -49,7 +49,7 @@ def test_the_wait_is_counted_for_the_first_attempt_alone(store: Store, group: Gr
     assert (2, 1, 1) == (placed.run.count, placed.wait.count, placed.total.count)
 
 
-def test_skipped_in_passing_is_counted_and_ignored_is_not(store: Store, group: Group) -> None:
+def test_a_skipped_entry_is_counted_and_an_ignored_one_is_not(store: Store, group: Group) -> None:
     store.emit("a")
     store.emit("b")
     a, b = store.fetch(group).deliveries
@@ -120,7 +120,7 @@ def test_effects_beyond_those_that_are_named_are_counted_over_the_attempts(
     assert (*named[:-1], more[0]) == found.named
 
 
-def test_what_an_outlived_attempt_led_to_is_not_told(store: Store, group: Group) -> None:
+def test_the_outcome_of_an_expired_attempt_is_not_recorded(store: Store, group: Group) -> None:
     store.emit("a")
     [old] = store.run(group)
     store.claim(group, store.reclaim(group).deliveries)

@@ -1,10 +1,10 @@
-"""What is counted in passing: how large chunks are, and whose lease was over."""
+"""What is also counted: the sizes of chunks, and expired leases."""
 
 from __future__ import annotations
 
 import pytest
 
-from celeriac.delivery import Group
+from celeriac.delivery import Group, Outcome
 from tests.contract.store import Store
 
 
@@ -29,7 +29,7 @@ def test_the_counts_of_many_handlers_come_at_once(store: Store, group: Group) ->
     assert [] == store.deliveries.stats_many([])
 
 
-def test_a_hint_that_claims_nothing_is_no_chunk(store: Store, group: Group) -> None:
+def test_a_task_that_claims_nothing_is_no_chunk(store: Store, group: Group) -> None:
     store.emit("a")
     deliveries = store.fetch(group).deliveries
     store.claim(group, deliveries)
@@ -47,8 +47,23 @@ def test_a_lease_that_is_over_is_counted_by_what_its_holder_did(store: Store, gr
     assert (1, 2) == (stats["lost running"], stats["lost queued"])
 
 
-def test_a_sweep_that_finds_all_leases_alive_counts_nothing(store: Store, group: Group) -> None:
+def test_reclaiming_counts_nothing_while_all_leases_are_alive(store: Store, group: Group) -> None:
     store.emit("a")
     store.run(group)
     assert 0 == len(store.fetch(group, "w2").deliveries)
     assert not any(name.startswith("lost") for name in store.deliveries.stats(group))
+
+
+def test_scheduled_deliveries_are_counted_up_to_a_time(store: Store, group: Group) -> None:
+    for name in "abc":
+        store.emit(name)
+    now = store.registry.now_ms()
+    for claimed, seconds in zip(store.run(group), (10, 200, 1000), strict=True):
+        store.complete(group, claimed, Outcome.RETRY, delay_ms=1000 * seconds)
+    other = Group(group.domain, "billing.other")
+    counts = [
+        store.deliveries.due_until([group, other], now + 1000 * seconds)
+        for seconds in (0, 100, 500, 3600)
+    ]
+    assert counts == [[0, 0], [1, 0], [2, 0], [3, 0]]
+    assert [] == store.deliveries.due_until([], now)

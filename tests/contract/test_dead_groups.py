@@ -10,7 +10,7 @@ from celeriac.delivery import Failure, Group, Outcome, exception_of
 from tests.contract.store import DOMAIN, Store
 
 
-def bury(store: Store, group: Group, event_id: str, error: str) -> str:
+def make_dead_letter(store: Store, group: Group, event_id: str, error: str) -> str:
     store.emit(event_id)
     for claimed in store.run(group):
         failure = Failure(attempt=1, at=1000, error=error)
@@ -23,9 +23,9 @@ def groups(store: Store) -> list[tuple[str, int]]:
 
 
 def test_dead_letters_are_counted_by_handler_and_type_of_error(store: Store, group: Group) -> None:
-    bury(store, group, "a", "GatewayDown: timed out")
-    last = bury(store, group, "b", "GatewayDown: refused")
-    bury(store, group, "c", "no type: at all")
+    make_dead_letter(store, group, "a", "GatewayDown: timed out")
+    last = make_dead_letter(store, group, "b", "GatewayDown: refused")
+    make_dead_letter(store, group, "c", "no type: at all")
     other, down = store.deliveries.dead_groups(DOMAIN)
     assert ("", 1) == (other.exception, other.count)
     assert (group.handler, "GatewayDown", 2, last) == (
@@ -36,7 +36,7 @@ def test_dead_letters_are_counted_by_handler_and_type_of_error(store: Store, gro
 
 def test_every_way_out_of_the_dead_letters_counts(store: Store, group: Group) -> None:
     for name in "abcd":
-        bury(store, group, name, "Boom: " + name)
+        make_dead_letter(store, group, name, "Boom: " + name)
     a, b, c, _ = store.deliveries.dead(DOMAIN)
     assert 1 == store.deliveries.redrive(group, [(a, b""), (a, b"")])
     assert [("Boom", 3)] == groups(store)
@@ -51,10 +51,10 @@ def test_every_way_out_of_the_dead_letters_counts(store: Store, group: Group) ->
 def test_what_is_trimmed_is_counted_out(make_store: Callable[..., Store]) -> None:
     store, group = make_store(dead_retention=1), Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
-    bury(store, group, "a", "Boom")
-    bury(store, group, "b", "Boom")
+    make_dead_letter(store, group, "a", "Boom")
+    make_dead_letter(store, group, "b", "Boom")
     store.pass_ms(1100)
-    kept = bury(store, group, "c", "Boom: kept")
+    kept = make_dead_letter(store, group, "c", "Boom: kept")
     assert 2 == store.event_log.trim(DOMAIN)[1]
     [info] = store.deliveries.dead_groups(DOMAIN)
     assert ("Boom", 1, kept) == (info.exception, info.count, info.newest)
@@ -81,9 +81,9 @@ def test_what_is_no_event_is_counted(store: Store, group: Group) -> None:
 def test_the_type_is_what_an_error_begins_with(
     store: Store, group: Group, error: str, exception: str
 ) -> None:
-    """In both ledgers, one of which finds it in Lua."""
+    """In both delivery stores. That of Redis finds it in Lua."""
     assert exception == exception_of(error)
-    bury(store, group, "a", error)
+    make_dead_letter(store, group, "a", error)
     assert [(exception, 1)] == groups(store)
 
 
@@ -92,7 +92,7 @@ def test_the_type_is_what_an_error_begins_with(
 
 def test_an_act_is_recorded_with_what_it_did(store: Store, group: Group) -> None:
     for name in "abc":
-        bury(store, group, name, "Boom")
+        make_dead_letter(store, group, name, "Boom")
     a, b, c = store.deliveries.dead(DOMAIN)
     store.deliveries.redrive(group, [(a, b""), (a, b"")], b"first")
     store.deliveries.redrive(group, [(a, b"")], b"comes too late: nothing was done")
@@ -106,7 +106,7 @@ def test_an_act_is_recorded_with_what_it_did(store: Store, group: Group) -> None
     assert found[:1] == store.deliveries.audit_log(DOMAIN, count=1)
 
 
-def test_nobody_is_recorded_where_nobody_is_named(store: Store, group: Group) -> None:
-    bury(store, group, "a", "Boom")
+def test_no_person_is_recorded_where_none_is_named(store: Store, group: Group) -> None:
+    make_dead_letter(store, group, "a", "Boom")
     store.deliveries.redrive(group, [(store.deliveries.dead(DOMAIN)[0], b"")])
     assert [] == store.deliveries.audit_log(DOMAIN)

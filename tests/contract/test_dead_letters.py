@@ -20,14 +20,14 @@ from celeriac.errors import NotFound
 from tests.contract.store import DOMAIN, Store, body, key_of, settled
 
 
-def bury(store: Store, group: Group, event_id: str = "a") -> DeadLetter:
+def make_dead_letter(store: Store, group: Group, event_id: str = "a") -> DeadLetter:
     store.emit(event_id)
     for claimed in store.run(group):
         assert store.complete(group, claimed, Outcome.DEAD)
     return store.deliveries.dead(DOMAIN, newest_first=True)[0]
 
 
-def test_a_dead_letter_tells_what_happened(store: Store, group: Group) -> None:
+def test_a_dead_letter_has_what_happened(store: Store, group: Group) -> None:
     entry = store.emit("a")
     for n, outcome in ((1, Outcome.RETRY), (2, Outcome.DEAD)):
         [claimed] = store.run(group)
@@ -69,7 +69,7 @@ def test_a_dead_letter_without_a_failure_is_one_all_the_same(store: Store, group
 
 
 def test_dead_letters_are_read_from_either_end(store: Store, group: Group) -> None:
-    a, b, c = (bury(store, group, name).id for name in "abc")
+    a, b, c = (make_dead_letter(store, group, name).id for name in "abc")
     read = store.deliveries.dead
     assert [a, b, c] == [one.id for one in read(DOMAIN)]
     assert [b] == [one.id for one in read(DOMAIN, after=a, count=1)]
@@ -86,7 +86,7 @@ def test_there_is_no_dead_letter_of_an_id_that_is_none(store: Store) -> None:
 
 
 def test_a_discarded_dead_letter_is_gone(store: Store, group: Group) -> None:
-    letter = bury(store, group)
+    letter = make_dead_letter(store, group)
     assert 1 == store.deliveries.discard(DOMAIN, [letter.id, "1-1"])
     assert 0 == store.deliveries.discard(DOMAIN, [letter.id])
     assert 0 == store.deliveries.discard(DOMAIN, [])
@@ -97,8 +97,8 @@ def test_a_discarded_dead_letter_is_gone(store: Store, group: Group) -> None:
 # -- redriving
 
 
-def test_a_redriven_delivery_begins_anew(store: Store, group: Group) -> None:
-    letter = bury(store, group)
+def test_a_redriven_delivery_begins_again(store: Store, group: Group) -> None:
+    letter = make_dead_letter(store, group)
     assert store.deliveries.redrive(group, [(letter, b"unused")])
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert [None] == store.deliveries.rows(group, ["a"])
@@ -109,15 +109,15 @@ def test_a_redriven_delivery_begins_anew(store: Store, group: Group) -> None:
 
 
 def test_redriving_twice_is_redriving_once(store: Store, group: Group) -> None:
-    letter = bury(store, group)
+    letter = make_dead_letter(store, group)
     assert store.deliveries.redrive(group, [(letter, b"")])
     assert not store.deliveries.redrive(group, [(letter, b"")])
     assert 1 == len(store.run(group))
     assert not store.deliveries.redrive(group, [(letter, b"")])
 
 
-def test_redriving_rings_the_bell(store: Store, group: Group) -> None:
-    letter = bury(store, group)
+def test_redriving_notifies_dispatchers(store: Store, group: Group) -> None:
+    letter = make_dead_letter(store, group)
     seen = {f"wakeup {DOMAIN}": "0"}
     store.deliveries.redrive(group, [(letter, b"")])
     assert seen != store.event_log.wait(seen, 1)
@@ -128,7 +128,7 @@ def test_where_the_entry_was_trimmed_the_event_is_appended_addressed(
 ) -> None:
     store, group = make_store(retention_count=0), Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
-    letter = bury(store, group)
+    letter = make_dead_letter(store, group)
     assert (1, 0) == store.event_log.trim(DOMAIN, exact=True)
     addressed = body("a", handlers=group.handler)
     assert store.deliveries.redrive(group, [(letter, addressed)])
@@ -138,10 +138,8 @@ def test_where_the_entry_was_trimmed_the_event_is_appended_addressed(
     assert (ClaimResult.RUN, 1, addressed) == (claimed.result, claimed.attempt, claimed.body)
 
 
-def test_an_entry_that_a_new_group_is_given_anyway_is_not_redriven_beside_it(
-    store: Store, group: Group
-) -> None:
-    letter = bury(store, group)
+def test_an_entry_that_a_new_group_will_fetch_is_not_redriven(store: Store, group: Group) -> None:
+    letter = make_dead_letter(store, group)
     store.event_log.leave(DOMAIN, group.handler)
     store.event_log.join(DOMAIN, group.handler, "0")
     assert store.deliveries.redrive(group, [(letter, b"")])
@@ -155,7 +153,7 @@ def test_an_entry_that_a_new_group_is_given_anyway_is_not_redriven_beside_it(
 def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
     store: Store, group: Group
 ) -> None:
-    letter = bury(store, group)
+    letter = make_dead_letter(store, group)
     store.event_log.leave(DOMAIN, group.handler)
     with pytest.raises(NotFound, match=r"billing\.charge has no subscription"):
         store.deliveries.redrive(group, [(letter, b"")])
@@ -164,9 +162,12 @@ def test_nothing_is_redriven_or_replayed_for_a_handler_that_left(
     assert 1 == store.deliveries.dead_count(DOMAIN)
 
 
-def test_failures_survive_redrives_with_who_asked(store: Store, group: Group) -> None:
+def test_failures_survive_redrives_with_the_person_who_redrove(store: Store, group: Group) -> None:
     """Each life keeps its attempts; a JSON note comes back as it was."""
-    letter, note = bury(store, group), b'{"actor":"ann","did":"redrive","what":"line\\nbreak"}'
+    letter, note = (
+        make_dead_letter(store, group),
+        b'{"actor":"ann","did":"redrive","what":"line\\nbreak"}',
+    )
     assert store.deliveries.redrive(group, [(letter, b"unused")], note)
     [claimed] = store.run(group)
     store.complete(group, claimed, Outcome.DEAD, failure=Failure(attempt=1, at=9, error="again"))
@@ -189,9 +190,9 @@ def edited(letter: DeadLetter, id: str = "b") -> EditedDeadLetter:
     return EditedDeadLetter(letter, id, id, "order.placed", body(id, handlers=letter.handler))
 
 
-def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) -> None:
+def test_an_edited_event_replaces_a_dead_letter(store: Store, group: Group) -> None:
     """One move: the letter goes, the event comes, and the old delivery's history names it."""
-    letter, note = bury(store, group), b'{"actor":"ann","did":"edit","what":"a"}'
+    letter, note = make_dead_letter(store, group), b'{"actor":"ann","did":"edit","what":"a"}'
     assert 1 == store.deliveries.edit(group, [edited(letter)], note)
     assert 0 == store.deliveries.dead_count(DOMAIN)
     assert [] == store.deliveries.dead_groups(DOMAIN)
@@ -209,7 +210,7 @@ def test_an_edited_event_stands_for_a_dead_letter(store: Store, group: Group) ->
 
 
 def test_editing_twice_is_editing_once(store: Store, group: Group) -> None:
-    letter = bury(store, group)
+    letter = make_dead_letter(store, group)
     assert 1 == store.deliveries.edit(group, [edited(letter)])
     assert 0 == store.deliveries.edit(group, [edited(letter, "c")], b'{"actor":"ann"}')
     assert 0 == store.deliveries.edit(group, [])
@@ -218,7 +219,7 @@ def test_editing_twice_is_editing_once(store: Store, group: Group) -> None:
 
 
 def test_nothing_is_edited_for_a_handler_that_left(store: Store, group: Group) -> None:
-    letter = bury(store, group)
+    letter = make_dead_letter(store, group)
     store.event_log.leave(DOMAIN, group.handler)
     with pytest.raises(NotFound):
         store.deliveries.edit(group, [edited(letter)])
@@ -245,7 +246,7 @@ def test_a_replay_keeps_how_the_life_before_it_ended(store: Store, group: Group)
 
 
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead"])
-def test_a_settled_delivery_is_replayed(store: Store, group: Group, outcome: str) -> None:
+def test_a_completed_delivery_is_replayed(store: Store, group: Group, outcome: str) -> None:
     entry = store.emit("a")
     store.complete(group, store.run(group)[0], Outcome(outcome))
     assert 1 == store.deliveries.replay(group, [(entry, "a"), (entry, "a")])
@@ -318,7 +319,9 @@ def test_what_is_no_event_becomes_one_dead_letter_over_all_handlers(
     assert {"dead": 1} == store.deliveries.stats(group)
 
 
-def test_only_what_the_worker_holds_queued_is_buried_as_invalid(store: Store, group: Group) -> None:
+def test_only_what_the_worker_has_queued_is_dead_lettered_as_invalid(
+    store: Store, group: Group
+) -> None:
     entry = store.event_log.append(DOMAIN, b"not json")
     assert not store.deliveries.dead_letter_invalid("w1", group, entry, "no event")
     store.fetch(group)
@@ -326,7 +329,9 @@ def test_only_what_the_worker_holds_queued_is_buried_as_invalid(store: Store, gr
     assert 0 == store.deliveries.dead_count(DOMAIN)
 
 
-def test_what_is_no_event_is_buried_again_after_it_was_redriven(store: Store, group: Group) -> None:
+def test_what_is_no_event_is_dead_lettered_again_after_it_was_redriven(
+    store: Store, group: Group
+) -> None:
     store.event_log.append(DOMAIN, b"not json")
     assert invalid(store, group)
     assert store.deliveries.redrive(group, [(store.deliveries.dead(DOMAIN)[0], b"unused")])
@@ -334,7 +339,7 @@ def test_what_is_no_event_is_buried_again_after_it_was_redriven(store: Store, gr
     assert 1 == store.deliveries.dead_count(DOMAIN)
 
 
-def test_what_is_no_event_does_not_close_the_lane(store: Store, ordered: Group) -> None:
+def test_what_is_no_event_does_not_block_the_sequence(store: Store, ordered: Group) -> None:
     store.event_log.append(DOMAIN, b"not json")
     store.emit("a")
     assert invalid(store, ordered)

@@ -1,4 +1,4 @@
-"""Debounced events: which of a key are delivered, when, and what stands for the others."""
+"""Debounced events: which of a key are delivered, when, and which event represents the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from celeriac.delivery import Completion, DeliveryState, FlowControl, Group, Outcome
-from celeriac.delivery.store import Delivery
+from celeriac.delivery.delivery import Delivery
 from celeriac.event_log import EntryKind
 from tests.contract.store import DOMAIN, HOUR_MS, Store
 
@@ -15,7 +15,7 @@ MINUTE_MS = 60_000
 
 
 def debounced(store: Store, keep: str, **flow_control: object) -> Group:
-    """Of which a key is quiet after half an hour, and waits for three quarters at most."""
+    """A key is quiet after half an hour, and waits for three quarters at most."""
     given = {
         "quiet_ms": HOUR_MS // 2,
         "max_quiet_ms": 3 * HOUR_MS // 4,
@@ -38,7 +38,7 @@ def taken(store: Store, group: Group, worker: str = "w1") -> list[Delivery]:
 
 
 def coalesce(store: Store, group: Group, deliveries: list[Delivery]) -> None:
-    """As a dispatcher settles what other events stand for."""
+    """As a dispatcher completes what other events represent."""
     settled = [
         Completion(
             d.entry, json.loads(d.body or b"")["id"], d.attempts, Outcome.COALESCED, into=d.into
@@ -49,7 +49,7 @@ def coalesce(store: Store, group: Group, deliveries: list[Delivery]) -> None:
 
 
 @pytest.mark.parametrize("keep", ["last", "first"])
-def test_one_event_stands_for_all_of_its_key(store: Store, keep: str) -> None:
+def test_one_event_represents_all_of_its_key(store: Store, keep: str) -> None:
     group = debounced(store, keep)
     a1, a2, a3, b1 = emit(store, "a1", "a2", "a3", "b1")
     absorbed = taken(store, group)
@@ -82,7 +82,7 @@ def test_all_of_a_key_are_given_in_one_list(store: Store) -> None:
     assert [a4] == [one.entry for one in taken(store, group)]
 
 
-def test_a_list_that_was_given_back_is_one_again(store: Store) -> None:
+def test_a_list_that_was_requeued_is_one_again(store: Store) -> None:
     group = debounced(store, "all")
     a1, a2, a3 = emit(store, "a1", "a2", "a3")
     taken(store, group)
@@ -129,7 +129,7 @@ def test_an_event_that_comes_later_waits_by_itself(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", [EntryKind.FOREIGN, EntryKind.REDRIVEN])
-def test_what_may_repeat_an_event_stands_for_none(store: Store, kind: EntryKind) -> None:
+def test_what_may_repeat_an_event_represents_none(store: Store, kind: EntryKind) -> None:
     group = debounced(store, "last")
     [a1] = emit(store, "a1")
     [a2] = emit(store, "a2", kind=kind)
@@ -138,7 +138,7 @@ def test_what_may_repeat_an_event_stands_for_none(store: Store, kind: EntryKind)
     assert [(a1, "")] == [(one.entry, one.into) for one in taken(store, group)]
 
 
-def test_what_nobody_wants_stands_for_none(store: Store) -> None:
+def test_an_unwanted_event_represents_none(store: Store) -> None:
     group = debounced(store, "last")
     store.deliveries.note_patterns(group, ["doc.changed"])
     [a1] = emit(store, "a1", type="doc.changed")

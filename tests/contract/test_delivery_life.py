@@ -1,16 +1,16 @@
 """Random lives of deliveries, on both implementations in lockstep, against the table of moves.
 
-Whatever happens (workers that crash, hints that are lost or doubled, words that come late, events
+Whatever happens (workers that crash, delivery tasks that are lost or doubled, late reports, events
 emitted twice, ids that two sources use, retries, redriving, replaying, trimming), after each step
 
-* both implementations say the same of every delivery;
+* both implementations return the same for every delivery;
 * each delivery is in exactly one place: due if and only if it has a time, dead if and only if it
   has one dead letter, and no subject has more out than the handler's limit, which is one where it
   is ordered;
 * what moved made a move that `MOVES` allows to that call.
 
-And in the end, when leases have passed and everything is finished, each event is settled for each
-handler, and was processed once, and once more for each time that it was asked for again.
+In the end, when leases have expired and everything is completed, each event is completed for each
+handler, and was processed once, and again for each redrive and replay.
 """
 
 from __future__ import annotations

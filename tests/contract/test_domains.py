@@ -83,7 +83,7 @@ def test_a_domain_with_an_event_is_not_removed(store: Store) -> None:
     assert frozenset() == store.event_log.forgotten()
 
 
-def test_a_domain_with_a_postponed_event_is_not_removed(store: Store) -> None:
+def test_a_domain_with_a_delayed_event_is_not_removed(store: Store) -> None:
     store.event_log.register_domains([DOMAIN])
     store.event_log.append_delayed(DOMAIN, b"{}", delay_ms=HOUR_MS, at_ms=None)
     assert not store.event_log.forget_domain(DOMAIN, 0)
@@ -114,7 +114,7 @@ def test_a_domain_with_a_recent_action_of_an_operator_is_not_removed(
     assert [] == store.deliveries.audit_log(DOMAIN)
 
 
-def test_a_removed_domain_knows_the_events_that_were_appended_once(make_store: MakeStore) -> None:
+def test_a_removed_domain_keeps_the_ids_that_were_appended_once(make_store: MakeStore) -> None:
     store = make_store(retention=1, dedup_window=3600)
     event = encode(build_event(f"{DOMAIN}.placed", None, id="a", source="shop"))
     first = store.event_log.append(DOMAIN, event, EntryKind.GIVEN)

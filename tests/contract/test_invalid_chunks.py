@@ -73,6 +73,14 @@ def test_open_chunks_of_another_type_are_none_and_reported(
     assert 1 == len(faults(redis_store, "chunks"))
 
 
+def test_open_chunks_of_another_type_do_not_stop_the_reclaiming_of_others(
+    redis_store: RedisStore, bus: Bus
+) -> None:
+    redis_store.client.set(redis_store.keys.chunks(DOMAIN, bus.group.handler), "x")
+    assert 0 == redis_store.chunks.reclaim([bus.group])
+    assert 1 == len(faults(redis_store, "chunks"))
+
+
 def one_by_one(bus: Bus, *ids: str) -> list[str]:
     """Process each event in a chunk of its own, in a millisecond of its own, with a record that is
     too large to be joined with others; return their entries."""
@@ -154,7 +162,7 @@ def test_the_newest_records_are_inspected(redis_store: RedisStore, bus: Bus) -> 
 
 
 def test_runs_are_found_wherever_the_entries_are(store: Store, group: Group) -> None:
-    """Many records of one millisecond, large ones, and entries of which none has a record."""
+    """Many records of one millisecond, large ones, and entries without a record."""
     sizes, entries = [1] * 40 + [300] + [3] * 30, list[str]()
     for size in sizes:
         for n in range(size):

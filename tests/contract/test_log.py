@@ -62,7 +62,7 @@ def test_newest_first_counts_from_the_newest(store: Store) -> None:
 
 def test_reading_a_domain_that_is_not_there_finds_nothing(store: Store) -> None:
     assert [] == store.event_log.read("nothing")
-    assert 0 == store.event_log.length("nothing") == store.event_log.postponed("nothing")
+    assert 0 == store.event_log.length("nothing") == store.event_log.delayed("nothing")
     assert [] == store.event_log.groups("nothing")
     assert (0, 0) == store.event_log.trim("nothing")
     assert 0 == store.event_log.remove_idle_consumers("nothing")
@@ -76,7 +76,7 @@ def test_many_are_appended_each_to_its_domain_in_their_order(store: Store) -> No
     assert [b"1"] == [e.body for e in store.event_log.read("payment")]
 
 
-def test_an_entry_tells_what_is_known_about_duplicates_of_it(store: Store, group: Group) -> None:
+def test_an_entry_keeps_the_kind_with_which_it_was_appended(store: Store, group: Group) -> None:
     kinds = [EntryKind.MADE, EntryKind.FOREIGN]
     for kind in kinds:
         store.event_log.append(DOMAIN, b"{}", kind)
@@ -121,22 +121,22 @@ def test_a_log_that_a_foreign_producer_began_is_discovered_once(store: Store) ->
     assert {"order", "legacy"} == store.event_log.domains()
 
 
-# -- postponed events
+# -- delayed events
 
 
-def test_a_postponed_event_enters_the_log_when_its_time_has_come(store: Store) -> None:
+def test_a_delayed_event_enters_the_log_when_its_time_has_come(store: Store) -> None:
     now = store.registry.now_ms()
     at = store.event_log.append_delayed(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
     assert abs(now + HOUR_MS // 2 - at) < 60_000
     assert (0, at) == store.event_log.enqueue_due(DOMAIN)
-    assert 1 == store.event_log.postponed(DOMAIN)
+    assert 1 == store.event_log.delayed(DOMAIN)
     store.pass_hour()
     assert (1, None) == store.event_log.enqueue_due(DOMAIN)
     assert [b"later"] == bodies(store)
-    assert 0 == store.event_log.postponed(DOMAIN)
+    assert 0 == store.event_log.delayed(DOMAIN)
 
 
-def test_postponed_events_enter_in_the_order_of_their_times_and_once(store: Store) -> None:
+def test_delayed_events_enter_in_the_order_of_their_times_and_once(store: Store) -> None:
     now = store.registry.now_ms()
     for n in (3, 1, 2):
         store.event_log.append_delayed(DOMAIN, b"%d" % n, delay_ms=None, at_ms=now - 1000 + n)
@@ -146,10 +146,10 @@ def test_postponed_events_enter_in_the_order_of_their_times_and_once(store: Stor
     assert [b"1", b"2", b"3"] == bodies(store)
 
 
-def test_the_same_event_postponed_twice_is_one_at_the_later_word(store: Store) -> None:
+def test_the_same_event_delayed_twice_is_one_at_the_later_word(store: Store) -> None:
     store.event_log.append_delayed(DOMAIN, b"later", delay_ms=1, at_ms=None)
     store.event_log.append_delayed(DOMAIN, b"later", delay_ms=HOUR_MS // 2, at_ms=None)
-    assert 1 == store.event_log.postponed(DOMAIN)
+    assert 1 == store.event_log.delayed(DOMAIN)
     assert 0 == store.event_log.enqueue_due(DOMAIN)[0]
 
 
@@ -180,7 +180,7 @@ def test_joining_makes_the_log_and_announces_it(store: Store) -> None:
     assert ["billing.charge"] == [g.handler for g in store.event_log.groups("new")]
 
 
-def test_a_handler_that_left_is_told_so(store: Store, group: Group) -> None:
+def test_a_fetch_reports_that_a_handler_left(store: Store, group: Group) -> None:
     store.emit("a")
     assert store.event_log.leave(DOMAIN, group.handler)
     assert not store.event_log.leave(DOMAIN, group.handler)
@@ -199,9 +199,7 @@ def test_one_handler_that_left_takes_nothing_from_the_others(store: Store, group
     assert 1 == len(there.deliveries)
 
 
-def test_a_group_tells_what_it_was_not_given_and_who_holds_the_rest(
-    store: Store, group: Group
-) -> None:
+def test_a_group_has_its_lag_and_the_owners_of_the_rest(store: Store, group: Group) -> None:
     a, _, c, _ = (store.emit(name) for name in "abcd")
     taken = store.fetch(group, limit=3)
     store.claim(group, taken.deliveries[:1])
@@ -294,7 +292,7 @@ def test_trimming_stops_at_what_is_pending_older_than_the_last_delivered(
     assert entries[2:] == ids(store)
 
 
-def test_trimming_stops_at_what_is_parked(make_store: MakeStore) -> None:
+def test_trimming_stops_at_what_is_blocked(make_store: MakeStore) -> None:
     store, group = make_store(retention_count=0), Group(DOMAIN, "billing.ledger", ORDERED)
     store.event_log.join(DOMAIN, group.handler, "0")
     a, b = store.emit("a", "s"), store.emit("b", "s")
@@ -355,7 +353,7 @@ def test_dead_letters_are_bounded_by_count_too(make_store: MakeStore) -> None:
     assert (0, 0) == store.event_log.trim(DOMAIN, exact=True)
 
 
-def test_tidying_takes_no_delivery_along(store: Store, group: Group) -> None:
+def test_removing_idle_consumers_removes_no_delivery(store: Store, group: Group) -> None:
     entry = store.emit("a")
     store.fetch(group)
     store.event_log.remove_idle_consumers(DOMAIN)
@@ -374,8 +372,8 @@ def in_a_moment(call: Callable[[], object]) -> threading.Timer:
 def test_waiting_ends_at_once_where_something_is_newer(store: Store) -> None:
     entry = store.emit("a")
     started = time.monotonic()
-    assert {DOMAIN: entry} == store.event_log.wait({DOMAIN: "0"}, 5)
-    assert time.monotonic() - started < 1
+    assert {DOMAIN: entry} == store.event_log.wait({DOMAIN: "0"}, 60)
+    assert time.monotonic() - started < 30
 
 
 def test_waiting_goes_straight_to_the_newest(store: Store) -> None:
@@ -388,34 +386,34 @@ def test_waiting_ends_without_news_after_its_time(store: Store) -> None:
     seen = {DOMAIN: store.emit("a"), f"wakeup {DOMAIN}": "0"}
     started = time.monotonic()
     assert seen == store.event_log.wait(seen, 0.1)
-    assert 0.05 < time.monotonic() - started < 1
+    assert 0.05 < time.monotonic() - started < 30
 
 
 def test_waiting_on_nothing_ends_at_once(store: Store) -> None:
     assert {} == store.event_log.wait({}, 5)
 
 
-def test_an_append_wakes_who_waits(store: Store) -> None:
+def test_an_append_wakes_waiting_dispatchers(store: Store) -> None:
     timer = in_a_moment(lambda: store.emit("a"))
     seen = store.event_log.wait({DOMAIN: "0", "payment": "0"}, 5)
     timer.join()
     assert {DOMAIN: ids(store)[0], "payment": "0"} == seen
 
 
-def test_what_falls_due_at_once_rings_the_bell(store: Store, group: Group) -> None:
+def test_what_falls_due_at_once_notifies_dispatchers(store: Store, group: Group) -> None:
     store.emit("a")
     [claimed] = store.run(group)
     seen = {DOMAIN: claimed.entry, f"wakeup {DOMAIN}": "0"}
     timer = in_a_moment(lambda: store.complete(group, claimed, Outcome.RETRY))
-    rung = store.event_log.wait(seen, 5)
+    woken = store.event_log.wait(seen, 5)
     timer.join()
-    assert rung[f"wakeup {DOMAIN}"] != "0"
-    assert rung[DOMAIN] == claimed.entry
+    assert woken[f"wakeup {DOMAIN}"] != "0"
+    assert woken[DOMAIN] == claimed.entry
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.REQUEUED])
 @pytest.mark.parametrize("delay_ms", [0, HOUR_MS])
-def test_what_is_put_off_rings_the_bell_whatever_its_delay(
+def test_what_is_requeued_notifies_dispatchers_whatever_its_delay(
     store: Store, group: Group, outcome: Outcome, delay_ms: int
 ) -> None:
     """So that a dispatcher that does not ask for the handler learns when to."""
@@ -427,7 +425,7 @@ def test_what_is_put_off_rings_the_bell_whatever_its_delay(
     assert seen != store.event_log.wait(seen, 0.01)
 
 
-def test_what_is_handed_back_rings_the_bell(store: Store, group: Group) -> None:
+def test_requeued_deliveries_of_a_worker_notify_dispatchers(store: Store, group: Group) -> None:
     """Else it would wait for the next look of another worker at each warm stop."""
     store.emit("a")
     store.fetch(group)
@@ -437,7 +435,7 @@ def test_what_is_handed_back_rings_the_bell(store: Store, group: Group) -> None:
     assert seen != store.event_log.wait(seen, 0.01)
 
 
-def test_what_is_postponed_rings_the_bell(store: Store) -> None:
+def test_what_is_delayed_notifies_dispatchers(store: Store) -> None:
     """So dispatchers need not ask thousands of domains every half second for the next one."""
     seen = {f"wakeup {DOMAIN}": "0"}
     store.event_log.append_delayed(DOMAIN, b"far", delay_ms=HOUR_MS, at_ms=None)

@@ -15,7 +15,7 @@ from celeriac.event_log import Entry, EntryKind, SyncLogAdapter, time_ms
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
 from celeriac.store.memory.circuits import MemoryCircuits
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.tracking import Cell, DeliveryState, Matrix
 from celeriac.tracking.cell import HandlerLag
 from tests.contract.conftest import MakeStore
@@ -178,7 +178,7 @@ def test_the_exceptions_of_a_chunk_have_their_own_states(bus: Bus) -> None:
     assert (1, 1) == (bus.lag.scheduled, bus.lag.dead)
 
 
-def test_a_chunk_that_was_given_back_is_scheduled_entry_by_entry(bus: Bus) -> None:
+def test_a_chunk_that_was_requeued_is_scheduled_entry_by_entry(bus: Bus) -> None:
     bus.emit("a", "b")
     chunk, fetched = fetch(bus.store, bus.group)
     complete(bus, chunk, completion(list(fetched.entries[:1])))
@@ -253,7 +253,7 @@ def test_an_event_that_the_code_of_that_time_did_not_want_is_ignored(bus: Bus) -
     assert ["a"] == bus.found(DeliveryState.IGNORED)
 
 
-def test_entries_before_and_after_the_group_are_told_apart(bus: Bus) -> None:
+def test_entries_before_and_after_the_group_are_distinguished(bus: Bus) -> None:
     """A group that joined late is not expected to have got what was there."""
     late = Group(DOMAIN, "mail.send")
     before, _ = bus.emit("a", "b")

@@ -22,7 +22,7 @@ from devtools.faults.proxy import Proxy
 def charge(event: Event) -> None: ...
 
 
-def test_a_hint_that_a_demoted_master_refused_goes_to_the_new_one(tmp_path: Path) -> None:
+def test_a_task_that_a_demoted_master_refused_goes_to_the_new_one(tmp_path: Path) -> None:
     """kombu gives its pool a new connection for one on which publishing failed."""
     with ExitStack() as stack:
         master, replica = start_server(tmp_path / "master"), start_server(tmp_path / "replica")

@@ -26,7 +26,7 @@ def test_only_the_head_of_a_subject_is_out(store: Store, ordered: Group) -> None
 
 
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead"])
-def test_the_next_is_given_when_the_head_is_settled(
+def test_the_next_is_given_when_the_head_is_completed(
     store: Store, ordered: Group, outcome: str
 ) -> None:
     _, b, c = (store.emit(name, "order/1") for name in "abc")
@@ -58,7 +58,7 @@ def test_a_crash_of_the_head_does_not_let_the_next_pass(store: Store, ordered: G
     assert [a] == [d.entry for d in store.reclaim(ordered, "w2").deliveries]
 
 
-def test_handing_back_the_head_does_not_let_the_next_pass(store: Store, ordered: Group) -> None:
+def test_requeuing_the_head_does_not_let_the_next_pass(store: Store, ordered: Group) -> None:
     a, _ = store.emit("a", "order/1"), store.emit("b", "order/1")
     store.fetch(ordered)
     assert 1 == store.deliveries.requeue("w1", ordered)
@@ -70,7 +70,7 @@ def test_subjects_do_not_delay_each_other(store: Store, ordered: Group) -> None:
     assert [a, c] == out(store, ordered)
 
 
-def test_events_without_a_subject_are_one_lane_unless_they_have_a_partition_key(
+def test_events_without_a_subject_are_one_sequence_unless_partitioned(
     store: Store, ordered: Group
 ) -> None:
     append = store.event_log.append
@@ -101,7 +101,7 @@ def test_a_subject_is_worked_off_in_order(store: Store, ordered: Group) -> None:
         assert group == [entry for entry in done if entry in group]
 
 
-def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Group) -> None:
+def test_a_duplicate_passes_through_its_sequence(store: Store, ordered: Group) -> None:
     store.emit("a", "order/1")
     store.emit("a", "order/1")
     c = store.emit("c", "order/1")
@@ -110,7 +110,7 @@ def test_a_duplicate_passes_through_its_lane(store: Store, ordered: Group) -> No
     assert [c] == out(store, ordered)
 
 
-def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Group) -> None:
+def test_more_than_the_limit_of_blocked_ones_stay_in_the_log(store: Store, ordered: Group) -> None:
     bodies = [body(str(n), "order/1") for n in range(MAX_BLOCKED + 50)]
     store.event_log.append_many([(DOMAIN, one, EntryKind.FOREIGN, 0) for one in bodies])
     for _ in range(3):
@@ -119,16 +119,16 @@ def test_more_than_the_most_parked_are_left_in_the_log(store: Store, ordered: Gr
     assert {"queued:w1": 1, "blocked": MAX_BLOCKED} == dict(group.holders)
     assert 49 == group.lag
     for n in range(MAX_BLOCKED + 50):
-        hint = store.fetch(ordered, limit=2000).deliveries
+        task = store.fetch(ordered, limit=2000).deliveries
         if n == 0:
-            hint = store.reclaim(ordered).deliveries
-        [claimed] = store.claim(ordered, hint)
+            task = store.reclaim(ordered).deliveries
+        [claimed] = store.claim(ordered, task)
         assert body(str(n), "order/1") == claimed.body
         store.complete(ordered, claimed)
     assert () == store.fetch(ordered).deliveries
 
 
-def test_a_replayed_or_redriven_event_joins_the_end_of_its_lane(
+def test_a_replayed_or_redriven_event_joins_the_end_of_its_sequence(
     store: Store, ordered: Group
 ) -> None:
     a, b = store.emit("a", "order/1"), store.emit("b", "order/1")
@@ -146,13 +146,15 @@ def test_a_replayed_or_redriven_event_joins_the_end_of_its_lane(
     assert [b] == out(store, ordered)
 
 
-def test_lanes_left_by_a_group_that_was_destroyed_are_open(store: Store, ordered: Group) -> None:
+def test_sequences_left_by_a_group_that_was_destroyed_are_open(
+    store: Store, ordered: Group
+) -> None:
     entries = [store.emit(name, "order/1") for name in "abc"]
     store.run(ordered)
     store.event_log.leave(DOMAIN, ordered.handler)
     store.event_log.join(DOMAIN, ordered.handler, "0")
     for entry in entries:
-        # the first may take a second turn, in which its lane has been put in order
+        # the first may take a second turn, in which its group has been put in order
         [claimed] = store.run(ordered) or store.run(ordered)
         assert entry == claimed.entry
         store.complete(ordered, claimed)
@@ -173,7 +175,7 @@ def test_a_new_event_does_not_wait_for_those_of_a_group_that_was_destroyed(
     assert [d] == out(store, ordered)
 
 
-def test_what_was_parked_is_free_when_the_handler_is_ordered_no_more(
+def test_blocked_deliveries_are_free_when_the_handler_is_no_longer_ordered(
     store: Store, ordered: Group
 ) -> None:
     a, b, c = (store.emit(name, "order/1") for name in "abc")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from celeriac.delivery import FlowControl, Group, Outcome
-from tests.contract.store import DOMAIN, HOUR_MS, Store
+from tests.contract.store import DOMAIN, HOUR_MS, Store, body
 
 TENANT = "data.tenant"
 
@@ -51,8 +51,21 @@ def test_so_many_of_a_key_are_out(store: Store) -> None:
     assert ["blocked"] * 3 == [store.owner(group, entry) for entry in a[2:]]
 
 
+def test_the_tenant_attribute_is_a_key_of_its_own(store: Store) -> None:
+    """Events without a tenant share one key, whatever is in their data."""
+    group = Group(DOMAIN, "reports.build", FlowControl(key="tenant", concurrency=1))
+    store.event_log.join(DOMAIN, group.handler, "0")
+    bodies = [
+        *(body(f"a{n}", tenant="acme", data={"tenant": "other"}) for n in range(2)),
+        body("b", tenant="globex"),
+        *(body(f"none{n}", data={"tenant": f"t{n}"}) for n in range(2)),
+    ]
+    a, _, b, none, _ = (store.event_log.append(DOMAIN, each) for each in bodies)
+    assert [a, b, none] == out(store, group)
+
+
 @pytest.mark.parametrize("outcome", ["processed", "skipped", "ignored", "dead", "refused"])
-def test_a_slot_is_free_when_its_delivery_is_settled(store: Store, outcome: str) -> None:
+def test_a_slot_is_free_when_its_delivery_is_completed(store: Store, outcome: str) -> None:
     group = joined(store, concurrency=2)
     a = emit(store, "a", 4)
     first, _ = store.run(group)
@@ -88,7 +101,7 @@ def test_a_run_that_lost_its_lease_keeps_its_slot(store: Store) -> None:
     assert [] == out(store, group)
 
 
-def test_what_is_handed_back_gives_up_its_slot(store: Store) -> None:
+def test_what_is_requeued_frees_its_slot(store: Store) -> None:
     group = joined(store, concurrency=1)
     a = emit(store, "a", 2)
     assert [a[0]] == out(store, group)
@@ -107,7 +120,7 @@ def test_a_replay_is_held_to_the_limit(store: Store) -> None:
     assert 0 == len(out(store, group))
 
 
-def test_another_limit_holds_when_the_next_delivery_is_settled(store: Store) -> None:
+def test_another_limit_holds_when_the_next_delivery_is_completed(store: Store) -> None:
     group = joined(store, concurrency=2)
     emit(store, "a", 8)
     first, second = store.run(group)
@@ -138,7 +151,7 @@ def test_slots_of_a_group_that_was_destroyed_are_free(store: Store) -> None:
     assert [new] == out(store, group)
 
 
-def test_what_nobody_wants_waits_for_no_key(store: Store) -> None:
+def test_an_unwanted_event_waits_for_no_key(store: Store) -> None:
     group = joined(store, concurrency=1)
     store.deliveries.note_patterns(group, ["order.placed", "order.*.paid"])
     a, b = emit(store, "a", 2, type="order.placed")
@@ -203,7 +216,7 @@ def test_a_key_that_was_away_has_no_claim_on_what_it_did_not_use(store: Store) -
     assert sorted(served(store, group, names, limit=1)[:4]) == ["a", "a", "b", "b"]
 
 
-def test_a_crowd_of_one_key_does_not_hold_up_another(store: Store) -> None:
+def test_a_backlog_of_one_key_does_not_hold_up_another(store: Store) -> None:
     group = joined(store, fair=True)
     emit(store, "crowd", 1500)
     [one] = emit(store, "other")

@@ -101,7 +101,7 @@ def test_what_a_full_log_refuses_is_not_registered(make_store: MakeStore) -> Non
     assert appended + 1 == store.event_log.length(DOMAIN)
 
 
-def test_a_postponed_event_enters_the_log_once(store: Store) -> None:
+def test_a_delayed_event_enters_the_log_once(store: Store) -> None:
     for kind in (GIVEN, GIVEN, MADE):
         store.event_log.append_delayed(
             DOMAIN, event("a", data=str(kind)), delay_ms=0, at_ms=None, kind=kind
@@ -118,14 +118,14 @@ def test_a_postponed_event_enters_the_log_once(store: Store) -> None:
     assert GIVEN is promoted.kind
 
 
-def test_a_foreign_event_may_be_postponed_as_before(store: Store) -> None:
+def test_a_foreign_event_may_be_delayed_as_before(store: Store) -> None:
     for _ in range(2):
         store.event_log.append_delayed(DOMAIN, event("a"), delay_ms=0, at_ms=None)
         store.event_log.enqueue_due(DOMAIN)
     assert [FOREIGN, FOREIGN] == [entry.kind for entry in store.event_log.read(DOMAIN)]
 
 
-def test_an_event_that_is_tried_again_and_again_is_appended_once_more(store: Store) -> None:
+def test_an_event_with_many_attempts_is_appended_again(store: Store) -> None:
     body = event(new_event_id())
     first = store.event_log.append(DOMAIN, body, MADE)
     tried = [store.event_log.append(DOMAIN, body, MADE, time_ms()) for _ in range(3)]

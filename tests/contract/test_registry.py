@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.flow_control import ORDERED
 from celeriac.invalid_record import MAX_KEPT
-from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.registry import HandlerRecord, ScaleTargetRecord, WorkerRecord
 from tests.contract.store import HOUR_MS, MemoryStore, RedisStore, Store
 
 CHARGE = HandlerRecord(
@@ -35,7 +35,7 @@ WORKER = WorkerRecord(
 )
 
 
-def test_a_registered_handler_is_known_with_all_that_was_said(store: Store) -> None:
+def test_a_registered_handler_is_read_with_all_its_options(store: Store) -> None:
     assert {} == store.registry.handlers()
     store.registry.register(CHARGE)
     assert {CHARGE.id: CHARGE} == store.registry.handlers()
@@ -201,7 +201,7 @@ def test_many_invalid_records_are_counted_and_not_all_kept(store: Store) -> None
     assert {500 - MAX_KEPT} == {one.more for one in kept}
 
 
-def test_a_registry_of_another_type_reads_as_empty_and_stops_nobody(store: Store) -> None:
+def test_a_registry_of_another_type_reads_as_empty_and_stops_no_worker(store: Store) -> None:
     if not isinstance(store, RedisStore):
         return
     keys = (store.keys.handlers, store.keys.workers)
@@ -224,3 +224,14 @@ def test_a_registry_of_another_type_reads_as_empty_and_stops_nobody(store: Store
     assert {CHARGE.id: CHARGE} == store.registry.handlers()
     assert [] == store.registry.workers()
     assert [] == list(store.invalid)
+
+
+def test_scale_targets_are_kept_by_service_and_queue_for_a_day(store: Store) -> None:
+    registry = store.registry
+    now, day = registry.now_ms(), 86_400_000
+    asked = ScaleTargetRecord(service="billing", cooldown=300.0, workers=0, requested_ms=now)
+    slow = msgspec.structs.replace(asked, queue="slow", workers=2, unmet_since_ms=now - 5)
+    old = msgspec.structs.replace(asked, service="mail", requested_ms=now - day - 1000)
+    for record in (msgspec.structs.replace(asked, workers=7), asked, slow, old):
+        registry.note_scale_target(record)
+    assert registry.scale_targets() == {"billing": asked, "billing:slow": slow}

@@ -209,7 +209,7 @@ def test_a_refused_event_keeps_a_later_one_from_those_alone_that_processed_it(
     assert [ClaimResult.DUPLICATE] == [one.result for one in claimed]
 
 
-def test_a_postponed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
+def test_a_delayed_id_that_a_foreign_producer_used_is_for_claim_to_decide(
     store: Store, group: Group
 ) -> None:
     store.event_log.append(DOMAIN, event("a"))

@@ -29,7 +29,7 @@ def records(store: Store, group: Group) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_small_chunks_of_several_workers_are_joined_and_say_how_each_entry_ran(
+def test_small_chunks_of_several_workers_are_joined_with_how_each_entry_ran(
     store: Store, group: Group, count: int
 ) -> None:
     entries = [store.emit(str(n)) for n in range(60 * count)]

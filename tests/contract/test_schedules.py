@@ -84,16 +84,24 @@ def test_a_tick_that_has_not_come_is_not_emitted(store: Store) -> None:
     assert stored.next_ms == at and store.event_log.length(DOMAIN) == 0
 
 
-def test_a_missed_tick_can_be_passed_over(store: Store) -> None:
+def test_a_missed_tick_can_be_skipped(store: Store) -> None:
     one, at = schedule(), past(store)
     store.schedules.declare(one, at)
-    ticked = store.schedules.tick(one, expected_ms=at, next_ms=at + 5 * EVERY_MS)
+    ticked = store.schedules.tick(one, expected_ms=at, next_ms=at + 5 * EVERY_MS, dropped=5)
     assert not ticked.is_fired and ticked.stored is not None
     assert (ticked.stored.next_ms, ticked.stored.last_ms) == (at + 5 * EVERY_MS, 0)
-    assert store.event_log.length(DOMAIN) == 0
+    assert ticked.stored.dropped == 5
+    again = at + 5 * EVERY_MS
+    assert tick(store, one, again, dropped=2)
+    assert not tick(store, one, again, dropped=2)
+    [stored] = store.schedules.all([DOMAIN])
+    assert (stored.dropped, stored.fired, stored.last_ms) == (7, 1, again)
+    replaced = store.schedules.declare(schedule(every=120), again).stored
+    assert replaced is not None and (replaced.dropped, replaced.fired) == (7, 1)
+    assert store.event_log.length(DOMAIN) == 1
 
 
-def test_another_definition_begins_anew_and_the_one_before_ticks_no_more(store: Store) -> None:
+def test_another_definition_begins_again_and_the_earlier_one_stops(store: Store) -> None:
     old, new, at = schedule(), schedule(every=120), past(store)
     store.schedules.declare(old, at)
     assert tick(store, old, at)

@@ -27,6 +27,7 @@ from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
 from celeriac.worker.celery_fixes.old_master import OldMaster
 from celeriac.worker.celery_sender import delivery_sender
+from devtools.fork_server import fork_server
 
 PASSWORD = "s3cr3t"
 
@@ -64,15 +65,17 @@ def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
 def watched(tmp_path: Path) -> Iterator[Watched]:
     with ExitStack() as stack:
         # A server that wants a password is not asked whether it is ready.
-        master = start_server(tmp_path / "master")
+        at_once = ("--repl-diskless-sync-delay", "0")
+        master = start_server(tmp_path / "master", extra=at_once)
         stack.push(master)
-        extra = ("--replicaof", "127.0.0.1", str(master.port))
-        replica = start_server(tmp_path / "replica", extra=extra)
+        replica = start_server(tmp_path / "replica")
         stack.push(replica)
         for server in (master, replica):
             client: Any = open_client(server.url, answer_within=5)
             client.config_set("masterauth", PASSWORD)
             client.config_set("requirepass", PASSWORD)
+        # Not before: a replica whose handshake began without a password waits for a minute.
+        client.execute_command("REPLICAOF", "127.0.0.1", master.port)
         port, directory = free_port(), tmp_path / "sentinel"
         directory.mkdir()
         configuration = directory / "sentinel.conf"
@@ -172,9 +175,9 @@ def billing(watched: Watched) -> tuple[EventBus, Chunk]:
     return bus, Chunk(handler, handler.group("order"), (Item("1-0", 0, event),))
 
 
-def test_hints_follow_when_the_sentinels_demote_the_old_master(watched: Watched) -> None:
-    """They promote the new one first. Until then both take hints, and workers read the old one's
-    queue too."""
+def test_tasks_follow_when_the_sentinels_demote_the_old_master(watched: Watched) -> None:
+    """They promote the new one first. Until then both take delivery tasks, and workers read the
+    old one's queue too."""
     bus, chunk = billing(watched)
     send = delivery_sender(bus.app, bus.service, watched=lambda: False)
     send(chunk)
@@ -193,7 +196,7 @@ def test_hints_follow_when_the_sentinels_demote_the_old_master(watched: Watched)
     bus.app.close()
 
 
-def test_hints_leave_an_old_master_before_that(watched: Watched) -> None:
+def test_tasks_leave_an_old_master_before_that(watched: Watched) -> None:
     bus, chunk = billing(watched)
     old, new = (direct(server) for server in (watched.master, watched.replica))
     master = OldMaster(bus.service)
@@ -240,7 +243,9 @@ def worker(watched: Watched, directory: Path) -> Iterator[Path]:
     command += ["--loglevel", "info", "--without-mingle", "--without-gossip"]
     environment = {**os.environ, "URL": watched.url(), "RAN": str(ran)}
     with event_log.open("wb") as out, ExitStack() as stack:
-        stack.push(guarded_popen(command, env=environment, cwd=directory, stdout=out, stderr=out))
+        stack.push(
+            fork_server().popen(command, env=environment, cwd=directory, stdout=out, stderr=out)
+        )
         until(lambda: " ready." in event_log.read_text(), 60)
         yield ran
 

@@ -28,7 +28,7 @@ def shift(store: RedisStore, by_ms: int) -> None:
 
 
 def processed(store: RedisStore, group: Group) -> list[int]:
-    """How many in the minutes of which any were, the present one and the one before."""
+    """How many in the minutes that have any, the current one and the one before."""
     [minutes] = store.deliveries.counters_by_minute([group], 2)
     [in_all] = store.deliveries.counters([group])
     found = [counters[TYPE].processed for counters in minutes.values() if TYPE in counters]

@@ -26,7 +26,8 @@ class Link:
         self.port, self.budget = port, float("inf")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._serving = threading.Thread(target=self._serve, daemon=True)
+        self._serving.start()
 
     @property
     def url(self) -> str:
@@ -56,6 +57,10 @@ class Link:
                 one.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        # `close` alone does not wake a thread that accepts: it would accept one more connection.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._serving.join(10)
         for one in self._sockets:
             one.close()
 

@@ -118,7 +118,7 @@ def test_a_key_of_another_type_does_not_stop_the_handler(store: Store, group: Gr
 def test_what_others_register_suppresses_nothing_where_signatures_are_verified(
     store: Store, group: Group
 ) -> None:
-    """Whoever emits into a domain can register ids there."""
+    """Any producer of a domain can register ids there."""
     raw = event("a")
     forged = store.event_log.append(DOMAIN, raw, EntryKind.GIVEN)
     true = store.event_log.append(DOMAIN, raw, EntryKind.FOREIGN)

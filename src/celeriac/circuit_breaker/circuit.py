@@ -8,7 +8,6 @@ it again. Operators can pause and resume any handler manually, with or without a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from celeriac.errors import SubscriptionError
+from celeriac.number_range import MAX_COUNT, MAX_SECONDS, in_range
 
 BUCKETS = 10  # the parts of a window, which moves by one part at a time
 
@@ -45,16 +45,18 @@ class Breaker:
     failure_rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if not isinstance(self.failures, int) or self.failures < 1:
+        if not isinstance(self.failures, int) or not in_range(self.failures, 1, MAX_COUNT):
             raise SubscriptionError(
-                f"Breaker(failures={self.failures!r}): must be a whole number of at least 1"
+                f"Breaker(failures={self.failures!r}): must be a whole number of at least 1, and "
+                f"at most {MAX_COUNT}"
             )
         for name in ("window", "recovery_timeout"):
-            if not 0.01 <= getattr(self, name) < math.inf:
+            if not in_range(getattr(self, name), 0.01, MAX_SECONDS):
                 raise SubscriptionError(
-                    f"Breaker({name}={getattr(self, name)!r}): must be at least 0.01 seconds"
+                    f"Breaker({name}={getattr(self, name)!r}): must be at least 0.01 seconds, and "
+                    f"at most {MAX_SECONDS}"
                 )
-        if not 0 <= self.failure_rate <= 1:
+        if not in_range(self.failure_rate, 0, 1):
             raise SubscriptionError(
                 f"Breaker(failure_rate={self.failure_rate!r}): must be from 0 to 1, e.g. 0.5"
             )

@@ -1,5 +1,29 @@
+from celeriac.delivery.archive_replay import (
+    ArchivedDelivery,
+    ArchiveReplay,
+    ArchiveReplayStep,
+    StepEnd,
+)
 from celeriac.delivery.counters import Counters, HandlerStats, Histogram, sum_counters
-from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
+from celeriac.delivery.dead_letter import (
+    Audited,
+    DeadGroup,
+    DeadLetter,
+    EditedDeadLetter,
+    exception_of,
+)
+from celeriac.delivery.delivery import (
+    MAX_LOST_RUNS,
+    MAX_REQUEUE_DELAY_MS,
+    REQUEUE_DELAY_MS,
+    Claimed,
+    Completion,
+    Delivery,
+    FetchRequest,
+    FetchResult,
+    Group,
+    Pending,
+)
 from celeriac.delivery.record import Failure, History, Restart, Row, refused_field
 from celeriac.delivery.state import (
     CHUNK_MOVES,
@@ -10,22 +34,7 @@ from celeriac.delivery.state import (
     DeliveryState,
     Outcome,
 )
-from celeriac.delivery.store import (
-    MAX_LOST_RUNS,
-    MAX_REQUEUE_DELAY_MS,
-    MAX_SOURCES,
-    REQUEUE_DELAY_MS,
-    Claimed,
-    Completion,
-    DeadLetter,
-    Delivery,
-    DeliveryStore,
-    EditedDeadLetter,
-    FetchRequest,
-    FetchResult,
-    Group,
-    Pending,
-)
+from celeriac.delivery.store import MAX_SOURCES, DeliveryStore
 from celeriac.flow_control import MAX_BLOCKED, ORDERED, FlowControl
 
 __all__ = [
@@ -39,6 +48,9 @@ __all__ = [
     "MOVES",
     "ORDERED",
     "REQUEUE_DELAY_MS",
+    "ArchiveReplay",
+    "ArchiveReplayStep",
+    "ArchivedDelivery",
     "Audited",
     "ClaimResult",
     "Claimed",
@@ -62,6 +74,7 @@ __all__ = [
     "Pending",
     "Restart",
     "Row",
+    "StepEnd",
     "exception_of",
     "refused_field",
     "sum_counters",

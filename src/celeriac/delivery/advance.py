@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from celeriac.delivery.store import Group
+from celeriac.delivery.delivery import Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from typing import Protocol
 import msgspec
 
 from celeriac.delivery.advance import Advance, Advanced
+from celeriac.delivery.delivery import Completion, Group
 from celeriac.delivery.fetch_size import FEW
 from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
-from celeriac.delivery.store import Completion, Group
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
 
@@ -146,8 +146,8 @@ class ChunkStore(Protocol):
         """Report the first entries of a running chunk, without waiting for the reply.
 
         Records the runs and renews the lease of the chunk. Counts nothing: `complete` does. The
-        result is False if the worker no longer owns the chunk: then nothing is recorded.
-        Idempotent.
+        result is False if the worker no longer owns the chunk, or some of these entries: then
+        nothing is recorded. Idempotent.
         """
         ...
 
@@ -155,8 +155,9 @@ class ChunkStore(Protocol):
         """Record the results of the first entries of a worker's chunk, and renew its lease.
 
         With its last entry, the chunk is removed. Exceptions become deliveries, as in
-        `DeliveryStore.complete`. Returns False if the worker no longer owns the chunk: then nothing
-        is recorded. Repeating the call for the same `until` of an open chunk changes nothing.
+        `DeliveryStore.complete`. Returns False if the worker no longer owns the chunk, or some of
+        these entries: then nothing is recorded. Repeating the call for the same `until` of an open
+        chunk changes nothing.
         """
         ...
 
@@ -177,11 +178,20 @@ class ChunkStore(Protocol):
         """Renew the leases; return the chunks that the worker no longer owns."""
         ...
 
-    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
+    def requeue(
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        *,
+        only_queued: bool = False,
+        after: str | None = None,
+    ) -> int:
         """Make the rest of the worker's chunk pending and due at once, without counting an attempt;
         return the number of entries.
 
-        With `only_queued`, a chunk that a process has begun is not changed.
+        With `only_queued`, a chunk that a process has begun is not changed. With `after`, only the
+        entries after that one are requeued, and the chunk ends with it.
         """
         ...
 

@@ -1,5 +1,8 @@
 """The delivery store: the state of each delivery, and what each handler did with each event.
 
+It is described by four protocols, one for each of its users: dispatchers, executors, readers and
+operators. A new store can be written and tested one after the other, in this order.
+
 Events are identified by their keys (`event.event_key`), which the store does not parse.
 
 Every method is one atomic transition (see `state.MOVES`) and blocks for one round trip. It can be
@@ -10,190 +13,34 @@ was removed, every method returns nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
+from celeriac.delivery.archive_replay import (
+    ArchivedDelivery,
+    ArchiveReplay,
+    ArchiveReplayStep,
+)
 from celeriac.delivery.counters import Counters
-from celeriac.delivery.dead_group import Audited, DeadGroup
+from celeriac.delivery.dead_letter import Audited, DeadGroup, DeadLetter, EditedDeadLetter
+from celeriac.delivery.delivery import (
+    Claimed,
+    Completion,
+    FetchRequest,
+    FetchResult,
+    Group,
+    Pending,
+)
 from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.record import Failure, History, Row
-from celeriac.delivery.state import ClaimResult, Outcome
-from celeriac.event import EmittedEvents, key_id
-from celeriac.flow_control import FlowControl
+from celeriac.event import EmittedEvents
 
-# Delay of a delivery that only a worker with newer code can run.
-REQUEUE_DELAY_MS = 1000
-MAX_REQUEUE_DELAY_MS = 60_000
-# A delivery is dead-lettered as poison after this many runs whose lease expired. A healthy delivery
-# is unlikely to be running in that many crashing workers.
-MAX_LOST_RUNS = 10
 # Sources that are kept for a domain: the most recent ones.
 MAX_SOURCES = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The consumer group of one handler on the event log of one domain.
+class DeliveryFetching(Protocol):
+    """For dispatchers: fetch deliveries, give them back, and complete those that do not run."""
 
-    `flow_control` has its limits per ordering key; two groups are equal without regard to it."""
-
-    domain: str
-    handler: str
-    flow_control: FlowControl | None = field(default=None, compare=False)
-
-    @property
-    def ordered(self) -> bool:
-        return self.flow_control is not None and self.flow_control.ordered
-
-
-@dataclass(frozen=True, slots=True)
-class FetchRequest:
-    """What a dispatcher fetches for one group.
-
-    `limit` is the maximum of deliveries that this worker has queued, including earlier ones;
-    `max_in_flight` the maximum that all workers together have queued or running, not counting
-    expired leases. `reclaim` also fetches deliveries whose lease expired. Scheduled and new
-    deliveries get half of the limit each; a single slot goes to a scheduled one if
-    `scheduled_first`."""
-
-    group: Group
-    limit: int
-    reclaim: bool = False
-    max_new: int = 1000
-    max_in_flight: int | None = None
-    scheduled_first: bool = True
-
-
-class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """A fetched delivery. `attempts` counts the attempts that began before.
-
-    `body` is None if the log entry was deleted outside celeriac: the delivery is lost and no longer
-    pending. `lost_runs` counts the runs whose lease expired if this fetch reclaimed it from one,
-    else 0. `into` is the entry that was handled in place of a coalesced one. `together` is equal
-    for deliveries that the handler receives in one list."""
-
-    entry: str
-    body: bytes | None
-    attempts: int
-    lost_runs: int = 0
-    into: str = ""
-    together: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchResult:
-    """The fetched deliveries of one group.
-
-    `queued` counts the deliveries that the worker had queued before. `mean_us` is the handler's run
-    time, 0 if unknown. `now_ms` is the server's time and the base of `next_due_ms`. `is_at_end`:
-    the group has read the log to its end."""
-
-    deliveries: tuple[Delivery, ...] = ()
-    queued: int = 0
-    next_due_ms: int | None = None
-    now_ms: int = 0
-    mean_us: int = 0
-    removed: bool = False  # the handler has no consumer group
-    patterns: tuple[str, ...] = ()  # in force: see note_patterns
-    in_flight: int = 0  # queued or running in all workers before
-    in_flight_here: int = 0  # of those, in this worker
-    is_at_end: bool = False
-
-
-class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A delivery that an executor may run. `attempt` counts from 1 and is the fencing token.
-
-    `lost_runs` counts the earlier attempts whose lease expired."""
-
-    entry: str
-    result: ClaimResult
-    attempt: int
-    body: bytes | None
-    lost_runs: int = 0
-
-    @property
-    def counted(self) -> int:
-        """The attempt as the retry policy counts it: attempts of crashed workers are left out."""
-        return self.attempt - self.lost_runs
-
-
-class Completion(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of one delivery, for `complete`.
-
-    `attempt` is the claimed one. `type` is the event type that statistics are kept by. `emitted`
-    are the events that the attempt emitted. `into` is the entry that was handled in place of a
-    coalesced one."""
-
-    entry: str
-    event_key: str
-    attempt: int
-    outcome: Outcome
-    took_us: int = 0
-    delay_ms: int = 0
-    failure: Failure | None = None
-    traceback: str = ""
-    type: str = ""
-    emitted_events: EmittedEvents = EmittedEvents()
-    into: str = ""
-
-    @property
-    def attempts(self) -> int:
-        """The attempts that ran. An exhausted delivery was claimed and not run."""
-        return self.failure.attempt if self.failure else self.attempt
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A delivery that failed permanently. `event` is the body as the log had it; `event_key` is
-    empty if the body is not a valid event."""
-
-    id: str
-    domain: str
-    handler: str
-    entry: str
-    event_key: str
-    attempts: int
-    error: str
-    traceback: str
-    first_failed_ms: int
-    last_failed_ms: int
-    event: bytes
-
-    @property
-    def event_id(self) -> str:
-        return key_id(self.event_key)
-
-
-@dataclass(frozen=True, slots=True)
-class EditedDeadLetter:
-    """A dead letter and the edited event that replaces it: for this handler only, with a new id.
-
-    `body` is the event as it is appended to the log."""
-
-    dead_letter: DeadLetter
-    id: str
-    key: str
-    type: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A pending delivery. `owner` is `queued:W` or `running:W` for worker W, `scheduled` or
-    `blocked`."""
-
-    entry: str
-    owner: str
-    held_ms: int
-    attempts: int
-    due_ms: int | None = None
-    lost_runs: int = 0
-
-
-class DeliveryStore(Protocol):
-    # -- for dispatchers
     def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[FetchResult]:
         """Fetch new, scheduled and reclaimed deliveries for each request, in one round trip."""
         ...
@@ -250,7 +97,10 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    # -- for executors
+
+class DeliveryExecution(Protocol):
+    """For executors: claim deliveries, keep their leases, and complete them."""
+
     def claim(
         self,
         worker: str,
@@ -300,7 +150,10 @@ class DeliveryStore(Protocol):
         """Renew the leases of (entry, attempt) pairs; return the entries no longer owned."""
         ...
 
-    # -- for readers
+
+class DeliveryReading(Protocol):
+    """For readers: what became of deliveries, and counts of them."""
+
     def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
         """Return the handler's row of the matrix for each event, in order."""
         ...
@@ -373,6 +226,13 @@ class DeliveryStore(Protocol):
         """Return the number of scheduled deliveries."""
         ...
 
+    def due_until(self, groups: Sequence[Group], until_ms: int) -> list[int]:
+        """Return the number of scheduled deliveries of each group that are due at a time in ms.
+
+        In order, in one round trip.
+        """
+        ...
+
     def stats(self, group: Group) -> Mapping[str, int]:
         """Return counts since the handler joined.
 
@@ -386,7 +246,10 @@ class DeliveryStore(Protocol):
         """Return `stats` of each group, in order, in one round trip."""
         ...
 
-    # -- for operators
+
+class DeadLetters(Protocol):
+    """For operators: dead letters, replays, and the audit log."""
+
     def dead(
         self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
     ) -> list[DeadLetter]:
@@ -434,6 +297,42 @@ class DeliveryStore(Protocol):
         """
         ...
 
+    def archive_replay(self, group: Group) -> ArchiveReplay | None:
+        """Return the handler's last replay from an archive in the domain; None if there is none."""
+        ...
+
+    def begin_archive_replay(
+        self,
+        group: Group,
+        replay: ArchiveReplay,
+        note: bytes = b"",
+        *,
+        replaces: bool = False,
+    ) -> ArchiveReplay:
+        """Begin the replay unless it has begun; return the handler's replay. Records `note`.
+
+        A finished one begins again if `started_ms` is later. If another one is unfinished, nothing
+        changes unless `replaces`.
+        """
+        ...
+
+    def replay_archived(
+        self,
+        group: Group,
+        operation: str,
+        deliveries: Sequence[ArchivedDelivery],
+        note: bytes = b"",
+        *,
+        is_last: bool = False,
+    ) -> ArchiveReplayStep:
+        """Schedule archived events, in log order, each once in the operation.
+
+        An event whose entry was trimmed is appended again for the handler only. Unfinished
+        deliveries are left as they are. `is_last` finishes the replay, and records `note` with the
+        number of its events. Raises NotFound if the handler has no consumer group.
+        """
+        ...
+
     def record(self, domain: str, note: bytes) -> None:
         """Record an action that changes no delivery in the audit log."""
         ...
@@ -449,3 +348,7 @@ class DeliveryStore(Protocol):
         group would never run.
         """
         ...
+
+
+class DeliveryStore(DeliveryFetching, DeliveryExecution, DeliveryReading, DeadLetters, Protocol):
+    """All of it."""

@@ -1,6 +1,6 @@
 """The event log: protocols, entries and their kinds."""
 
-from celeriac.event_log.async_event_log import AsyncEventLog, SyncLogAdapter
+from celeriac.event_log.async_event_log import AsyncEventLog, ServerEventLog, SyncLogAdapter
 from celeriac.event_log.clock_step import ClockStep
 from celeriac.event_log.event_log import (
     Entry,
@@ -12,6 +12,7 @@ from celeriac.event_log.event_log import (
     Trimmed,
     entry_key,
     entry_time_ms,
+    group_info,
     is_entry,
     read_entry,
     time_ms,
@@ -26,11 +27,13 @@ __all__ = [
     "EventLog",
     "GroupInfo",
     "Item",
+    "ServerEventLog",
     "StreamStats",
     "SyncLogAdapter",
     "Trimmed",
     "entry_key",
     "entry_time_ms",
+    "group_info",
     "is_entry",
     "read_entry",
     "time_ms",

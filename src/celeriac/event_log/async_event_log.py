@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from celeriac.event_log.event_log import EntryKind, EventLog, Item
 
@@ -43,6 +43,17 @@ class AsyncEventLog(Protocol):
         """Close the connections of the running event loop. Idempotent."""
 
 
+class ServerEventLog(AsyncEventLog, Protocol):
+    """An AsyncEventLog that appends to the server, rather than to a transaction."""
+
+    async def ping(self) -> None:
+        """Return after the server answered. Raises redis.RedisError if it does not."""
+
+    def refusing(self) -> Self:
+        """Return the same event log, whose appends raise LogFull at once if there is no room."""
+        ...
+
+
 class SyncLogAdapter:
     """An AsyncEventLog over an EventLog that never blocks, such as the one in memory."""
 
@@ -76,3 +87,10 @@ class SyncLogAdapter:
 
     async def close(self) -> None:
         return None
+
+    async def ping(self) -> None:
+        return None
+
+    def refusing(self) -> Self:
+        # Whether the event log in memory waits for room is decided by its own settings.
+        return self

@@ -68,7 +68,7 @@ class GroupInfo:
 class StreamStats:
     """The size of one domain's event log.
 
-    `length` is the number of entries, `appended` that of all entries ever appended, `postponed`
+    `length` is the number of entries, `appended` that of all entries ever appended, `delayed`
     that of delayed events. `emitted` counts events by type, as reported by emitters: it lags by
     about a second, does not include foreign producers, and counts types after the first thousand as
     `other`. `newest` is the last entry id.
@@ -77,7 +77,7 @@ class StreamStats:
     domain: str
     length: int = 0
     appended: int = 0
-    postponed: int = 0
+    delayed: int = 0
     emitted: Mapping[str, int] = field(default_factory=dict)
     newest: str = "0-0"
 
@@ -282,7 +282,7 @@ class EventLog(Protocol):
         """Return the size of each event log, in order; in one round trip."""
         ...
 
-    def postponed(self, domain: str) -> int:
+    def delayed(self, domain: str) -> int:
         """Return the number of delayed events."""
         ...
 
@@ -356,3 +356,12 @@ class EventLog(Protocol):
     def evictions(self) -> list[Eviction]:
         """Return the eviction policy of each server; empty if the ACL forbids reading it."""
         ...
+
+
+def group_info(event_log: EventLog, domain: str, handler: str) -> GroupInfo | None:
+    """Return the position of the handler in the domain; None if it has no consumer group.
+
+    Blocks for round trips. Raises redis.RedisError.
+    """
+    groups = event_log.groups(domain)
+    return next((group for group in groups if group.handler == handler), None)

@@ -71,7 +71,7 @@ def kind_of_id(event_id: str, *, signed: bool) -> tuple[EntryKind, int]:
     return GIVEN, made_ms(event_id)
 
 
-def kind_postponed(kind: EntryKind, *, signed: bool) -> EntryKind:
+def kind_delayed(kind: EntryKind, *, signed: bool) -> EntryKind:
     """Return the kind of a delayed event of this kind.
 
     A service that can read delayed events could register their ids and prevent their append. So a

@@ -11,6 +11,8 @@ from typing import Protocol
 import msgspec
 
 from celeriac.flow_control import FlowControl
+from celeriac.registry.pull_options import PullOptions
+from celeriac.registry.scale_target import ScaleTargetRecord
 
 FORGET_WORKER_AFTER_MS = 3_600_000
 # A heartbeat that is further in the future was sent before the server's clock was set back.
@@ -29,11 +31,14 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` maps each domain that its patterns match to the entry after which it gets events (`0-0`:
     from the first). `added` is when (ms) a pattern was added to an existing handler, which ignores
-    earlier events. `options` is for display. `flow_control` are its limits per key.
+    earlier events. `options` is for display. `flow_control` are its limits per key, `concurrency`
+    and `per_second` those of all its workers together. `pull` are the options of a handler whose
+    deliveries are fetched over HTTP, None for one that workers run.
 
     `patterns` are the active patterns: those of every version of the handler's code that a worker
-    has or recently had. `leaving` is since when (ms) no worker has a pattern, `retired` when a
-    pattern ceased to be active.
+    has or recently had. `tenants` are the active marks of tenants in the same way (see tenant.py);
+    empty if no version has `tenants=`. `leaving` is since when (ms) no worker has a pattern or a
+    mark, `retired` when a pattern ceased to be active.
     """
 
     id: str
@@ -41,7 +46,10 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     patterns: tuple[str, ...]
     queue: str
     flow_control: FlowControl | None = None
+    concurrency: int | None = None
+    per_second: float | None = None
     when: bool = False
+    tenants: tuple[str, ...] = ()
     since: dict[str, str] = {}
     added: dict[str, int] = {}
     leaving: dict[str, int] = {}
@@ -49,10 +57,18 @@ class HandlerRecord(msgspec.Struct, frozen=True, kw_only=True):
     registered_ms: int = 0
     options: dict[str, str] = {}
     doc: str = ""
+    pull: PullOptions | None = None
 
     @property
     def ordered(self) -> bool:
         return self.flow_control is not None and self.flow_control.ordered
+
+
+class BroadcastRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A broadcast handler of a worker's code. `scope` is `worker` or `process`."""
+
+    patterns: tuple[str, ...]
+    scope: str
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +76,9 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `queues` are the queues that it consumes. `unserved` maps each handler of its code that it does
     not run to the handler's queue. `patterns` maps each handler to the patterns in this worker's
-    code, and `reads` to the digest of the data types that it reads.
+    code, and `tenants` each handler with `tenants=` to the marks of these: see tenant.py. `reads`
+    maps each handler to the digest of the data types that it reads. `broadcasts` are its broadcast
+    handlers.
     """
 
     name: str
@@ -73,7 +91,9 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     handlers: tuple[str, ...] = ()
     unserved: dict[str, str] = {}
     patterns: dict[str, tuple[str, ...]] = {}
+    tenants: dict[str, tuple[str, ...]] = {}
     reads: dict[str, str] = {}
+    broadcasts: dict[str, BroadcastRecord] = {}
     version: str
     beat_ms: int = 0
     clock_ms: int = 0
@@ -134,6 +154,14 @@ class Registry(Protocol):
 
     def depart(self, name: str) -> None:
         """Record that the worker has stopped."""
+        ...
+
+    def scale_targets(self) -> Mapping[str, ScaleTargetRecord]:
+        """Return name → record of what autoscalers asked within the last day."""
+        ...
+
+    def note_scale_target(self, record: ScaleTargetRecord) -> None:
+        """Write what an autoscaler asked."""
         ...
 
     def now_ms(self) -> int:

@@ -11,11 +11,19 @@ from celeriac.schedule.ticks import Ticks
 MAX_LATE_MS = 60_000
 
 
+# Dropped ticks are counted up to this number at a time: a cron expression is asked for each.
+MAX_COUNTED = 1_000
+
+
 class Due(NamedTuple):
-    """The tick to emit, None if none is, and the tick that comes next then."""
+    """The tick to emit, None if none is, and the tick that comes next then.
+
+    `dropped` is the number of missed ticks that are not emitted, at most MAX_COUNTED.
+    """
 
     tick_ms: int | None
     next_ms: int
+    dropped: int = 0
 
 
 def due_tick(ticks: Ticks, missed: Missed, next_ms: int, now_ms: int) -> Due | None:
@@ -30,4 +38,12 @@ def due_tick(ticks: Ticks, missed: Missed, next_ms: int, now_ms: int) -> Due | N
     # Never before the expected one: the definition may have changed.
     last_ms = max(next_ms, ticks.last_until(now_ms))
     is_dropped = missed == "none" and now_ms - last_ms > MAX_LATE_MS
-    return Due(None if is_dropped else last_ms, ticks.next_after(now_ms))
+    dropped = _ticks_before(ticks, next_ms, last_ms) + is_dropped
+    return Due(None if is_dropped else last_ms, ticks.next_after(now_ms), dropped)
+
+
+def _ticks_before(ticks: Ticks, first_ms: int, end_ms: int) -> int:
+    number = 0
+    while first_ms < end_ms and number < MAX_COUNTED:
+        first_ms, number = ticks.next_after(first_ms), number + 1
+    return number

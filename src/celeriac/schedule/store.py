@@ -18,7 +18,7 @@ class StoredSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule on the bus.
 
     `next_ms` is the first tick that was not emitted, `last_ms` the last tick that was, 0 if there
-    was none. `fired` counts the emitted ticks.
+    was none. `fired` counts the emitted ticks, `dropped` the missed ones that were not emitted.
     """
 
     service: str
@@ -31,6 +31,7 @@ class StoredSchedule(msgspec.Struct, frozen=True, kw_only=True):
     next_ms: int = 0
     last_ms: int = 0
     fired: int = 0
+    dropped: int = 0
 
     @property
     def domain(self) -> str:
@@ -88,12 +89,13 @@ class ScheduleStore(Protocol):
         tick_ms: int | None = None,
         body: bytes = b"",
         kind: EntryKind = EntryKind.GIVEN,
+        dropped: int = 0,
     ) -> Ticked:
         """Append the event of the tick and set the next tick, atomically.
 
         Only if the next tick is `expected_ms`, the definition is that of `schedule`, and the time
         has come by the server's clock; otherwise nothing changes. Without `tick_ms` no event is
-        appended. An event of kind GIVEN is appended once.
+        appended. An event of kind GIVEN is appended once. `dropped` is added to the schedule's.
         """
         ...
 
@@ -126,21 +128,23 @@ def stored_field(service: str, name: str) -> str:
     return f"{service}:{name}"
 
 
-def encode_state(next_ms: int, last_ms: int, fired: int, definition: bytes) -> bytes:
+def encode_state(next_ms: int, last_ms: int, fired: int, dropped: int, definition: bytes) -> bytes:
     """Return the record as declare_schedule.lua and tick.lua write it."""
-    return b"%d %d %d\n%b" % (next_ms, last_ms, fired, definition)
+    return b"%d %d %d %d\n%b" % (next_ms, last_ms, fired, dropped, definition)
 
 
 def decode_state(field: str, value: bytes) -> StoredSchedule:
     """Return the record. Raises ValueError or msgspec.MsgspecError."""
     state, _, definition = value.partition(b"\n")
-    next_ms, last_ms, fired = map(int, state.split(b" "))
+    next_ms, last_ms, fired, dropped = map(int, state.split(b" "))
     decoded = msgspec.json.decode(definition, type=StoredSchedule)
     if field != stored_field(decoded.service, decoded.name):
         raise ValueError("is the record of another schedule")
     check_time("next tick", next_ms)
     check_time("last tick", last_ms)
-    return msgspec.structs.replace(decoded, next_ms=next_ms, last_ms=last_ms, fired=fired)
+    return msgspec.structs.replace(
+        decoded, next_ms=next_ms, last_ms=last_ms, fired=fired, dropped=dropped
+    )
 
 
 def is_overdue(schedule: StoredSchedule, now_ms: int) -> bool:

@@ -17,10 +17,18 @@ from celeriac.errors import SubscriptionError
         {"failures": 0},
         {"failures": 1.5},
         {"window": 0},
+        {"failures": True},
+        {"failures": 10**20},
         {"window": float("inf")},
+        {"window": float("nan")},
+        {"window": 1e17},
+        {"window": "60"},
         {"recovery_timeout": -1},
+        {"recovery_timeout": 1e308},
+        {"recovery_timeout": None},
         {"failure_rate": 1.1},
         {"failure_rate": -0.1},
+        {"failure_rate": "1"},
     ],
 )
 def test_a_mistaken_breaker_is_refused_with_its_name(given: dict[str, Any]) -> None:

@@ -19,11 +19,11 @@ def test_a_row_is_written_relative_to_the_time_of_its_entry() -> None:
     assert ROW == parse_row(format_row(ROW))
 
 
-def test_a_row_may_lie_before_its_entry_where_a_clock_was_put_back() -> None:
+def test_a_row_may_be_older_than_its_entry_where_a_clock_was_set_back() -> None:
     assert 1699999999950 == parse_row(b"running 1700000000000-0 1 -50 0").at_ms
 
 
-def test_the_dead_letter_behind_a_row_is_passed_over() -> None:
+def test_the_dead_letter_after_a_row_is_skipped() -> None:
     assert DeliveryState.DEAD == parse_row(b"dead 1700000000000-0 1 5 0 1700000000005-0").state
 
 

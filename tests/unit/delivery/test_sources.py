@@ -13,7 +13,7 @@ from tests.unit.tracking.shop import Shop, memory_backend
 
 
 class Noted:
-    """A ledger that keeps what it is told."""
+    """A delivery store that keeps what it is given."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, int]]] = []

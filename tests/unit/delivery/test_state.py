@@ -36,5 +36,5 @@ def test_a_delivery_runs_only_when_it_was_claimed() -> None:
     }
 
 
-def test_what_is_settled_comes_back_only_by_an_operator_s_hand() -> None:
+def test_what_is_completed_comes_back_only_by_an_operator_s_hand() -> None:
     assert {"replay", "redrive"} == {call for place, call in MOVES if place in FINISHED}

@@ -59,7 +59,7 @@ def test_a_credit_is_void_after_its_time() -> None:
     assert bound.had_spare("order")
 
 
-def test_of_a_domain_never_asked_about_nothing_is_known() -> None:
+def test_a_domain_that_was_never_checked_has_no_credit() -> None:
     bound = CreditLimiter(1000)
     assert not bound.use("order")
     assert not bound.had_spare("order")
@@ -123,7 +123,7 @@ def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str)
     assert asyncio.run(emit()) == 50 == bus.service.backend.event_log.length("order")
 
 
-def test_emit_many_tells_how_many_were_accepted(redis_url: str, namespace: str) -> None:
+def test_emit_many_returns_how_many_were_accepted(redis_url: str, namespace: str) -> None:
     """An endless iterable is stopped by `max_backlog`, before memory is full."""
     bus = EventBus(
         service="billing", redis_url=redis_url, namespace=namespace, max_backlog=2000,

@@ -29,6 +29,6 @@ def test_what_is_no_event_has_none() -> None:
     assert tokens_to_take(b"later", EntryKind.GIVEN) == ()
 
 
-def test_cancel_knows_every_token_of_an_event() -> None:
+def test_cancel_finds_every_token_of_an_event() -> None:
     taken = {token for kind in EntryKind for token in tokens_to_take(BODY, kind)}
     assert taken == set(tokens_of(KEY))

@@ -18,7 +18,7 @@ def test_ids_are_compared_as_numbers() -> None:
     ("last", "now_ms", "expected"),
     [((5, 3), 6, (6, 0)), ((5, 3), 5, (5, 4)), ((5, 3), 4, (5, 4))],
 )
-def test_an_id_is_past_the_last_also_where_the_clock_stands_behind(
+def test_an_id_is_after_the_last_also_where_the_clock_is_behind(
     last: tuple[int, int], now_ms: int, expected: tuple[int, int]
 ) -> None:
     assert expected == following(last, now_ms)

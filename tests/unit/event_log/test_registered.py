@@ -55,7 +55,7 @@ def test_coroutines_append_a_given_id_once(make_bus: MakeBus) -> None:
     assert [GIVEN, GIVEN, MADE, MADE, GIVEN, GIVEN, GIVEN] == kinds(bus)
 
 
-def test_coroutines_postpone_a_given_id_once(make_bus: MakeBus) -> None:
+def test_coroutines_delay_a_given_id_once(make_bus: MakeBus) -> None:
     bus = make_bus()
 
     async def emit() -> None:

@@ -48,8 +48,8 @@ def test_a_wrong_type_is_refused() -> None:
 
 def test_a_record_is_read_as_it_is_written() -> None:
     schedule = make_schedule("report.due", service="reports", cron="0 6 * * *", missed="all")
-    stored = decode_state("reports:report.due", encode_state(20, 10, 3, schedule.definition))
-    assert (stored.next_ms, stored.last_ms, stored.fired) == (20, 10, 3)
+    stored = decode_state("reports:report.due", encode_state(20, 10, 3, 7, schedule.definition))
+    assert (stored.next_ms, stored.last_ms, stored.fired, stored.dropped) == (20, 10, 3, 7)
     assert (stored.cron, stored.tz, stored.missed) == ("0 6 * * *", "UTC", "all")
     assert stored.last_event_id == "reports:report.due@1970-01-01T00:00:00.010Z"
 
@@ -58,16 +58,16 @@ def test_a_record_is_read_as_it_is_written() -> None:
     ("field", "value"),
     [
         ("reports:report.due", b""),
-        ("reports:report.due", b"1 2\n{}"),
         ("reports:report.due", b"1 2 3\n{}"),
-        ("reports:report.due", b"\xff 2 3\n{}"),
+        ("reports:report.due", b"1 2 3 4\n{}"),
+        ("reports:report.due", b"\xff 2 3 4\n{}"),
         ("other:report.due", None),
-        ("reports:report.due", b"9999999999999999 0 0\n"),
+        ("reports:report.due", b"9999999999999999 0 0 0\n"),
     ],
 )
 def test_a_record_that_is_none_is_refused(field: str, value: bytes | None) -> None:
     schedule = make_schedule("report.due", service="reports", every=5)
     if value is None or value.endswith(b"0\n"):
-        value = (value or b"1 0 0\n") + schedule.definition
+        value = (value or b"1 0 0 0\n") + schedule.definition
     with pytest.raises((ValueError, TypeError)):
         decode_state(field, value)

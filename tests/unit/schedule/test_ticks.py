@@ -53,7 +53,7 @@ def test_a_time_that_is_there_twice_in_autumn_comes_once() -> None:
     ]
 
 
-def test_every_half_hour_goes_on_evenly_through_both_changes() -> None:
+def test_every_half_hour_continues_evenly_through_both_changes() -> None:
     ticks = cron_ticks("*/30 * * * *", BERLIN)
     for day in ("2026-03-29T00:00+01:00", "2026-10-25T00:00+02:00"):
         at, found = ms(day), []

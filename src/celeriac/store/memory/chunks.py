@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from celeriac.delivery.advance import Advance, Advanced
-from celeriac.delivery.chunk_store import (
-    ChunkCompletion,
-    ChunkProgress,
-    ChunkRequest,
-    Fetched,
-)
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
 from celeriac.delivery.counters import HandlerStats, add_counter
+from celeriac.delivery.delivery import Group
 from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run, RunRecord, parse_runs
 from celeriac.delivery.state import DeliveryState
-from celeriac.delivery.store import Group
 from celeriac.event_log import Entry, entry_key, entry_time_ms
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
@@ -126,6 +122,8 @@ class MemoryChunks:
             if moves is None or owned is None:
                 return ReceivedReply(False)
             until = entry_key(progress.until)
+            if until > owned.upto:
+                return ReceivedReply(False)
             if until > owned.after:
                 owned.after, owned.since_ms = until, moves.now
                 _record(moves, worker, progress.until, progress.record)
@@ -138,6 +136,8 @@ class MemoryChunks:
             if moves is None or owned is None:
                 return False
             until = entry_key(completion.until)
+            if until > owned.upto:
+                return False
             if until <= owned.after:
                 return True
             owned.after, owned.since_ms = until, moves.now
@@ -186,13 +186,28 @@ class MemoryChunks:
                     owned.since_ms = moves.now
             return lost
 
-    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
+    def requeue(
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        *,
+        only_queued: bool = False,
+        after: str | None = None,
+    ) -> int:
         with self._lock:
             moves = self.deliveries.moves(group)
             owned = _owned_by(moves, worker, chunk)
             if not moves or not owned or (only_queued and not owned.owner.startswith("queued:")):
                 return 0
-            return _make_pending(moves, chunk, owned)
+            if after is None or entry_key(after) <= owned.after:
+                return _make_pending(moves, chunk, owned)
+            if entry_key(after) >= owned.upto:
+                return 0
+            requeued = _make_pending(moves, chunk, replace(owned, after=entry_key(after)))
+            kept = replace(owned, upto=entry_key(after), since_ms=moves.now)
+            moves.consumers.chunks[chunk] = kept
+            return requeued
 
     def reclaim(self, groups: Sequence[Group]) -> int:
         return sum(map(self._reclaim, groups))

@@ -4,53 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from itertools import islice
 
-from celeriac.delivery.counters import Counters, sum_counters
-from celeriac.delivery.dead_group import Audited, DeadGroup, exception_of
-from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
-from celeriac.delivery.rate import rate_wait
-from celeriac.delivery.record import Failure, History, Row
-from celeriac.delivery.repetition import claim_results
-from celeriac.delivery.state import ClaimResult, DeliveryState, Outcome
-from celeriac.delivery.store import (
+from celeriac.delivery.dead_letter import DeadLetter
+from celeriac.delivery.delivery import (
     MAX_LOST_RUNS,
-    MAX_SOURCES,
     Claimed,
     Completion,
-    DeadLetter,
-    EditedDeadLetter,
     FetchRequest,
     FetchResult,
     Group,
-    Pending,
 )
-from celeriac.errors import NotFound
-from celeriac.event import EmittedEvent, EmittedEvents
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
+from celeriac.delivery.repetition import claim_results
+from celeriac.delivery.state import ClaimResult, DeliveryState, Outcome
+from celeriac.delivery.store import MAX_SOURCES
 from celeriac.event_log import Entry, EntryKind
-from celeriac.settings import Settings
-from celeriac.store.memory.event_log import MemoryEventLog
+from celeriac.store.memory.dead_letters import MemoryDeadLetters
 from celeriac.store.memory.fetch import fetch
-from celeriac.store.memory.handler_store import HandlerStore, TTLDict
+from celeriac.store.memory.handler_store import TTLDict
 from celeriac.store.memory.repetitions import check_entries
 from celeriac.store.memory.transitions import Transitions
+from celeriac.tenant import ALL_TENANTS, all_marks, is_tenant_mark
 
 
-class MemoryDeliveryStore:
-    """Implements DeliveryStore. Thread-safe; shares the store and the lock of the event log."""
-
-    def __init__(self, settings: Settings, event_log: MemoryEventLog) -> None:
-        self.lease_ms = int(settings.lease * 1000)
-        self.event_log = event_log
-        self._lock = event_log.lock
-        self._handler_stores: dict[tuple[str, str], HandlerStore] = {}
-        self._invalid: dict[str, TTLDict[str]] = {}
-        self._arrivals: dict[str, float] = {}
-        self._sources: dict[str, dict[str, int]] = {}
-
-    def window_ms(self) -> int:
-        return int(self.event_log.bus.current.dedup_window * 1000)
+class MemoryDeliveryStore(MemoryDeadLetters):
+    """Implements DeliveryStore: here for dispatchers and executors. The methods for readers are in
+    MemoryDeliveryReader, those for operators in MemoryDeadLetters."""
 
     # -- for dispatchers
 
@@ -119,8 +98,14 @@ class MemoryDeliveryStore:
     ) -> tuple[str, ...]:
         with self._lock:
             handler_store, new = self.handler_store(group), tuple(sorted(set(patterns)))
-            others = [p for p in handler_store.patterns if p not in new and p not in gone]
-            if {*new, *others} != set(handler_store.patterns):
+            known = handler_store.patterns
+            others = [p for p in known if p not in new and p not in gone and p != ALL_TENANTS]
+            marks = all_marks(known) - {*gone} if known else frozenset()
+            if any(map(is_tenant_mark, new)):
+                others += [ALL_TENANTS] if ALL_TENANTS in marks else []
+            elif any(map(is_tenant_mark, others)):
+                new = (*new, ALL_TENANTS)
+            if {*new, *others} != set(known):
                 handler_store.patterns = (*new, *others)
             return handler_store.patterns
 
@@ -263,253 +248,3 @@ class MemoryDeliveryStore:
                 else:
                     lost.append(entry)
             return lost
-
-    # -- for readers
-
-    def sources(self, domain: str) -> list[str]:
-        with self._lock:
-            return self._by_age(domain)
-
-    def _by_age(self, domain: str) -> list[str]:
-        known = self._sources.get(domain, {})
-        return sorted(known, key=lambda source: (known[source], source), reverse=True)
-
-    def rows(self, group: Group, event_keys: Sequence[str]) -> list[Row | None]:
-        with self._lock:
-            rows, now = self.handler_store(group).rows, self.event_log.clock.now_ms()
-            return [rows.get(event_key, now) for event_key in event_keys]
-
-    def history(self, group: Group, event_key: str) -> History:
-        with self._lock:
-            return self.handler_store(group).history(event_key, self.event_log.clock.now_ms())
-
-    def histories(self, group: Group, event_keys: Sequence[str]) -> list[History]:
-        return [self.history(group, event_key) for event_key in event_keys]
-
-    def failures(self, group: Group, event_key: str) -> list[Failure]:
-        return list(self.history(group, event_key).failures)
-
-    def emitted_events(self, group: Group, event_keys: Sequence[str]) -> list[EmittedEvents]:
-        with self._lock:
-            emitted_events, now = (
-                self.handler_store(group).emitted_events,
-                self.event_log.clock.now_ms(),
-            )
-            return [
-                emitted_events.get(event_key, now) or EmittedEvents() for event_key in event_keys
-            ]
-
-    def counters(self, groups: Sequence[Group]) -> list[Counters]:
-        with self._lock:
-            return [sum_counters([self.handler_store(group).counters]) for group in groups]
-
-    def counters_by_minute(
-        self, groups: Sequence[Group], minutes: int = 60
-    ) -> list[dict[int, Counters]]:
-        with self._lock:
-            this = self.event_log.clock.now_ms() // 60_000
-            span = range(this - min(minutes, 60) + 1, this + 1)
-            records = [self.handler_store(group).minutes for group in groups]
-            return [{m: sum_counters([record.get(m, {})]) for m in span} for record in records]
-
-    def pending(self, group: Group, entry: str) -> Pending | None:
-        with self._lock:
-            moves = self.moves(group)
-            entry_state = moves.consumers.pending.get(entry) if moves else None
-            if moves is None or entry_state is None:
-                return None
-            since, attempts = moves.now - entry_state.since_ms, entry_state.count - 1
-            lost = moves.handler_store.lost_runs.get(entry, 0)
-            return Pending(entry, entry_state.owner, since, attempts, entry_state.due_ms, lost)
-
-    def pending_between(
-        self, group: Group, first: str, last: str, limit: int = 1000, *, owner: str = ""
-    ) -> list[Pending]:
-        with self._lock:
-            moves = self.moves(group)
-            entries = moves.consumers.between(first, last) if moves else []
-            pending = (self.pending(group, entry) for entry in entries)
-            owned = (p for p in pending if p is not None and owner in ("", p.owner))
-            return list(islice(owned, limit))
-
-    def earlier_in_sequence(self, group: Group, entry: str) -> list[str]:
-        with self._lock:
-            return self.handler_store(group).keyed.earlier(entry)
-
-    def blocked_until_ms(self, group: Group) -> int | None:
-        with self._lock:
-            return self.handler_store(group).keyed.next_ms()
-
-    def rate_wait_ms(self, handler: str, per_second: float) -> int:
-        with self._lock:
-            arrival = self._arrivals.get(handler, 0.0)
-            return rate_wait(arrival, self.event_log.clock.now_ms(), 1000 / per_second)
-
-    def kept_since_ms(self) -> int:
-        return max(
-            self.event_log.clock.now_ms() - self.window_ms(), self.event_log.bus.kept_since_ms
-        )
-
-    def due(self, group: Group) -> int:
-        with self._lock:
-            moves = self.moves(group)
-            return len(moves.consumers.owned_by(DeliveryState.SCHEDULED)) if moves else 0
-
-    def stats(self, group: Group) -> Mapping[str, int]:
-        with self._lock:
-            return dict(self.handler_store(group).stats)
-
-    def stats_many(self, groups: Sequence[Group]) -> list[Mapping[str, int]]:
-        return [self.stats(group) for group in groups]
-
-    # -- for operators
-
-    def dead(
-        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
-    ) -> list[DeadLetter]:
-        bound = f"({after}" if after else ""
-        with self._lock:
-            dead_letters = self.event_log.store[domain].dead
-            if newest_first:
-                entries = dead_letters.range("-", bound or "+")[::-1]
-            else:
-                entries = dead_letters.range(bound or "-", "+")
-        return [replace(dead_letter, id=id) for id, dead_letter in entries[:count]]
-
-    def dead_letter(self, domain: str, id: str) -> DeadLetter | None:
-        try:
-            with self._lock:
-                stored = self.event_log.store[domain].dead.get(id)
-        except ValueError:  # not an id
-            return None
-        return replace(stored, id=id) if stored else None
-
-    def dead_count(self, domain: str) -> int:
-        with self._lock:
-            return len(self.event_log.store[domain].dead)
-
-    def dead_groups(self, domain: str) -> list[DeadGroup]:
-        ids_of: dict[tuple[str, str], list[str]] = {}
-        with self._lock:
-            for id, dead_letter in self.event_log.store[domain].dead.range("-", "+"):
-                key = dead_letter.handler, exception_of(dead_letter.error)
-                ids_of.setdefault(key, []).append(id)
-        return [DeadGroup(domain, *key, len(ids), ids[-1]) for key, ids in sorted(ids_of.items())]
-
-    def redrive(
-        self, group: Group, dead_letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
-    ) -> int:
-        if not dead_letters:
-            return 0
-        with self._lock:
-            moves = self._of_group(group)
-            done = sum(
-                self._redrive(moves, dead_letter, addressed, note)
-                for dead_letter, addressed in dead_letters
-            )
-            if done:
-                moves.notify()
-                self._audit(group.domain, note, done)
-            return done
-
-    def _redrive(
-        self, moves: Transitions, dead_letter: DeadLetter, addressed: bytes, note: bytes
-    ) -> bool:
-        domain, store = moves.group.domain, moves.store
-        if dead_letter.entry in moves.consumers.pending or not store.dead.remove(dead_letter.id):
-            return False
-        moves.handler_store.verified.drop(dead_letter.event_key)
-        moves.handler_store.begin_again(
-            dead_letter.event_key, dead_letter.entry, note.decode(), moves.now
-        )
-        if domain in self._invalid:
-            self._invalid[domain].drop(dead_letter.entry)
-        body = moves.body(dead_letter.entry)
-        if body is None:
-            self.event_log.append(domain, addressed, EntryKind.REDRIVEN)
-        elif not moves.consumers.waits_for(dead_letter.entry):
-            moves.revive(dead_letter.entry, body, "redrive", DeliveryState.DEAD)
-        return True
-
-    def edit(self, group: Group, edited: Sequence[EditedDeadLetter], note: bytes = b"") -> int:
-        if not edited:
-            return 0
-        with self._lock:
-            moves = self._of_group(group)
-            done = sum(self._edit(moves, edit, note) for edit in edited)
-            if done:
-                self._audit(group.domain, note, done)
-            return done
-
-    def _edit(self, moves: Transitions, edit: EditedDeadLetter, note: bytes) -> bool:
-        key, entry = edit.dead_letter.event_key, edit.dead_letter.entry
-        if not key or not moves.store.dead.remove(edit.dead_letter.id):
-            return False
-        moves.handler_store.note_edit(key, entry, edit.id, note.decode(), moves.now)
-        moves.handler_store.add_emitted(
-            key, EmittedEvents((EmittedEvent(edit.type, edit.key),)), moves.now
-        )
-        self.event_log.append(moves.group.domain, edit.body, EntryKind.MADE)
-        return True
-
-    def discard(self, domain: str, ids: Sequence[str], note: bytes = b"") -> int:
-        with self._lock:
-            done = sum(map(self.event_log.store[domain].dead.remove, ids))
-            if done:
-                self._audit(domain, note, done)
-            return done
-
-    def replay(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
-        with self._lock:
-            moves, scheduled = self._of_group(group), 0
-            for entry, event_key in entries:
-                if moves.replay(entry, event_key, note):
-                    scheduled += 1
-            if scheduled:
-                moves.notify()
-                self._audit(group.domain, note, scheduled)
-            return scheduled
-
-    def _audit(self, domain: str, note: bytes, count: int) -> None:
-        if note:
-            self.event_log.store[domain].actions.append(
-                self.event_log.clock.now_ms(), (note, count)
-            )
-
-    def record(self, domain: str, note: bytes) -> None:
-        with self._lock:
-            self._audit(domain, note, 0)
-
-    def audit_log(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
-        with self._lock:
-            actions = self.event_log.store[domain].actions
-            entries = actions.range("-", f"({before}" if before else "+")[::-1]
-            return [Audited(id, domain, note, done) for id, (note, done) in entries[:count]]
-
-    def forget(self, group: Group) -> None:
-        with self._lock:
-            self._handler_stores.pop((group.domain, group.handler), None)
-
-    # --
-
-    def handler_store(self, group: Group) -> HandlerStore:
-        key = (group.domain, group.handler)
-        return self._handler_stores.setdefault(key, HandlerStore(self.window_ms))
-
-    def moves(self, group: Group) -> Transitions | None:
-        """Return the group's transitions; None if the handler has no group."""
-        consumers = self.event_log.store[group.domain].groups.get(group.handler)
-        return (
-            Transitions(self.event_log, group, consumers, self.handler_store(group))
-            if consumers
-            else None
-        )
-
-    def _of_group(self, group: Group) -> Transitions:
-        moves = self.moves(group)
-        if moves is None:
-            raise NotFound(
-                f"{group.handler} has no subscription in the domain {group.domain}. Check the "
-                "name with `celeriac handlers`"
-            )
-        return moves

@@ -6,18 +6,15 @@ so that a test can jump to the time at which an event is due.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from celeriac.bus_settings import BusSettings
 from celeriac.errors import LogFull
 from celeriac.event import read_header
-from celeriac.event_log.backpressure import Backlog, full_message, too_many_domains, waiting
-from celeriac.event_log.clock_step import ClockStep, ClockSteps
+from celeriac.event_log.backpressure import full_message, too_many_domains, waiting
+from celeriac.event_log.clock_step import ClockStep
 from celeriac.event_log.delayed import is_registering, tokens_of, tokens_to_take
 from celeriac.event_log.event_log import (
     Entry,
@@ -29,122 +26,16 @@ from celeriac.event_log.event_log import (
     Trimmed,
     entry_key,
 )
-from celeriac.event_log.open_chunk import OpenChunk, in_log_order
 from celeriac.event_log.registered import MARGIN_MS, Registered, is_registered
-from celeriac.schedule import StoredSchedule
 from celeriac.settings import Settings
 from celeriac.store.memory.bus_settings import MemorySettingsStore
-from celeriac.store.memory.event_ids import LATE_MS, MemoryIds
-from celeriac.store.memory.stream import Key, MemoryGroup, Stream, entry_id, following
+from celeriac.store.memory.clock import MemoryClock
+from celeriac.store.memory.domain import MemoryDomain
+from celeriac.store.memory.event_ids import LATE_MS
+from celeriac.store.memory.stream import Key, MemoryGroup, entry_id, following
 
 FOREIGN = EntryKind.FOREIGN
 WAKEUP = "wakeup"
-
-
-class MemoryClock:
-    """A clock that advances only when `advance` is called. Begins at the real time."""
-
-    def __init__(self, now_ms: int | None = None) -> None:
-        self._now_ms = int(time.time() * 1000) if now_ms is None else now_ms
-
-    def now_ms(self) -> int:
-        return self._now_ms
-
-    def advance(self, ms: int) -> None:
-        self._now_ms += ms
-
-
-class MemoryDomain:
-    """Everything of one domain. `dead` and `actions` belong to the delivery store; they are here so
-    that trimming and removing a domain are atomic."""
-
-    def __init__(self) -> None:
-        self.events: Stream[bytes] = Stream()
-        # Kinds other than FOREIGN.
-        self.kinds: dict[str, EntryKind] = {}
-        self.dead: Stream[Any] = Stream()
-        # Actions of operators: a note and the number of deliveries, as in `_audit.lua`.
-        self.actions: Stream[tuple[bytes, int]] = Stream()
-        self.ids = MemoryIds()
-        # Token or event → its time in ms; token → event: see event_log/delayed.py.
-        self.delayed: dict[str | bytes, int] = {}
-        self.delayed_events: dict[str | bytes, bytes] = {}
-        # Delayed events with a time of day instead of a delay.
-        self.at_time_of_day: set[str | bytes] = set()
-        # Field → definition and state of a schedule.
-        self.schedules: dict[str, tuple[bytes, StoredSchedule]] = {}
-        self.emitted: Counter[str] = Counter()
-        self.groups: dict[str, MemoryGroup] = {}
-        self.wakeup: Key = (0, 0)
-        self.clock_steps = ClockSteps()
-
-    def entry(self, id: str, body: bytes) -> Entry:
-        """Return the log entry with this id."""
-        return Entry(id, body, self.kinds.get(id, EntryKind.FOREIGN))
-
-    def trim_before(self, key: Key) -> int:
-        removed = self.events.trim_before(key)
-        if removed:
-            kinds = self.kinds.items()
-            self.kinds = {id: kind for id, kind in kinds if self.events.get(id) is not None}
-        return removed
-
-    def upcoming(self, until_ms: float = math.inf) -> list[tuple[int, str | bytes]]:
-        """Delayed events by time: (time in ms, token or event)."""
-        times = [(ms, token) for token, ms in self.delayed.items() if ms <= until_ms]
-        return sorted(times, key=lambda pair: (pair[0], self.delayed_body(pair[1])))
-
-    def delayed_body(self, token: str | bytes) -> bytes:
-        return token if isinstance(token, bytes) else self.delayed_events[token]
-
-    def remove_delayed(self, token: str | bytes) -> bytes | None:
-        """The event that was removed; None where it was not there."""
-        if self.delayed.pop(token, None) is None:
-            return None
-        body = self.delayed_body(token)
-        self.delayed_events.pop(token, None)
-        self.at_time_of_day.discard(token)
-        return body
-
-    def unfinished(self) -> Key | None:
-        """Return the smallest id that some group has not read or not finished."""
-        ids: list[Key] = []
-        for consumers in self.groups.values():
-            ids += map(entry_key, consumers.pending)
-            before = [consumers.last, *(chunk.after for chunk in consumers.chunks.values())]
-            ids += [(ms, sequence + 1) for ms, sequence in before]
-        return min(ids, default=None)
-
-    def unfinished_by_owner(self, consumers: MemoryGroup) -> dict[str, str]:
-        """Return entry → owner for the group's unfinished entries, in log order."""
-        owners = {entry: pending.owner for entry, pending in consumers.pending.items()}
-        for chunk in consumers.chunks.values():
-            owners |= {entry: chunk.owner for entry, _ in chunk.remaining(self.events)}
-        return dict(sorted(owners.items(), key=lambda item: entry_key(item[0])))
-
-    def open_chunks(self, consumers: MemoryGroup) -> list[OpenChunk]:
-        """Return the open chunks of the group, in log order."""
-        return in_log_order(
-            OpenChunk(
-                id=id,
-                after=entry_id(chunk.after),
-                upto=entry_id(chunk.upto),
-                count=len(chunk.remaining(self.events)),
-                owner=chunk.owner,
-                renewed_ms=chunk.since_ms,
-                entries=chunk.entries,
-            )
-            for id, chunk in consumers.chunks.items()
-        )
-
-    def backlog(self) -> Backlog:
-        behind = {
-            name: self.events.count_after(consumers.last) + len(self.unfinished_by_owner(consumers))
-            for name, consumers in self.groups.items()
-        }
-        slowest = max(behind, key=behind.__getitem__, default="")
-        events = behind.get(slowest, 0)
-        return Backlog(events + len(self.delayed), slowest if events else "")
 
 
 class MemoryEventLog:
@@ -271,7 +162,7 @@ class MemoryEventLog:
     def _store_delayed(
         self, domain: str, body: bytes, kind: EntryKind, time_ms: int, *, is_time_of_day: bool
     ) -> None:
-        """See lua/postpone.lua."""
+        """See lua/delay_event.lua."""
         store, tokens = self.store[domain], tokens_to_take(body, kind)
         token = next((token for token in tokens if token not in store.delayed), None)
         if token is not None:
@@ -348,9 +239,9 @@ class MemoryEventLog:
 
     def stream_stats(self, domains: Sequence[str]) -> list[StreamStats]:
         with self.lock:
-            return [_volume(domain, self.store[domain]) for domain in domains]
+            return [self.store[domain].stream_stats(domain) for domain in domains]
 
-    def postponed(self, domain: str) -> int:
+    def delayed(self, domain: str) -> int:
         with self.lock:
             return len(self.store[domain].delayed)
 
@@ -402,7 +293,8 @@ class MemoryEventLog:
         with self.lock:
             store = self.store[domain]
             return [
-                _group(name, store, consumers) for name, consumers in sorted(store.groups.items())
+                store.group_info(name, consumers)
+                for name, consumers in sorted(store.groups.items())
             ]
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
@@ -450,29 +342,3 @@ class MemoryEventLog:
     def _newest(self, name: str) -> Key:
         kind, _, domain = name.rpartition(" ")
         return self.store[domain].wakeup if kind == WAKEUP else self.store[domain].events.last
-
-
-def _volume(name: str, domain: MemoryDomain) -> StreamStats:
-    events = domain.events
-    return StreamStats(
-        name,
-        length=len(events),
-        appended=events.appended,
-        postponed=len(domain.delayed),
-        emitted=dict(domain.emitted),
-        newest=entry_id(events.last),
-    )
-
-
-def _group(name: str, store: MemoryDomain, consumers: MemoryGroup) -> GroupInfo:
-    owners = store.unfinished_by_owner(consumers)
-    return GroupInfo(
-        handler=name,
-        last_delivered=entry_id(consumers.last),
-        pending=len(owners),
-        lag=store.events.count_after(consumers.last),
-        read=store.events.appended - store.events.count_after(consumers.last),
-        holders=dict(sorted(Counter(owners.values()).items())),
-        oldest_pending=next(iter(owners), None),
-        chunks=tuple(store.open_chunks(consumers)),
-    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from celeriac.delivery.delivery import Delivery, FetchRequest, FetchResult
 from celeriac.delivery.state import DeliveryState
-from celeriac.delivery.store import Delivery, FetchRequest, FetchResult
 from celeriac.event_log import entry_key, entry_time_ms
 from celeriac.flow_control import MAX_TOGETHER, FlowControl
 from celeriac.store.memory.transitions import Transitions
@@ -39,6 +39,7 @@ def fetch(moves: Transitions, owner: str, request: FetchRequest, lease_ms: int) 
 
     if request.reclaim:
         # Reclaimed deliveries have separate slots: a worker under steady load has none available.
+        lease_ms = lease_ms if request.lease_ms is None else request.lease_ms
         for holder, entries in _expired(moves, lease_ms).items():
             lost = fetch_entries(entries, max(request.limit, 1), holder)
             moves.handler_store.stats[f"lost {holder.partition(':')[0]}"] += lost

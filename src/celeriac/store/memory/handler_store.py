@@ -8,18 +8,12 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from celeriac.delivery.archive_replay import ArchiveReplay
 from celeriac.delivery.counters import UNCOUNTED, Counters, HandlerStats, count_completed
-from celeriac.delivery.record import (
-    MAX_HISTORY,
-    Failure,
-    History,
-    Restart,
-    Row,
-    refused_field,
-)
+from celeriac.delivery.delivery import Completion
+from celeriac.delivery.record import MAX_HISTORY, Failure, History, Restart, Row, refused_field
 from celeriac.delivery.run_record import Run
 from celeriac.delivery.state import DeliveryState, Outcome
-from celeriac.delivery.store import Completion
 from celeriac.event import EmittedEvents
 from celeriac.event_log import entry_time_ms
 from celeriac.store.memory.keyed_entries import KeyedEntries
@@ -69,6 +63,7 @@ class HandlerStore:
         self.patterns: tuple[str, ...] = ()
         self.runs: dict[str, Run] = {}
         self.keyed = KeyedEntries()
+        self.archive_replay: ArchiveReplay | None = None
         # Entry → the number of its runs whose lease expired.
         self.lost_runs: dict[str, int] = {}
 

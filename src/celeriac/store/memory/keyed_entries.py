@@ -6,11 +6,19 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
+from celeriac.delivery.state import DeliveryState
+from celeriac.errors import InvalidEvent, SubscriptionError
+from celeriac.event import compile_patterns, meant_for
+from celeriac.event.addressing import effective_recipients, split_handlers
 from celeriac.event_log import entry_key, entry_time_ms
-from celeriac.flow_control import MAX_TOGETHER, FlowControl
+from celeriac.flow_control import MAX_TOGETHER, FlowControl, key_of
+from celeriac.store.memory.stream import PendingEntry, state_of
+from celeriac.tenant import is_tenant_mark
 
 # The position in the sequence of a key. A replayed entry comes after all entries in the log then.
 Position = tuple[tuple[int, int], bool, tuple[int, int]]
@@ -78,6 +86,28 @@ class KeyedEntries:
         self.entries[entry] = Keyed(key, position, has_slot)
         if key is not None and has_slot:
             self.running[key] += 1
+
+    def sync(
+        self,
+        pending: Iterable[tuple[str, PendingEntry]],
+        key_of: Callable[[str], str | None],
+        flow_control: FlowControl,
+        now: int,
+    ) -> None:
+        """Record every pending entry, given in log order, and drop all others."""
+        before = dict(pending)
+        for entry in [entry for entry in self.entries if entry not in before]:
+            self.leave(entry, flow_control, now)
+        for entry, pending_entry in before.items():
+            if entry in self.entries:
+                continue
+            key, state = key_of(entry), state_of(pending_entry.owner)
+            runs = state in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
+                flow_control.ordered and state is DeliveryState.SCHEDULED
+            )
+            self.note(entry, key, position_of(entry), has_slot=runs)
+            if state is DeliveryState.BLOCKED and key is not None:
+                self.block(entry, flow_control, now)
 
     def enter(
         self, entry: str, flow_control: FlowControl, now: int, *, has_room: bool = True
@@ -199,9 +229,13 @@ class KeyedEntries:
             return entry
         return None
 
-    def forget_times(self) -> None:
+    def correct_times(self, flow_control: FlowControl, now: int) -> None:
         """Check throttled keys again: the clock stepped back."""
         self._throttled = dict.fromkeys(self._throttled, 0)
+        if flow_control.per_second is not None:
+            # At most a full bucket: else a key would wait until the clock is where it was.
+            for key in self._arrivals:
+                _, _, self._arrivals[key] = self._bucket(key, flow_control.per_second, now)
 
     def next_ms(self) -> int | None:
         """Return when the next key may run that waits for its rate, or to be quiet."""
@@ -266,3 +300,30 @@ class KeyedEntries:
         step = 1000 / per_second
         depth = max(1000.0, step)
         return step, depth, min(max(self._arrivals.get(key, 0.0), now), now + depth)
+
+
+def key_in_force(
+    body: bytes, flow_control: FlowControl, handler: str, patterns: Sequence[str]
+) -> str | None:
+    """Return the key of an event; None if no code of the handler wants the event.
+
+    Such an event is never blocked and blocks no other.
+    """
+    try:
+        event = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        event = None
+    if not isinstance(event, dict):
+        return None if flow_control.quiet_ms else ""
+    return key_of(event, flow_control.key) if _is_meant(event, handler, patterns) else None
+
+
+def _is_meant(event: dict[str, object], handler: str, patterns: Sequence[str]) -> bool:
+    type = event.get("type")
+    patterns = [text for text in patterns if not is_tenant_mark(text)]
+    matches = not patterns or (isinstance(type, str) and compile_patterns(*patterns).matches(type))
+    try:
+        names = effective_recipients(split_handlers(event.get("handlers")), event.get("redriven"))
+    except (InvalidEvent, SubscriptionError):
+        return matches
+    return meant_for(handler, matches, names)

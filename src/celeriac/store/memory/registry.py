@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from celeriac.registry.registry import HandlerRecord, WorkerRecord, is_gone
+from celeriac.registry.scale_target import FORGET_TARGET_AFTER_MS, ScaleTargetRecord
 from celeriac.store.memory.clock import Clock
 
 
@@ -21,6 +22,7 @@ class MemoryRegistry:
         self._handlers: dict[str, HandlerRecord] = {}
         self._removed: set[str] = set()
         self._workers: dict[str, WorkerRecord] = {}
+        self._scale_targets: dict[str, ScaleTargetRecord] = {}
 
     def handlers(self) -> Mapping[str, HandlerRecord]:
         with self._lock:
@@ -73,6 +75,17 @@ class MemoryRegistry:
     def depart(self, name: str) -> None:
         with self._lock:
             self._workers.pop(name, None)
+
+    def scale_targets(self) -> Mapping[str, ScaleTargetRecord]:
+        oldest = self.clock.now_ms() - FORGET_TARGET_AFTER_MS
+        with self._lock:
+            known = self._scale_targets.items()
+            self._scale_targets = {name: r for name, r in known if r.requested_ms >= oldest}
+            return dict(self._scale_targets)
+
+    def note_scale_target(self, record: ScaleTargetRecord) -> None:
+        with self._lock:
+            self._scale_targets[record.name] = record
 
     def now_ms(self) -> int:
         return self.clock.now_ms()

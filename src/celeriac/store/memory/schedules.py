@@ -28,8 +28,14 @@ class MemorySchedules:
             before = schedules.get(_field(schedule))
             if before is None or before[0] != schedule.definition:
                 stored = msgspec.json.decode(schedule.definition, type=StoredSchedule)
-                last, fired = (before[1].last_ms, before[1].fired) if before else (0, 0)
-                stored = msgspec.structs.replace(stored, next_ms=next_ms, last_ms=last, fired=fired)
+                known = stored if before is None else before[1]
+                stored = msgspec.structs.replace(
+                    stored,
+                    next_ms=next_ms,
+                    last_ms=known.last_ms,
+                    fired=known.fired,
+                    dropped=known.dropped,
+                )
                 schedules[_field(schedule)] = schedule.definition, stored
             return self.read(schedule)
 
@@ -48,6 +54,7 @@ class MemorySchedules:
         tick_ms: int | None = None,
         body: bytes = b"",
         kind: EntryKind = EntryKind.GIVEN,
+        dropped: int = 0,
     ) -> Ticked:
         with self._lock:
             ticked = self.read(schedule)
@@ -61,6 +68,7 @@ class MemorySchedules:
                 next_ms=next_ms,
                 last_ms=stored.last_ms if tick_ms is None else tick_ms,
                 fired=stored.fired + is_fired,
+                dropped=stored.dropped + dropped,
             )
             schedules = self._event_log.store[schedule.domain].schedules
             schedules[_field(schedule)] = schedule.definition, stored

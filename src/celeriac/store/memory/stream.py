@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from celeriac.delivery.state import DeliveryState
 from celeriac.event_log.event_log import entry_key
 
 T = TypeVar("T")
@@ -145,3 +146,8 @@ class MemoryGroup:
         """Return whether the entry is ahead of the group, or in an open chunk."""
         key = entry_key(entry)
         return key > self.last or any(c.has(entry) for c in self.chunks.values())
+
+
+def state_of(owner: str) -> DeliveryState:
+    """Return the state of a delivery with this owner."""
+    return DeliveryState(owner.partition(":")[0])

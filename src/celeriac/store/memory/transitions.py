@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
-from celeriac.delivery.record import refused_field
+from celeriac.delivery.dead_letter import DeadLetter
+from celeriac.delivery.delivery import Completion, Group
+from celeriac.delivery.record import Row, refused_field
 from celeriac.delivery.state import FINISHED, IN_FLIGHT, MOVES, DeliveryState, Outcome
-from celeriac.delivery.store import Completion, DeadLetter, Group
-from celeriac.errors import InvalidEvent, SubscriptionError
-from celeriac.event import compile_patterns, meant_for
-from celeriac.event.addressing import effective_recipients, split_handlers
-from celeriac.event_log import EntryKind, entry_time_ms
-from celeriac.flow_control import FlowControl, key_of
-from celeriac.store.memory.event_log import MemoryDomain, MemoryEventLog
+from celeriac.store.memory.domain import MemoryDomain
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.handler_store import HandlerStore
-from celeriac.store.memory.keyed_entries import KeyedEntries, position_behind, position_of
-from celeriac.store.memory.stream import MemoryGroup, PendingEntry
+from celeriac.store.memory.keyed_entries import (
+    KeyedEntries,
+    key_in_force,
+    position_behind,
+    position_of,
+)
+from celeriac.store.memory.stream import MemoryGroup, PendingEntry, state_of
 
 # An entry that is coalesced, and the one that is handled in its place.
 Pair = tuple[str, str]
@@ -53,8 +52,8 @@ class Transitions:
         """After the clock stepped back, move scheduled times along and restart leases."""
         steps = self.store.clock_steps
         step = steps.observe(self.group.handler, self.now)
-        if step:
-            self.handler_store.keyed.forget_times()
+        if step and self.flow_control is not None:
+            self.handler_store.keyed.correct_times(self.flow_control, self.now)
         for pending in self.consumers.pending.values() if step else ():
             if pending.due_ms is None:
                 pending.since_ms = self.now
@@ -113,7 +112,7 @@ class Transitions:
         if flow_control is None or not flow_control.quiet_ms:
             return False
         key = key_in_force(body, flow_control, self.group.handler, self.handler_store.patterns)
-        if key is None or (flow_control.keep != "all" and self._may_repeat(entry, body)):
+        if key is None or (flow_control.keep != "all" and self.store.may_repeat(entry, body)):
             return False
         self.handler_store.keyed.note(entry, key, position_of(entry), has_slot=False)
         pair = self.handler_store.keyed.debounce(entry, flow_control)
@@ -124,12 +123,6 @@ class Transitions:
             self.handler_store.keyed.entries[pair[0]].into = pair[1]
             self._move(pair[0], "fetch", owner)
         return pair
-
-    def _may_repeat(self, entry: str, body: bytes) -> bool:
-        if self.store.entry(entry, body).kind not in (EntryKind.MADE, EntryKind.GIVEN):
-            return True
-        at = entry_time_ms(entry)
-        return self.store.ids.is_ambiguous(at, at)
 
     def together_with(self, entry: str) -> list[str]:
         """Return the entries to deliver together with this one, if the handler receives lists."""
@@ -318,29 +311,35 @@ class Transitions:
 
     def replay(self, entry: str, event_key: str, note: bytes) -> bool:
         """Replay a finished delivery; False if it is not, or the event is in flight elsewhere."""
-        body, pending = self.body(entry), self.consumers.pending
-        if body is None or entry in pending or self.consumers.waits_for(entry):
+        body = self.body(entry)
+        if body is None or self.is_unfinished(entry, event_key):
             return False
-        rows, was = self.handler_store.rows, DeliveryState.IGNORED
-        row = rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
-        if (
-            row is not None
-            and row.state in (DeliveryState.RUNNING, DeliveryState.SCHEDULED)
-            and row.entry in pending
-        ):
-            return False
-        if row is not None and row.state is DeliveryState.DEAD:
-            self._remove_dead_letter(row.entry)
+        row, was = self._row(entry, event_key), DeliveryState.IGNORED
         if row is not None and row.entry == entry and row.state in FINISHED:
             was = row.state
-        self.handler_store.begin_again(event_key, entry, note.decode(), self.now)
+        self.begin_again(entry, event_key, note)
         self.revive(entry, body, "replay", was)
         return True
 
-    def _remove_dead_letter(self, entry: str) -> None:
-        for id, dead_letter in self.store.dead.range("-", "+"):
-            if dead_letter.handler == self.group.handler and dead_letter.entry == entry:
-                self.store.dead.remove(id)
+    def is_unfinished(self, entry: str, event_key: str) -> bool:
+        """Return whether the delivery waits or is in flight, or the event is in another entry."""
+        pending = self.consumers.pending
+        if entry in pending or (self.body(entry) is not None and self.consumers.waits_for(entry)):
+            return True
+        row = self._row(entry, event_key)
+        in_flight = (DeliveryState.RUNNING, DeliveryState.SCHEDULED)
+        return row is not None and row.state in in_flight and row.entry in pending
+
+    def begin_again(self, entry: str, event_key: str, note: bytes) -> None:
+        """Begin another life of a finished delivery: its row and its dead letter are removed."""
+        row = self._row(entry, event_key)
+        if row is not None and row.state is DeliveryState.DEAD:
+            self.store.remove_dead_letter(self.group.handler, row.entry)
+        self.handler_store.begin_again(event_key, entry, note.decode(), self.now)
+
+    def _row(self, entry: str, event_key: str) -> Row | None:
+        rows = self.handler_store.rows
+        return rows.get(refused_field(entry), self.now) or rows.get(event_key, self.now)
 
     def revive(self, entry: str, body: bytes, call: str, was: DeliveryState) -> None:
         """Make a finished entry pending again: due at once, or behind those of its key."""
@@ -362,28 +361,20 @@ class Transitions:
 
         The consumer group may be a new one, or the handler may have had another flow control.
         """
-        keyed, pending, flow_control = (
-            self.handler_store.keyed,
-            self.consumers.pending,
-            self.flow_control,
-        )
+        keyed, flow_control = self.handler_store.keyed, self.flow_control
+        patterns = self.handler_store.patterns
         if flow_control is None:
             if keyed.entries:
                 self.handler_store.keyed = KeyedEntries()
             return
-        for entry in [entry for entry in keyed.entries if entry not in pending]:
-            keyed.leave(entry, flow_control, self.now)
-        for entry, pending_entry in self.consumers.sorted():
-            if entry in keyed.entries:
-                continue
-            body, state = self.body(entry) or b"", _state_of(pending_entry.owner)
-            key = key_in_force(body, flow_control, self.group.handler, self.handler_store.patterns)
-            runs = state in (DeliveryState.QUEUED, DeliveryState.RUNNING) or (
-                flow_control.ordered and state is DeliveryState.SCHEDULED
-            )
-            keyed.note(entry, key, position_of(entry), has_slot=runs)
-            if state is DeliveryState.BLOCKED and key is not None:
-                keyed.block(entry, flow_control, self.now)
+        keyed.sync(
+            self.consumers.sorted(),
+            lambda entry: key_in_force(
+                self.body(entry) or b"", flow_control, self.group.handler, patterns
+            ),
+            flow_control,
+            self.now,
+        )
 
     # -- every transition passes here
 
@@ -397,8 +388,8 @@ class Transitions:
         was: DeliveryState = DeliveryState.WAITING,
     ) -> PendingEntry:
         pending = self.consumers.pending.get(entry)
-        before = _state_of(pending.owner) if pending else was
-        after = _state_of(owner)
+        before = state_of(pending.owner) if pending else was
+        after = state_of(owner)
         if after not in MOVES.get((before, call), frozenset()):
             raise AssertionError(f"{call} must not move {entry} from {before} to {after}")
         moved = PendingEntry(owner, self.now, count, due_ms)
@@ -406,33 +397,3 @@ class Transitions:
         if after in IN_FLIGHT:
             self.consumers.pending[entry] = moved
         return moved
-
-
-def _state_of(owner: str) -> DeliveryState:
-    return DeliveryState(owner.partition(":")[0])
-
-
-def key_in_force(
-    body: bytes, flow_control: FlowControl, handler: str, patterns: Sequence[str]
-) -> str | None:
-    """Return the key of an event; None if no code of the handler wants the event.
-
-    Such an event is never blocked and blocks no other.
-    """
-    try:
-        event = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        event = None
-    if not isinstance(event, dict):
-        return None if flow_control.quiet_ms else ""
-    return key_of(event, flow_control.key) if _is_meant(event, handler, patterns) else None
-
-
-def _is_meant(event: dict[str, object], handler: str, patterns: Sequence[str]) -> bool:
-    type = event.get("type")
-    matches = not patterns or (isinstance(type, str) and compile_patterns(*patterns).matches(type))
-    try:
-        names = effective_recipients(split_handlers(event.get("handlers")), event.get("redriven"))
-    except (InvalidEvent, SubscriptionError):
-        return matches
-    return meant_for(handler, matches, names)

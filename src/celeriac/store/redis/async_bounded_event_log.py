@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
-
-import redis
+from copy import copy
+from dataclasses import replace
+from typing import Any, Self
 
 from celeriac.errors import LogFull
 from celeriac.event_log.backpressure import CreditLimiter, credited_end, full_message, waiting
 from celeriac.event_log.event_log import EntryKind, Item
-from celeriac.event_log.registered import is_registered
 from celeriac.redis_url import is_cluster
 from celeriac.settings import Settings
 from celeriac.store.redis.async_event_log import AsyncRedisEventLog
@@ -30,11 +29,9 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
     async def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> None:
-        if is_registered(kind, since_ms):
-            return await self.append_many([(domain, body, kind, since_ms)])
         if await self._is_bounded():
             await self._admit(domain)
-        await super().append(domain, body, kind)
+        await super().append(domain, body, kind, since_ms)
 
     async def append_many(self, items: Sequence[Item]) -> None:
         if not await self._is_bounded():
@@ -47,8 +44,8 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
                     await super().append_many(items[done:end])
                 else:
                     await self._wait_for_credit(items[done][0])
-            except (redis.RedisError, LogFull) as error:
-                error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
+            except BaseException as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
                 raise
             done = end
 
@@ -64,6 +61,11 @@ class BoundedAsyncRedisEventLog(AsyncRedisEventLog):
         if await self._is_bounded():
             await self._admit(domain)
         await super().append_delayed(domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=kind)
+
+    def refusing(self) -> Self:
+        other = copy(self)
+        other.settings = replace(self.settings, log_full="raise")
+        return other
 
     async def _is_bounded(self) -> bool:
         await self.refresh()

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis.asyncio
 
+from celeriac.store.redis.cancelled_sending import notice_cancellation
 from celeriac.store.redis.pipelined_connection import Answer, PipelinedConnection
 from celeriac.store.redis.redis_py import release_writer
 
@@ -17,6 +18,7 @@ class AsyncDirectClient(redis.asyncio.Redis):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        notice_cancellation(self.connection_pool)
         self._pipelined: PipelinedConnection | None = None
         self._opening: asyncio.Task[PipelinedConnection] | None = None
         self._master: Any = None  # the server of the connection, with Sentinels
@@ -38,11 +40,18 @@ class AsyncDirectClient(redis.asyncio.Redis):
 
     async def _open(self) -> PipelinedConnection:
         """Return the connection. Concurrent callers wait for the same attempt to connect."""
-        if self._opening is None:
-            self._opening = asyncio.ensure_future(self._connect())
-            self._opening.add_done_callback(self._opened)
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.ensure_future(self._connect())
+            opening.add_done_callback(self._opened)
         try:
-            return await asyncio.shield(self._opening)
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                # `aclose` cancelled the attempt to connect, not the caller.
+                raise redis.ConnectionError("the client was closed") from None
+            raise
         except redis.RedisError as error:
             # A copy for each caller: callers record on the error how many events were appended.
             copied = copy(error)

@@ -17,7 +17,7 @@ class AsyncRedisClusterEventLog(AsyncRedisEventLog):
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
     ) -> None:
         if is_registered(kind, since_ms):
-            return await self.append_many([(domain, body, kind, since_ms)])
+            return await self._append_portion([(domain, body, kind, since_ms)])
         client = await self._current(len(body))
         await client.xadd(self.keys.events(domain), {kind.value: body})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import redis
 from redis.exceptions import NoScriptError, ResponseError
@@ -21,12 +21,18 @@ from celeriac.redis_url import is_sentinel
 from celeriac.settings import Settings
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import decode_hash
-from celeriac.store.redis.connection import Client, answer_time, open_async_client, open_client
+from celeriac.store.redis.connection import (
+    Client,
+    answer_time,
+    is_refused,
+    open_async_client,
+    open_client,
+)
 from celeriac.store.redis.emitted import EmittedCounter
 from celeriac.store.redis.event_log import ANNOUNCE, DELAY_EVENT, add_emitted_counts
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.loop_client import LoopClients
-from celeriac.store.redis.packing import Packing, pack_command, refuse_first
+from celeriac.store.redis.packing import Packing, note_answered, pack_command, refuse_first
 from celeriac.transfer import PORTION_BYTES, SLICE, portion_end, transfer_time
 
 if TYPE_CHECKING:
@@ -97,12 +103,11 @@ class AsyncRedisEventLog:
 
     async def _append_once(self, item: Item) -> None:
         await self.refresh()
-        client = await self._current(len(item[1]))
-        call = self._packing.call([item], self.bus.current.dedup_window)
-        for command in (APPEND_ONCE.of_keys(*call), APPEND_ONCE.in_full(*call)):
-            (answer,) = await client.send(pack_command(command), 1)
-            if not isinstance(answer, NoScriptError):
-                break
+        client, window = await self._current(len(item[1])), self.bus.current.dedup_window
+        (answer,) = await client.send(self._packing.once(item, window), 1)
+        if isinstance(answer, NoScriptError):
+            call = APPEND_ONCE.in_full(*self._packing.call([item], window))
+            (answer,) = await client.send(pack_command(call), 1)
         if isinstance(answer, Exception):
             raise answer
 
@@ -112,7 +117,7 @@ class AsyncRedisEventLog:
             end = portion_end(items, done)
             try:
                 await self._append_portion(items[done:end])
-            except redis.RedisError as error:
+            except BaseException as error:
                 error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
                 raise
             done = end
@@ -125,10 +130,7 @@ class AsyncRedisEventLog:
         try:
             answers = await client.send(packed, len(counts))
         except redis.RedisError as error:
-            # Commands with a reply were executed, whatever happened afterwards.
-            answered = getattr(error, "answers", ())
-            refuse_first(answered, counts)
-            error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
+            note_answered(error, counts)
             raise
         refuse_first(answers, counts)
 
@@ -160,6 +162,17 @@ class AsyncRedisEventLog:
                 settings.redis_url, answer_within=settings.emit_timeout
             )
         add_emitted_counts(self._statistics_client, self.keys, counts)
+
+    async def ping(self) -> None:
+        try:
+            # A cluster client has no PING, and a producer may have few permissions.
+            await (await self._current(0)).hgetall(self.keys.config)
+        except redis.RedisError as error:
+            if not is_refused(error):
+                raise
+
+    def refusing(self) -> Self:
+        return self
 
     async def close(self) -> None:
         await self._usual.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import redis
-
 from celeriac.errors import LogFull
 from celeriac.event_log.backpressure import (
     Backlog,
@@ -37,7 +35,7 @@ class BoundedRedisEventLog(RedisEventLog):
 
     def backlog(self, domain: str) -> Backlog:
         """Return the unfinished events. Blocks for one round trip."""
-        return backlog_of(self._on_groups(BACKLOG, domain, (self.keys.chunks,)))
+        return backlog_of(self._known_groups.run(self.client, BACKLOG, domain, (self.keys.chunks,)))
 
     def append(
         self, domain: str, body: bytes, kind: EntryKind = EntryKind.FOREIGN, since_ms: int = 0
@@ -61,8 +59,8 @@ class BoundedRedisEventLog(RedisEventLog):
                     super().append_many(items[done:end])
                 else:
                     self._wait_for_credit(items[done][0])
-            except (redis.RedisError, LogFull) as error:
-                error.appended = done + getattr(error, "appended", 0)  # type: ignore[union-attr]
+            except BaseException as error:
+                error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
                 raise
             done = end
         return done

@@ -9,16 +9,11 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from celeriac.delivery.advance import Advance, Advanced, NewChunk
-from celeriac.delivery.chunk_store import (
-    ChunkCompletion,
-    ChunkProgress,
-    ChunkRequest,
-    Fetched,
-)
+from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress, ChunkRequest, Fetched
+from celeriac.delivery.delivery import Group
 from celeriac.delivery.pending_reply import PendingReply
 from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.run_record import Run
-from celeriac.delivery.store import Group
 from celeriac.event_log import Entry, entry_key, read_entry
 from celeriac.event_log.open_chunk import (
     OpenChunk,
@@ -29,7 +24,8 @@ from celeriac.event_log.open_chunk import (
 )
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import is_transient
-from celeriac.store.redis.deliveries import RedisDeliveryStore, as_mapping, unless_no_group
+from celeriac.store.redis.deliveries import RedisDeliveryStore, as_mapping
+from celeriac.store.redis.delivery_reader import unless_no_group
 from celeriac.store.redis.delivery_script import pack_lists, parse_patterns, patterns_text
 from celeriac.store.redis.repetitions import read_repetitions
 from celeriac.store.redis.run_records import find_runs, inspect_runs
@@ -55,6 +51,7 @@ class RedisChunks:
         self.deliveries = deliveries
         self.client, self.keys = deliveries.client, deliveries.keys
         self.clock = deliveries.clock
+        self._keys, self._on = deliveries.keys_of, deliveries.unless_removed
 
     def fetch(self, worker: str, requests: Sequence[ChunkRequest]) -> list[Fetched]:
         answers = self.client.transact_many(
@@ -68,7 +65,10 @@ class RedisChunks:
 
     def _fetch_commands(self, worker: str, request: ChunkRequest) -> Sequence[Sequence[Any]]:
         group = request.group
-        begin, end = self._keys(_fetch_begin, group), self._keys(_fetch_end, group)
+        begin, end = (
+            self._keys(_fetch_begin, group),
+            self._keys(_fetch_end, group),
+        )
         owner = f"{'running' if request.running else 'queued'}:{worker}"
         stream = self.keys.events(group.domain)
         read = ("GROUP", group.handler, owner, "COUNT", request.count, "NOACK", "STREAMS", stream)
@@ -297,8 +297,16 @@ class RedisChunks:
         lost = self._on(_renew, group, group.handler, worker, *chunks) if chunks else []
         return [chunk.decode() for chunk in lost or ()]
 
-    def requeue(self, worker: str, group: Group, chunk: str, *, only_queued: bool = False) -> int:
-        args = (group.handler, chunk, worker, int(only_queued))
+    def requeue(
+        self,
+        worker: str,
+        group: Group,
+        chunk: str,
+        *,
+        only_queued: bool = False,
+        after: str | None = None,
+    ) -> int:
+        args = (group.handler, chunk, worker, int(only_queued), after or "")
         try:
             return int(self._on(_requeue, group, *args) or 0)
         except ResponseError as error:
@@ -352,14 +360,6 @@ class RedisChunks:
 
     def repetitions(self, domain: str, entries: Sequence[tuple[Entry, str]]) -> Repetitions:
         return read_repetitions(self.client, self.keys, domain, entries)
-
-    def _on(self, script: Script, group: Group, *args: Any) -> Any:
-        """Return the script's reply; None if the handler has no group."""
-        keys = self._keys(script, group)
-        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
-
-    def _keys(self, script: Script, group: Group) -> tuple[str, ...]:
-        return script.keys(self.keys, group.domain, group.handler)
 
     def now_ms(self) -> int:
         return self.clock.now_ms()

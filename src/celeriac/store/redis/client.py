@@ -2,8 +2,11 @@
 
 redis-py's own client spends twice as long around a command (the pool's lock and poll, retries, two
 records for its metrics) as on packing it and parsing the reply: measured in docs/adr/0008.
-It uses public methods only: `connection_pool.get_connection`, and of a connection `send_command`,
-`pack_commands`, `send_packed_command`, `read_response`, `can_read`, `disconnect`.
+It uses public methods only: `connection_pool.get_connection`, and of a connection `connect`,
+`send_command`, `pack_commands`, `send_packed_command`, `read_response`, `can_read`, `disconnect`.
+
+A time limit, Ctrl-C or a gevent.Timeout may raise its exception at any line. The connection then
+has an unread reply, or will have one, which redis-py's pool and pipelines do not exclude.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import redis
+from redis.commands import CoreCommands
 from redis.exceptions import ResponseError
 
 from celeriac.delivery.pending_reply import PendingReply
@@ -37,6 +42,8 @@ class DirectClient(redis.Redis):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        pool: Any = self.connection_pool
+        pool.connection_class = _closing(pool.connection_class)
         # Without this, a circle of references could free sockets before they are closed.
         weakref.finalize(self, self.connection_pool.disconnect).atexit = False
         self._idle: list[tuple[Connection, float]] = []
@@ -105,11 +112,16 @@ class DirectClient(redis.Redis):
         """
         return self._sent(self._borrow(), packed, answers)
 
-    def pipeline(self, *args: Any, **options: Any) -> Any:
-        """Return redis-py's pipeline. It needs a connection of the pool, so idle ones are freed."""
-        while self._idle:
-            self.connection_pool.release(self._idle.pop()[0])
-        return super().pipeline(*args, **options)
+    def pipeline(self, transaction: bool = True) -> Any:  # type: ignore[override]
+        """Return a pipeline, which is executed in one round trip."""
+        return Pipeline(self, transaction=transaction)
+
+    def parsed(self, answer: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Return a raw reply as the methods of the command return it."""
+        known = {name: value for name, value in options.items() if name != "keys"}  # of its cache
+        callbacks: Any = self.response_callbacks  # it has no types
+        parse = callbacks.get(args[0])
+        return parse(answer, **known) if parse is not None else answer
 
     def _sent(self, connection: Connection, packed: bytes, answers: int) -> SentCommands:
         try:
@@ -144,9 +156,13 @@ class DirectClient(redis.Redis):
             self._process = os.getpid()
         try:
             # Not `if`: another thread may take the last one at the same time.
-            connection, since = self._idle.pop()
+            idle = self._idle.pop()
         except IndexError:
+            idle = None
+        if idle is None:
+            # not in `except`, so that the traceback of a failed connection has no IndexError
             return connection_of(self.connection_pool)
+        connection, since = idle
         if time.monotonic() - since > FRESH and _is_unusable(connection):
             connection.disconnect()
         return connection
@@ -177,6 +193,70 @@ class DirectClient(redis.Redis):
         # It connects again when it is used.
         connection.disconnect()
         self._release(connection)
+
+
+class Pipeline(CoreCommands):  # type: ignore[type-arg,unused-ignore]
+    """Collects commands; `execute` returns their replies in order."""
+
+    _event_dispatcher: Any = None  # required by redis-py of a class with commands
+
+    def __init__(self, client: Any, *, transaction: bool) -> None:
+        self._client = client
+        self._transaction = transaction
+        self._commands: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def execute_command(self, *args: Any, **options: Any) -> Pipeline:
+        self._commands.append((args, options))
+        return self
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Execute the commands in one round trip. Raises the first error, or returns errors too."""
+        commands, self._commands = self._commands, []
+        if not commands:
+            return []
+        words = [args for args, _ in commands]
+        if self._transaction:
+            [raw] = self._client.transact_many([words])
+            if isinstance(raw, Exception):
+                raise raw
+        else:
+            raw = self._client.execute_many(words)
+        answers = []
+        for (args, options), answer in zip(commands, raw, strict=True):
+            if not isinstance(answer, Exception):
+                answer = self._client.parsed(answer, args, options)
+            elif raise_on_error:
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self._commands = []
+
+
+class ClosesUnlessConnected:
+    """A connection of redis-py that is closed if anything interrupts its login.
+
+    Otherwise the pool keeps it, and the next command reads the replies to the login.
+    """
+
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]
+        except BaseException:
+            self.disconnect()  # type: ignore[attr-defined]
+            raise
+
+
+@cache
+def _closing(connection_class: type) -> type:
+    return type(connection_class.__name__, (ClosesUnlessConnected, connection_class), {})
 
 
 class SentCommands:

@@ -12,7 +12,6 @@ from celeriac.contract.lock import LockedContract, LockedReader
 from celeriac.contract.normal_form import digest
 from celeriac.contract.store import StoredContract, check_unchanged
 from celeriac.errors import InvalidEvent, SubscriptionError
-from celeriac.event import compile_patterns
 from celeriac.event.attributes import check_handler, check_type
 from celeriac.invalid_record import InvalidRecords, check_time
 from celeriac.settings import Settings
@@ -159,7 +158,7 @@ def decode_reader(name: str, value: bytes) -> LockedReader:
     parts = name.split(":")
     try:
         check_handler(parts[1])
-        compile_patterns(*reads.patterns)
+        reads.check_patterns()
     except (InvalidEvent, SubscriptionError) as error:
         raise ValueError(str(error)) from None
     if len(parts) != 3 or parts[2] != reads.digest:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
-from celeriac.delivery.repetition import claim_results
-from celeriac.delivery.state import ClaimResult
-from celeriac.delivery.store import (
+from celeriac.delivery.delivery import (
     MAX_LOST_RUNS,
-    MAX_SOURCES,
     Claimed,
     Completion,
-    DeadLetter,
-    EditedDeadLetter,
     FetchRequest,
     FetchResult,
     Group,
 )
-from celeriac.errors import NotFound
+from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
+from celeriac.delivery.repetition import claim_results
+from celeriac.delivery.state import ClaimResult
+from celeriac.delivery.store import MAX_SOURCES
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import parse_chunks
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import is_transient
-from celeriac.store.redis.delivery_reader import RedisDeliveryReader
+from celeriac.store.redis.dead_letters import RedisDeadLetters
+from celeriac.store.redis.delivery_reader import unless_no_group
 from celeriac.store.redis.delivery_script import (
     doubtful_entries,
     format_emitted_events,
@@ -45,31 +43,29 @@ from celeriac.store.redis.repetitions import read_repetitions
 from celeriac.store.redis.run_records import find_runs
 from celeriac.store.redis.script import Script
 from celeriac.store.redis.server_clock import is_wrong_clock
-from celeriac.store.redis.verified import forget_verified, note_verified
+from celeriac.store.redis.verified import note_verified
 
 _fetch, _claim, _complete, _renew, _requeue = (
     Script(f"{name}.lua") for name in ("fetch", "claim", "complete", "renew", "requeue")
 )
-_replay, _redrive, _edit, _discard, _invalid, _rate, _patterns = (
-    Script(f"{name}.lua")
-    for name in ("replay", "redrive", "edit", "discard", "invalid", "rate", "patterns")
-)
+_invalid, _rate, _patterns = (Script(f"{name}.lua") for name in ("invalid", "rate", "patterns"))
 
 
-class RedisDeliveryStore(RedisDeliveryReader):
-    """Implements DeliveryStore. Methods that only read are in RedisDeliveryReader."""
+class RedisDeliveryStore(RedisDeadLetters):
+    """Implements DeliveryStore: here for dispatchers and executors. The methods for readers are in
+    RedisDeliveryReader, those for operators in RedisDeadLetters."""
 
     def fetch(self, worker: str, requests: Sequence[FetchRequest]) -> list[FetchResult]:
         if not requests:
             return []
         calls = [
             (
-                self._keys(_fetch, request.group),
+                self.keys_of(_fetch, request.group),
                 (
                     request.group.handler,
                     f"queued:{worker}",
                     request.limit,
-                    self.lease_ms,
+                    self.lease_ms if request.lease_ms is None else request.lease_ms,
                     int(request.reclaim),
                     pack_flow(request.group.flow_control),
                     request.group.flow_control.max_blocked if request.group.flow_control else 0,
@@ -106,7 +102,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
         return [_pending_counts(answer) for answer in answers]
 
     def requeue(self, worker: str, group: Group, limit: int = 1000) -> int:
-        answer = self._unless_removed(
+        answer = self.unless_removed(
             _requeue, group, group.handler, f"queued:{worker}", limit, pack_flow(group.flow_control)
         )
         return int(answer or 0)
@@ -118,7 +114,7 @@ class RedisDeliveryStore(RedisDeliveryReader):
             f"queued:{worker}",
             pack_flow(group.flow_control),
         )
-        answer = self._unless_removed(_invalid, group, *arguments, entry, error)
+        answer = self.unless_removed(_invalid, group, *arguments, entry, error)
         return bool(answer)
 
     def skip(self, worker: str, group: Group, completions: Sequence[Completion]) -> list[str]:
@@ -190,10 +186,10 @@ class RedisDeliveryStore(RedisDeliveryReader):
         span = ("XRANGE", stream, entries[0], entries[-1], "COUNT", 2 * len(entries))
         intervals = ("GET", self.keys.ambiguous(group.domain))
         answer, span_reply, noted = self.client.execute_many(
-            [_claim.of_keys(self._keys(_claim, group), *arguments), span, intervals]
+            [_claim.of_keys(self.keys_of(_claim, group), *arguments), span, intervals]
         )
         if isinstance(answer, NoScriptError):
-            answer = self._unless_removed(_claim, group, *arguments)
+            answer = self.unless_removed(_claim, group, *arguments)
         if isinstance(answer, Exception):
             if "NOGROUP" in str(answer):
                 return []
@@ -316,113 +312,10 @@ class RedisDeliveryStore(RedisDeliveryReader):
 
     def renew(self, worker: str, group: Group, leases: Sequence[tuple[str, int]]) -> list[str]:
         pairs = (value for pair in leases for value in pair)
-        lost = self._unless_removed(_renew, group, group.handler, f"running:{worker}", *pairs)
+        lost = self.unless_removed(_renew, group, group.handler, f"running:{worker}", *pairs)
         if lost is None:
             return [entry for entry, _ in leases]
         return [entry.decode() for entry in lost]
-
-    def redrive(
-        self, group: Group, dead_letters: Sequence[tuple[DeadLetter, bytes]], note: bytes = b""
-    ) -> int:
-        if not dead_letters:
-            return 0
-        # An event whose entry was trimmed is appended again.
-        known = [dead_letter.event_key for dead_letter, _ in dead_letters]
-        forget_verified(self.client, self.keys, group, known)
-        answer = self._of_group(
-            _redrive,
-            group,
-            group.handler,
-            self.window_ms,
-            pack_flow(group.flow_control),
-            note,
-            *(
-                value
-                for dead_letter, addressed in dead_letters
-                for value in (
-                    dead_letter.id,
-                    dead_letter.entry,
-                    dead_letter.event_key,
-                    addressed,
-                )
-            ),
-        )
-        return int(answer)
-
-    def edit(self, group: Group, edited: Sequence[EditedDeadLetter], note: bytes = b"") -> int:
-        if not edited:
-            return 0
-        answer = self._of_group(
-            _edit,
-            group,
-            group.handler,
-            self.window_ms,
-            note,
-            *(
-                value
-                for edit in edited
-                for value in (
-                    edit.dead_letter.id,
-                    edit.dead_letter.entry,
-                    edit.dead_letter.event_key,
-                    edit.id,
-                    f"{edit.type} {edit.key}",
-                    edit.body,
-                )
-            ),
-        )
-        return int(answer)
-
-    def discard(self, domain: str, ids: Sequence[str], note: bytes = b"") -> int:
-        keys = _discard.keys(self.keys, domain)
-        return int(_discard.on_keys(self.client, keys, "", note, *ids))
-
-    def replay(self, group: Group, entries: Sequence[tuple[str, str]], note: bytes = b"") -> int:
-        answer = self._of_group(
-            _replay,
-            group,
-            group.handler,
-            self.window_ms,
-            pack_flow(group.flow_control),
-            note,
-            *(value for pair in entries for value in pair),
-        )
-        return int(answer)
-
-    def record(self, domain: str, note: bytes) -> None:
-        key = self.keys.audit(domain)
-        self.client.xadd(key, {"note": note, "count": 0}, maxlen=10_000, approximate=True)
-
-    def forget(self, group: Group) -> None:
-        keys, domain, handler = self.keys, group.domain, group.handler
-        doomed = [keys.scheduled(domain, handler), keys.stats(domain, handler)]
-        doomed += [keys.patterns(domain, handler), keys.counters(domain, handler)]
-        doomed.append(keys.lost_runs(domain, handler))
-        doomed += [keys.chunks(domain, handler), keys.runs(domain, handler)]
-        doomed += keys.of_flow(domain, handler)
-        for kind in (keys.matrix, keys.verified, keys.failures, keys.emitted_events):
-            doomed += kind(domain, handler)
-        this = int(self.client.time()[0]) // 60
-        doomed += [keys.counters(domain, handler, minute) for minute in range(this - 61, this + 1)]
-        self.client.unlink(*doomed)
-        self.client.hdel(keys.clock(domain), handler)
-
-    def _unless_removed(self, script: Script, group: Group, *args: Any) -> Any:
-        """Return the script's reply; None if the handler has no group, so has no deliveries."""
-        keys = self._keys(script, group)
-        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
-
-    def _keys(self, script: Script, group: Group) -> tuple[str, ...]:
-        return script.keys(self.keys, group.domain, group.handler)
-
-    def _of_group(self, script: Script, group: Group, *args: Any) -> Any:
-        answer = self._unless_removed(script, group, *args)
-        if answer is None:
-            raise NotFound(
-                f"{group.handler} has no subscription in the domain {group.domain}. "
-                "Check the name with `celeriac handlers`"
-            )
-        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,16 +338,6 @@ class CompletionReply:
             self.store.clock.forget()
             return self.store.complete(self.worker, self.group, self.completions, self.mean_us)
         return _no_longer_owned(self.completions, lost)
-
-
-def unless_no_group(answer: Callable[[], Any]) -> Any:
-    """Return what `answer` returns; None if the handler has no group."""
-    try:
-        return answer()
-    except ResponseError as error:
-        if "NOGROUP" in str(error):
-            return None
-        raise
 
 
 def _no_longer_owned(completions: Sequence[Completion], lost: Any) -> list[str]:

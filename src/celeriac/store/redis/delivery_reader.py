@@ -1,8 +1,8 @@
-"""The reading half of the delivery store on Redis or Valkey: rows, histories, dead letters."""
+"""The delivery store on Redis or Valkey, for readers: rows, histories, counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,27 +10,22 @@ from redis.exceptions import ResponseError
 
 from celeriac.bus_settings import BusSettings
 from celeriac.delivery.counters import Counters, add_counter
-from celeriac.delivery.dead_group import Audited, DeadGroup
+from celeriac.delivery.delivery import Group, Pending
 from celeriac.delivery.rate import rate_wait
 from celeriac.delivery.record import Failure, History, Row, parse_history, parse_row
-from celeriac.delivery.store import DeadLetter, Group, Pending
 from celeriac.event import EmittedEvents
 from celeriac.event_log import entry_key, is_entry
 from celeriac.invalid_record import InvalidRecords, clamped_time
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import Client, server_time_ms, service_client
-from celeriac.store.redis.delivery_script import (
-    parse_dead_letter,
-    parse_emitted_events,
-    parse_int,
-    parse_noted,
-)
+from celeriac.store.redis.delivery_script import parse_emitted_events, parse_int, parse_noted
 from celeriac.store.redis.keys import Keys
+from celeriac.store.redis.script import Script
 from celeriac.store.redis.server_clock import ServerClock
 
 
 class RedisDeliveryReader:
-    """The methods of DeliveryStore that only read."""
+    """Implements DeliveryReading."""
 
     def __init__(
         self,
@@ -217,6 +212,10 @@ class RedisDeliveryReader:
     def due(self, group: Group) -> int:
         return int(self._read([("zcard", self.keys.scheduled(group.domain, group.handler))], 0)[0])
 
+    def due_until(self, groups: Sequence[Group], until_ms: int) -> list[int]:
+        keys = [self.keys.scheduled(group.domain, group.handler) for group in groups]
+        return [int(n) for n in self._read([("zcount", key, "-inf", until_ms) for key in keys], 0)]
+
     def stats(self, group: Group) -> Mapping[str, int]:
         return self.stats_many([group])[0]
 
@@ -228,52 +227,20 @@ class RedisDeliveryReader:
             for key, stored in zip(keys, answers, strict=True)
         ]
 
-    def dead(
-        self, domain: str, *, after: str = "", count: int = 100, newest_first: bool = False
-    ) -> list[DeadLetter]:
-        key = self.keys.dead(domain)
+    def unless_removed(self, script: Script, group: Group, *args: Any) -> Any:
+        """Return the script's reply; None if the handler has no group, so has no deliveries."""
+        keys = self.keys_of(script, group)
+        return unless_no_group(lambda: script.on_keys(self.client, keys, *args))
 
-        def read() -> Any:
-            if newest_first:
-                return self.client.xrevrange(key, max=f"({after}" if after else "+", count=count)
-            return self.client.xrange(key, min=f"({after}" if after else "-", count=count)
+    def keys_of(self, script: Script, group: Group) -> tuple[str, ...]:
+        return script.keys(self.keys, group.domain, group.handler)
 
-        entries = self.invalid.unless_wrong_type(key, read, ())
-        return [parse_dead_letter(domain, id, fields) for id, fields in entries]
 
-    def dead_letter(self, domain: str, id: str) -> DeadLetter | None:
-        try:
-            entries = self.client.xrange(self.keys.dead(domain), min=id, max=id)
-        except ResponseError:  # not an id
+def unless_no_group(answer: Callable[[], Any]) -> Any:
+    """Return what `answer` returns; None if the handler has no group."""
+    try:
+        return answer()
+    except ResponseError as error:
+        if "NOGROUP" in str(error):
             return None
-        return parse_dead_letter(domain, *entries[0]) if entries else None
-
-    def dead_count(self, domain: str) -> int:
-        return int(self._read([("xlen", self.keys.dead(domain))], 0)[0])
-
-    def dead_groups(self, domain: str) -> list[DeadGroup]:
-        keys = self.keys.dead_groups(domain), self.keys.dead_newest(domain)
-        # In one transaction, because they are written together.
-        pipeline = self.client.pipeline(transaction=True)
-        for key in keys:
-            pipeline.hgetall(key)
-        answers = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
-        counted, newest = (self.invalid.answer(key, answer, {}) for key, answer in answers)
-        counts = self.invalid.decode_all(keys[0], counted, lambda _, number: int(number))
-        groups = []
-        for name, count in counts.items():
-            handler, _, exception = name.partition(" ")
-            last = newest.get(name.encode(), b"").decode(errors="replace")
-            groups.append(DeadGroup(domain, handler, exception, count, last))
-        return groups
-
-    def audit_log(self, domain: str, *, before: str = "", count: int = 100) -> list[Audited]:
-        end = f"({before}" if before else "+"
-        key = self.keys.audit(domain)
-        entries = self.invalid.unless_wrong_type(
-            key, lambda: self.client.xrevrange(key, max=end, count=count), ()
-        )
-        return [
-            Audited(id.decode(), domain, fields.get(b"note", b""), parse_int(fields.get(b"count")))
-            for id, fields in entries
-        ]
+        raise

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
+from celeriac.delivery.dead_letter import DeadLetter
+from celeriac.delivery.delivery import Completion, Delivery, FetchResult
 from celeriac.delivery.state import ClaimResult, Outcome
-from celeriac.delivery.store import Completion, DeadLetter, Delivery, FetchResult
 from celeriac.errors import SubscriptionError
 from celeriac.event import EmittedEvent, EmittedEvents
 from celeriac.event.pattern import check_pattern
@@ -19,6 +20,7 @@ from celeriac.event_log import Entry, EntryKind, read_entry
 from celeriac.event_log.registered import parse_intervals
 from celeriac.flow_control import FlowControl
 from celeriac.invalid_record import clamped_time
+from celeriac.tenant import is_tenant_mark
 
 
 def format_emitted_events(emitted_events: EmittedEvents) -> str:
@@ -206,7 +208,8 @@ def parse_patterns(stored: bytes) -> tuple[str, ...]:
     patterns = tuple(stored.decode(errors="replace").split())
     try:
         for pattern in patterns:
-            check_pattern(pattern)
+            if not is_tenant_mark(pattern):
+                check_pattern(pattern)
     except SubscriptionError:
         return ()
     return patterns

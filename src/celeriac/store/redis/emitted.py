@@ -54,6 +54,9 @@ class EmittedCounter:
             timer.start()
         except RuntimeError:  # no more threads, or the interpreter is ending: atexit flushes
             self._scheduled = False
+        except BaseException:  # a time limit
+            self._scheduled = False
+            raise
 
     def flush(self) -> None:
         """Add the counts in Redis. Blocks for a round trip; drops the counts if that fails."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -24,14 +23,12 @@ from celeriac.event_log.event_log import (
     Item,
     StreamStats,
     Trimmed,
-    entry_key,
-    next_id,
     read_entry,
 )
-from celeriac.event_log.open_chunk import OpenChunk, chunks_by_id, in_log_order, parse_chunk
 from celeriac.event_log.registered import is_registered, parse_registered
 from celeriac.invalid_record import MAX_TIME_MS, InvalidRecords, clamped_time, is_wrong_type
 from celeriac.settings import Settings
+from celeriac.store.redis.append_in_order import append_in_order
 from celeriac.store.redis.append_once import APPEND_ONCE
 from celeriac.store.redis.bus_settings import RedisSettingsStore
 from celeriac.store.redis.connection import (
@@ -45,60 +42,47 @@ from celeriac.store.redis.connection import (
 from celeriac.store.redis.emitted import EmittedCounter
 from celeriac.store.redis.keys import FLOW_TYPES, Keys
 from celeriac.store.redis.known_groups import Key, KnownGroups
-from celeriac.store.redis.packing import Packing, refuse_first
+from celeriac.store.redis.packing import Packing, note_answered, refuse_first
 from celeriac.store.redis.script import Script
-from celeriac.store.redis.wakeup import StreamWaiter, open_stream_waiter
+from celeriac.store.redis.stream_info import read_eviction, read_groups, read_stream_stats
+from celeriac.store.redis.trimming import trim_domains
+from celeriac.store.redis.wakeup import EntryWaiter
 from celeriac.transfer import portion_end
 
-DELAY_EVENT, ANNOUNCE, _cancel, _enqueue_due, _trim, _remove_consumers, _emitted, _forget = (
+DELAY_EVENT, ANNOUNCE, _cancel, _enqueue_due, _remove_consumers, _emitted, _forget = (
     Script(f"{name}.lua")
     for name in (
         "delay_event",
         "announce",
         "cancel",
         "enqueue_due",
-        "trim",
         "remove_consumers",
         "emitted",
         "forget",
     )
 )
 FORGET_CONSUMER_AFTER_MS = 3_600_000
-# Calls of trim.lua, 10,000 entries each. More is left to the next run, which is not waited for.
-MAX_TRIM_STEPS = 50
 MAX_FORGOTTEN = 10_000
-WAKEUP = "wakeup"
 FOREIGN = EntryKind.FOREIGN
 
 
-class Streams(dict[str, str]):
-    """The key of a name in `seen`: a domain, or `wakeup DOMAIN` for its wakeup stream."""
-
-    def __init__(self, keys: Keys) -> None:
-        super().__init__()
-        self._keys = keys
-
-    def __missing__(self, name: str) -> str:
-        kind, _, domain = name.rpartition(" ")
-        key = self._keys.wakeup(domain) if kind == WAKEUP else self._keys.events(domain)
-        self[name] = key
-        return key
-
-
-def redis_event_log(settings: Settings) -> RedisEventLog:
+def redis_event_log(settings: Settings, *, in_order: bool = False) -> RedisEventLog:
     """Return the event log of one server or of a cluster, with the settings of the bus.
 
-    Does not connect yet.
+    Does not connect yet. `in_order`: `append_many` keeps the order if Redis refuses some commands.
     """
     from celeriac.store.redis.bounded_event_log import bounded_log
 
     event_log = bounded_log(settings)
+    event_log.in_order = in_order
     event_log.bus = BusSettings(settings, RedisSettingsStore(settings, event_log.client))
     return event_log
 
 
 class RedisEventLog:
     """Implements EventLog."""
+
+    in_order = False  # see append_in_order.py
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -108,8 +92,7 @@ class RedisEventLog:
         self.bus = BusSettings(settings)
         self._packing = Packing(self.keys)
         self._known_groups = KnownGroups(self.keys)
-        self._streams = Streams(self.keys)
-        self._waiter: StreamWaiter | None = None
+        self._waiter = EntryWaiter(self.keys, settings.redis_url)
         self._emitted_counter = EmittedCounter(
             lambda counts: add_emitted_counts(self.client, self.keys, counts)
         )
@@ -150,7 +133,9 @@ class RedisEventLog:
         # First, so that no dispatcher joins the vanished groups again.
         client.zadd(keys.forgotten, {domain: server_time_ms(client)})
         kept_ms = int(self.bus.current.dead_retention * 1000)
-        if not self._on_groups(_forget, domain, self._keys_of_group(), silent_ms, kept_ms):
+        if not self._known_groups.run(
+            client, _forget, domain, self._keys_of_group(), silent_ms, kept_ms
+        ):
             client.zrem(keys.forgotten, domain)
             return False
         client.srem(keys.domains, domain)
@@ -183,8 +168,12 @@ class RedisEventLog:
         while done < len(items):
             end = portion_end(items, done)
             try:
-                self._append_portion(items[done:end])
-            except redis.RedisError as error:
+                if self.in_order:
+                    window = self._dedup_window()
+                    append_in_order(self.client, self._packing, items[done:end], window)
+                else:
+                    self._append_portion(items[done:end])
+            except BaseException as error:
                 error.appended = done + getattr(error, "appended", 0)  # type: ignore[attr-defined]
                 raise
             done = end
@@ -195,10 +184,7 @@ class RedisEventLog:
         try:
             answers = self.client.send(packed, len(counts)).result()
         except redis.RedisError as error:
-            # Commands with a reply were executed, whatever happened afterwards.
-            answered = getattr(error, "answers", ())
-            refuse_first(answered, counts)
-            error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]
+            note_answered(error, counts)
             raise
         refuse_first(answers, counts)
 
@@ -305,33 +291,9 @@ class RedisEventLog:
         return int(self.invalid.unless_wrong_type(key, lambda: self.client.xlen(key), 0))
 
     def stream_stats(self, domains: Sequence[str]) -> list[StreamStats]:
-        pipeline = self.client.pipeline(transaction=False)
-        for domain in domains:
-            pipeline.xinfo_stream(self.keys.events(domain))
-            pipeline.zcard(self.keys.delayed(domain))
-            pipeline.hgetall(self.keys.emitted(domain))
-        answers = iter(pipeline.execute(raise_on_error=False) if domains else ())
-        return [
-            self._volume(domain, next(answers), next(answers), next(answers)) for domain in domains
-        ]
+        return read_stream_stats(self.client, self.keys, self.invalid, domains)
 
-    def _volume(self, domain: str, stream: Any, postponed: Any, emitted: Any) -> StreamStats:
-        keys, answer = self.keys, self.invalid.answer
-        if isinstance(stream, ResponseError) and not is_wrong_type(stream):
-            stream = {}  # no such stream
-        stream = answer(keys.events(domain), stream, {})
-        key = keys.emitted(domain)
-        counts = self.invalid.decode_all(key, answer(key, emitted, {}), lambda _, n: int(n))
-        return StreamStats(
-            domain,
-            length=int(stream.get("length", 0)),
-            appended=int(stream.get("entries-added", 0)),
-            postponed=int(answer(keys.delayed(domain), postponed, 0)),
-            emitted=counts,
-            newest=stream.get("last-generated-id", b"0-0").decode(),
-        )
-
-    def postponed(self, domain: str) -> int:
+    def delayed(self, domain: str) -> int:
         key = self.keys.delayed(domain)
         return int(self.invalid.unless_wrong_type(key, lambda: self.client.zcard(key), 0))
 
@@ -340,8 +302,10 @@ class RedisEventLog:
     ) -> list[tuple[int, bytes]]:
         key = self.keys.delayed(domain)
         upcoming = self.invalid.unless_wrong_type(
-            key, lambda: self.client.zrange(key, start, start + count - 1, withscores=True), []
+            key, lambda: self.client.zrange(key, start, start + count - 1, withscores=True), None
         )
+        if upcoming is None:
+            return []
         invalid = [(token, ms) for token, ms in upcoming if not 0 <= ms <= MAX_TIME_MS]
         if invalid or start == 0:
             self.invalid.report(key, [(token, f"its time is {ms:g} ms") for token, ms in invalid])
@@ -361,45 +325,8 @@ class RedisEventLog:
         return trimmed.entries, trimmed.dead_letters
 
     def trim_many(self, domains: Sequence[str], *, exact: bool = False) -> list[Trimmed]:
-        results = {domain: Trimmed() for domain in domains}
-        settings = self.bus.current
-        how = (
-            int(settings.retention * 1000),
-            settings.retention_count,
-            int(settings.dead_retention * 1000),
-            "=" if exact else "~",
-            settings.max_dead_letters,
-        )
-        again, kinds = list(results), (self.keys.chunks, self.keys.runs)
-        for _ in range(MAX_TRIM_STEPS):
-            call = self._known_groups.call
-            calls = [call(_trim, domain, kinds, *how) for domain in again]
-            answers = _trim.on_keys_many(self.client, calls)
-            more = []
-            for domain, answer in zip(again, answers, strict=True):
-                if isinstance(answer, Exception):
-                    if not is_wrong_type(answer):
-                        raise answer
-                    self.invalid.inspect(self.client, self.keys.types(domain))
-                    results[domain] = Trimmed(remaining=1)
-                    continue
-                if self._known_groups.learn(domain, answer):
-                    more.append(domain)
-                    continue
-                entries, dead_letters, is_more, remaining = map(int, answer)
-                before = results[domain]
-                results[domain] = Trimmed(
-                    before.entries + entries,
-                    before.dead_letters + dead_letters,
-                    remaining,
-                    bool(is_more),
-                )
-                if is_more:
-                    more.append(domain)
-            again = more
-            if not again:
-                break
-        return [results[domain] for domain in domains]
+        client, keys, known = self.client, self.keys, self._known_groups
+        return trim_domains(client, keys, known, self.invalid, self.bus.current, domains, exact)
 
     def join(self, domain: str, handler: str, start: str) -> bool:
         self.register_domains([domain], bounded=False)
@@ -419,25 +346,14 @@ class RedisEventLog:
             return False
 
     def remove_idle_consumers(self, domain: str) -> int:
-        return int(self._of_domain(_remove_consumers, domain, 0, FORGET_CONSUMER_AFTER_MS))
-
-    def _of_domain(self, script: Script, domain: str, empty: Any, *args: Any) -> Any:
-        """Return the script's reply; `empty` if a key has another type, which is reported."""
+        keys = _remove_consumers.keys(self.keys, domain)
         try:
-            return script.on_keys(self.client, script.keys(self.keys, domain), *args)
+            return int(_remove_consumers.on_keys(self.client, keys, FORGET_CONSUMER_AFTER_MS))
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
             self.invalid.inspect(self.client, self.keys.types(domain))
-            return empty
-
-    def _on_groups(self, script: Script, domain: str, kinds: tuple[Key, ...], *args: Any) -> Any:
-        """Return the reply of a script that needs keys of all groups."""
-        while True:
-            keys, arguments = self._known_groups.call(script, domain, kinds, *args)
-            answer = script.on_keys(self.client, keys, *arguments)
-            if not self._known_groups.learn(domain, answer):
-                return answer
+            return 0
 
     def _keys_of_group(self) -> tuple[Key, ...]:
         keys = self.keys
@@ -447,42 +363,13 @@ class RedisEventLog:
         )  # fmt: skip
 
     def groups(self, domain: str) -> list[GroupInfo]:
-        key = self.keys.events(domain)
-        try:
-            groups = self.client.xinfo_groups(key)
-        except ResponseError as error:
-            if is_wrong_type(error):
-                self.invalid.answer(key, error, [])
-            return []  # no such stream
-        pipeline = self.client.pipeline(transaction=False)
-        for group in groups:
-            pipeline.hgetall(self.keys.chunks(domain, group["name"].decode()))
-            pipeline.xpending(key, group["name"])
-        answers = iter(pipeline.execute(raise_on_error=False) if groups else ())
-        return [self._group(domain, info, next(answers), next(answers)) for info in groups]
-
-    def _group(self, domain: str, info: Mapping[str, Any], stored: Any, pending: Any) -> GroupInfo:
-        key = self.keys.chunks(domain, info["name"].decode())
-        fields = chunks_by_id(self.invalid.answer(key, stored, {}))
-        chunks = self.invalid.decode_all(key, fields, parse_chunk)
-        return _group(info, in_log_order(chunks.values()), pending)
+        return read_groups(self.client, self.keys, self.invalid, domain)
 
     def wait(self, seen: Mapping[str, str], seconds: float) -> Mapping[str, str]:
-        if not seen:
-            return seen
-        streams = self._streams
-        names = {streams[name]: name for name in seen}
-        if self._waiter is None:
-            self._waiter = open_stream_waiter(self.settings.redis_url)
-        woken = self._waiter.wait(dict(zip(names, seen.values(), strict=True)), seconds)
-        # The newest entry: the caller fetches everything up to it next, and entries that other
-        # workers fetched in the meantime must not wake this one again, one by one.
-        single = {names[key]: entry for key, entry in woken.items() if entry is not None}
-        more = [names[key] for key, entry in woken.items() if entry is None]
-        return {**seen, **single, **self._newest(more)}
+        return self._waiter.wait(self.client, seen, seconds)
 
     def reconnect(self) -> None:
-        self._waiter = None
+        self._waiter.reconnect()
 
     def clock_step(self, domain: str) -> ClockStep | None:
         key = self.keys.clock(domain)
@@ -492,21 +379,12 @@ class RedisEventLog:
 
     def evictions(self) -> list[Eviction]:
         try:
-            return [_eviction(where, client) for where, client in self._servers()]
+            return [read_eviction(where, client) for where, client in self._servers()]
         except ResponseError:  # INFO is not allowed
             return []
 
     def _servers(self) -> Iterable[tuple[str, Client]]:
         return [(address(self.settings.redis_url), self.client)]
-
-    def _newest(self, names: Sequence[str]) -> dict[str, str]:
-        commands = [("XREVRANGE", self._streams[name], "+", "-", "COUNT", 1) for name in names]
-        answers = self.client.execute_many(commands) if commands else []
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        newest = zip(names, answers, strict=True)
-        return {name: entries[0][0].decode() for name, entries in newest if entries}
 
 
 def add_emitted_counts(client: Client, keys: Keys, counts: Mapping[str, int]) -> None:
@@ -516,37 +394,3 @@ def add_emitted_counts(client: Client, keys: Keys, counts: Mapping[str, int]) ->
         by_domain.setdefault(type.partition(".")[0], []).extend((type, count))
     calls = [(_emitted.keys(keys, domain), fields) for domain, fields in by_domain.items()]
     _emitted.on_keys_many(client, calls)
-
-
-def _group(info: Mapping[str, Any], chunks: Sequence[OpenChunk], pending: Any) -> GroupInfo:
-    holders: Counter[str] = Counter()
-    oldest = []
-    pending_count = int(info["pending"])
-    if isinstance(pending, dict):
-        # Read after the chunks: entries of a chunk may have become pending since the position was.
-        pending_count = int(pending["pending"])
-        oldest = [pending["min"].decode()] if pending["min"] else []
-        for consumer in pending["consumers"] or ():
-            holders[consumer["name"].decode()] += int(consumer["pending"])
-    in_chunks = 0
-    for chunk in chunks:
-        in_chunks += chunk.count
-        holders[chunk.owner] += chunk.count
-        oldest.append(next_id(chunk.after))
-    lag, read = info.get("lag"), info.get("entries-read")
-    return GroupInfo(
-        handler=info["name"].decode(),
-        last_delivered=info["last-delivered-id"].decode(),
-        pending=pending_count + in_chunks,
-        lag=None if lag is None else max(0, int(lag)),
-        read=None if read is None else int(read),
-        holders=holders,
-        oldest_pending=min(oldest, key=entry_key, default=None),
-        chunks=tuple(chunks),
-    )
-
-
-def _eviction(where: str, client: Client) -> Eviction:
-    memory, stats = client.info("memory"), client.info("stats")
-    policy = str(memory.get("maxmemory_policy", "noeviction"))
-    return Eviction(where, policy, int(stats.get("evicted_keys", 0)))

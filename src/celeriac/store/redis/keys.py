@@ -54,6 +54,11 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
+    def scale_targets(self) -> str:
+        """Hash: `service` or `service:queue` → what its autoscaler asked last."""
+        return f"{self.namespace}:scale_targets"
+
+    @property
     def contracts(self) -> str:
         """Hash: `contract:type:version` → that version as it was first declared;
         `reader:handler:digest` → what workers with that code read."""
@@ -65,6 +70,11 @@ class Keys:
         return f"{self.namespace}:config"
 
     @property
+    def tenants(self) -> str:
+        """Hash: what is counted of a tenant → count, for tenants in `CELERIAC_METRICS_TENANTS`."""
+        return f"{self.namespace}:tenants"
+
+    @property
     def forgotten(self) -> str:
         """Sorted set: domains that were removed because they were empty, by the time in ms."""
         return f"{self.namespace}:forgotten"
@@ -72,6 +82,16 @@ class Keys:
     def replies(self, mailbox: str) -> str:
         """Stream: the replies to a request that a process waits for."""
         return f"{self.namespace}:{{reply:{mailbox}}}:replies"
+
+    @property
+    def request_counts(self) -> str:
+        """Hash: type of request and outcome or bucket → count."""
+        return f"{self.namespace}:{{requests}}:counts"
+
+    @property
+    def pending_requests(self) -> str:
+        """Sorted set: mailbox and type of requests under way, by the time in ms of their expiry."""
+        return f"{self.namespace}:{{requests}}:pending"
 
     @property
     def relayed(self) -> str:
@@ -192,6 +212,10 @@ class Keys:
         """Hash: pending entry → the number of its runs whose lease expired."""
         return f"{self.base(domain)}lost:{handler}"
 
+    def archive_replay(self, domain: str, handler: str) -> str:
+        """Hash: the last replay from an archive, and how far it is."""
+        return f"{self.base(domain)}archive_replay:{handler}"
+
     def flow_key(self, name: str, domain: str, handler: str) -> str:
         """One of FLOW_TYPES: see lua/_keyed.lua."""
         return f"{self.base(domain)}{name}:{handler}"
@@ -206,10 +230,14 @@ class Keys:
             self.domains: "set",
             self.handlers: "hash",
             self.workers: "hash",
+            self.scale_targets: "hash",
             self.config: "hash",
             self.contracts: "hash",
+            self.tenants: "hash",
             self.forgotten: "zset",
             self.circuits: "hash",
+            self.request_counts: "hash",
+            self.pending_requests: "zset",
         }
 
     def types(self, domain: str, *handlers: str) -> dict[str, str]:
@@ -238,6 +266,7 @@ class Keys:
             types[self.patterns(domain, handler)] = "string"
             types[self.stats(domain, handler)] = "hash"
             types[self.lost_runs(domain, handler)] = "hash"
+            types[self.archive_replay(domain, handler)] = "hash"
             flow_keys = self.of_flow(domain, handler)
             types |= dict(zip(flow_keys, FLOW_TYPES.values(), strict=True))
             for kind in (self.matrix, self.verified, self.failures, self.emitted_events):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from celeriac.store.redis.connection import Client
 from celeriac.store.redis.keys import Keys
 from celeriac.store.redis.script import Script
 
@@ -38,3 +39,13 @@ class KnownGroups:
             return False
         self._known[domain] = answer[1:]
         return True
+
+    def run(
+        self, client: Client, script: Script, domain: str, kinds: tuple[Key, ...], *args: Any
+    ) -> Any:
+        """Return the reply of the script. Blocks for a round trip, or for two."""
+        while True:
+            keys, arguments = self.call(script, domain, kinds, *args)
+            answer = script.on_keys(client, keys, *arguments)
+            if not self.learn(domain, answer):
+                return answer

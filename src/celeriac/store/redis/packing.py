@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import redis
+
 from celeriac.event_log.event_log import EntryKind, Item, time_ms
 from celeriac.event_log.registered import arguments, is_plain, is_registered, runs
 from celeriac.store.redis.append_once import APPEND_ONCE
@@ -31,12 +33,26 @@ class XaddPrefixes(dict[str, bytes]):
         return b"%b$%d\r\n%b\r\n" % (self[domain], len(body), body)
 
 
+class OncePrefixes(dict[str, tuple[int, bytes]]):
+    """Domain → the number of words, and the bytes, that begin each call of append_once.lua."""
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def __missing__(self, domain: str) -> tuple[int, bytes]:
+        words = APPEND_ONCE.of_keys(APPEND_ONCE.keys(self._keys, domain))
+        self[domain] = head = len(words), _bulks(words)
+        return head
+
+
 class Packing:
     """How events are packed: one XADD each, or several in one call of append_once.lua."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._made, self._foreign = XaddPrefixes(keys, MADE), XaddPrefixes(keys, FOREIGN)
+        self._once = OncePrefixes(keys)
 
     def plain(self, domain: str, body: bytes, kind: EntryKind) -> bytes:
         if kind is MADE:
@@ -69,6 +85,12 @@ class Packing:
         # EVAL, not EVALSHA: NoScriptError would arrive after the server appended the next events.
         return APPEND_ONCE.in_full(*self.call(run, window))
 
+    def once(self, item: Item, window: float) -> bytes:
+        """Return the call of append_once.lua by its digest. `window`: seconds."""
+        count, head = self._once[item[0]]
+        given = arguments([item], int(window * 1000), time_ms())
+        return b"*%d\r\n%b%b" % (count + len(given), head, _bulks(given))
+
     def call(self, run: Sequence[Item], window: float) -> tuple[Sequence[str], *tuple[Any, ...]]:
         """Return the keys and the arguments of append_once.lua, for events of one domain."""
         domain = run[0][0]
@@ -77,8 +99,12 @@ class Packing:
 
 def pack_command(words: Sequence[Any]) -> bytes:
     """Return a command in the wire format (RESP, an array of bulk strings)."""
+    return b"*%d\r\n%b" % (len(words), _bulks(words))
+
+
+def _bulks(words: Sequence[Any]) -> bytes:
     bulks = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"*%d\r\n%b" % (len(bulks), b"".join(b"$%d\r\n%b\r\n" % (len(b), b) for b in bulks))
+    return b"".join([b"$%d\r\n%b\r\n" % (len(bulk), bulk) for bulk in bulks])
 
 
 def refuse_first(answers: Sequence[Any], counts: Sequence[int]) -> None:
@@ -88,3 +114,14 @@ def refuse_first(answers: Sequence[Any], counts: Sequence[int]) -> None:
         if isinstance(answer, Exception):
             answer.appended = sum(counts[:at])  # type: ignore[attr-defined]
             raise answer
+
+
+def note_answered(error: redis.RedisError, counts: Sequence[int]) -> None:
+    """Set `appended` of the error of a connection that was lost after some replies.
+
+    Commands with a reply were executed, whatever happened afterwards. Raises the first error among
+    these replies.
+    """
+    answered = getattr(error, "answers", ())
+    refuse_first(answered, counts)
+    error.appended = sum(counts[: len(answered)])  # type: ignore[attr-defined]

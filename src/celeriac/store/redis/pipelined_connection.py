@@ -90,7 +90,11 @@ class PipelinedConnection(asyncio.Protocol):
         """Close at once; waiting callers fail. Idempotent."""
         self.usable = False
         self._stop_timer()
-        self._transport.close()
+        if self._waiting:
+            # `close` would first wait until the server has received what was written.
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._active_at = self._loop.time()

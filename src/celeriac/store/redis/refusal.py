@@ -46,6 +46,8 @@ _TYPED: tuple[tuple[type[Exception], str], ...] = (
 )
 _OF_PIPELINE = "of pipeline caused error: "
 _IN_SCRIPT = " script: "
+# redis-py 5.2 to 8.1 has no class for it. While it reads a reply, its message is another one.
+_CONNECTING = "Timeout connecting to server"
 
 
 def refusal_code(error: BaseException) -> str:
@@ -79,6 +81,8 @@ def nothing_written(error: BaseException) -> bool:
     if code := refusal_code(error):
         # A script is not rolled back. Temporary refusals stop it before its first write.
         return code in TEMPORARY or code == "OOM" or _IN_SCRIPT not in str(error)
+    if isinstance(error, redis.TimeoutError):
+        return str(error) == _CONNECTING
     # redis-py raises ConnectionError for both, and through Sentinel also for READONLY.
     cause = error.__cause__ or error.__context__
     refused = isinstance(cause, (ConnectionRefusedError, ReadOnlyError))

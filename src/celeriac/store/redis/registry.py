@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from celeriac.invalid_record import InvalidRecords
+from celeriac.invalid_record import InvalidRecords, check_time
 from celeriac.registry.registry import HandlerRecord, WorkerRecord, is_gone
+from celeriac.registry.scale_target import FORGET_TARGET_AFTER_MS, ScaleTargetRecord
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import Client, server_time_ms, service_client
 from celeriac.store.redis.keys import Keys
@@ -100,6 +101,17 @@ class RedisRegistry:
     def depart(self, name: str) -> None:
         self._call(self.keys.workers, "HDEL", name)
 
+    def scale_targets(self) -> Mapping[str, ScaleTargetRecord]:
+        key, oldest = self.keys.scale_targets, self.now_ms() - FORGET_TARGET_AFTER_MS
+        records = self.invalid.decode_all(key, self._read(key), _scale_target)
+        gone = [name for name, record in records.items() if record.requested_ms < oldest]
+        if gone:
+            self.client.hdel(key, *gone)
+        return {name: record for name, record in records.items() if name not in gone}
+
+    def note_scale_target(self, record: ScaleTargetRecord) -> None:
+        self._call(self.keys.scale_targets, "HSET", record.name, msgspec.json.encode(record))
+
     def now_ms(self) -> int:
         return server_time_ms(self.client)
 
@@ -113,6 +125,13 @@ class RedisRegistry:
         return self.invalid.unless_wrong_type(
             key, lambda: self.client.execute_command(command, key, *args), None
         )
+
+
+def _scale_target(name: str, value: bytes) -> ScaleTargetRecord:
+    record = msgspec.json.decode(value, type=ScaleTargetRecord)
+    check_time("requested_ms", record.requested_ms)
+    check_time("unmet_since_ms", record.unmet_since_ms)
+    return record
 
 
 def _readable(name: str, value: bytes | None) -> HandlerRecord | None:

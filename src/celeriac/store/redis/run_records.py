@@ -53,7 +53,9 @@ def inspect_runs(client: Client, keys: Iterable[str], invalid: InvalidRecords) -
     """Report invalid ones among the newest records of each key. Blocks for a round trip each."""
     for key in keys:
         newest = partial(client.zrange, key, -INSPECTED, -1, withscores=True)
-        answer = invalid.unless_wrong_type(key, newest, [])
+        answer = invalid.unless_wrong_type(key, newest, None)
+        if answer is None:
+            continue
         search = _Search(())
         for record, _ in search.parse(answer):
             if record is not None:

@@ -65,9 +65,10 @@ class RedisSchedules:
         tick_ms: int | None = None,
         body: bytes = b"",
         kind: EntryKind = EntryKind.GIVEN,
+        dropped: int = 0,
     ) -> Ticked:
         arguments: list[Any] = [_field(schedule), schedule.definition, expected_ms, next_ms]
-        arguments.append(int(self.bus.current.dedup_window * 1000))
+        arguments += [int(self.bus.current.dedup_window * 1000), dropped]
         if tick_ms is not None:
             is_given = kind is EntryKind.GIVEN
             arguments += [tick_ms, body, read_header(body).key if is_given else ""]

@@ -47,6 +47,7 @@ OF_HANDLER: Mapping[str, Callable[[Keys, str, str], str]] = {
     "emitted_events": lambda keys, *group: keys.emitted_events(*group)[0],
     "older_emitted_events": lambda keys, *group: keys.emitted_events(*group)[1],
     "counters": Keys.counters,
+    "archive_replay": Keys.archive_replay,
     **{name: lambda keys, *group, name=name: keys.flow_key(name, *group) for name in FLOW_TYPES},
 }
 # The script selects one of them by the server's clock: see _minute.lua. They are last.

@@ -8,6 +8,7 @@ only when a connection is opened.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,7 @@ import redis.asyncio
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from celeriac.redis_url import SentinelURL
+from celeriac.redis_url import Node, SentinelURL
 from celeriac.store.redis.async_client import AsyncDirectClient
 from celeriac.store.redis.client import DirectClient
 
@@ -90,6 +91,10 @@ class _Sentinels(Sentinel):
     """Queries the master as Redis' guide for clients requires. redis-py instead reads the state of
     the master, which names the old one until the failover ends, seconds after the promotion."""
 
+    def __init__(self, nodes: Sequence[Node], options: Mapping[str, Any], **of_master: Any) -> None:
+        super().__init__((), **of_master)  # type: ignore[no-untyped-call]
+        self.sentinels = [DirectClient(host=host, port=port, **options) for host, port in nodes]
+
     def discover_master(self, service_name: str) -> Any:
         failures: list[str] = []
         for sentinel in list(self.sentinels):
@@ -107,6 +112,12 @@ class _Sentinels(Sentinel):
 
 class _AsyncSentinels(AsyncSentinel):
     """`_Sentinels` for asyncio."""
+
+    def __init__(self, nodes: Sequence[Node], options: Mapping[str, Any], **of_master: Any) -> None:
+        super().__init__((), **of_master)  # type: ignore[no-untyped-call]
+        self.sentinels = [
+            AsyncDirectClient(host=host, port=port, **options) for host, port in nodes
+        ]
 
     async def discover_master(self, service_name: str) -> Any:
         failures: list[str] = []
@@ -131,7 +142,5 @@ def _master_for(kind: Any, url: str, base: dict[str, Any], **options: Any) -> An
     parsed = SentinelURL.parse(url)
     within = min(SENTINEL_WITHIN, base["socket_timeout"])
     limits = base | {"socket_timeout": within, "socket_connect_timeout": within}
-    sentinel = kind(
-        parsed.nodes, sentinel_kwargs=limits | parsed.sentinel_options, **base | parsed.options
-    )
+    sentinel = kind(parsed.nodes, limits | parsed.sentinel_options, **base | parsed.options)
     return sentinel.master_for(parsed.master, **options)

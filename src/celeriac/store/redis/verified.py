@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from celeriac.delivery.store import Group
+from celeriac.delivery.delivery import Group
 from celeriac.invalid_record import is_wrong_type
 from celeriac.store.redis.connection import Client
 from celeriac.store.redis.keys import Keys

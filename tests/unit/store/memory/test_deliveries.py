@@ -1,4 +1,4 @@
-"""What is only so in memory: one lock for all threads, and a clock that stands."""
+"""Only in memory: one lock for all threads, and a clock that can be stopped."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import pytest
 from celeriac.delivery import Completion, FetchRequest, Group, Outcome
 from celeriac.event_log import EntryKind
 from celeriac.settings import Settings
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
-from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.handler_store import TTLDict
 from celeriac.store.memory.transitions import Transitions
 
-LANE = Group("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 
 
 @pytest.fixture
 def event_log() -> MemoryEventLog:
     event_log = MemoryEventLog(Settings.load({}), MemoryClock(1_700_000_000_000))
-    event_log.join("order", LANE.handler, "0")
+    event_log.join("order", GROUP.handler, "0")
     return event_log
 
 
@@ -40,13 +41,13 @@ def test_many_threads_run_each_event_once(
     def work(worker: str) -> list[str]:
         done: list[str] = []
         while True:
-            [taken] = deliveries.fetch(worker, [FetchRequest(LANE, 10)])
+            [taken] = deliveries.fetch(worker, [FetchRequest(GROUP, 10)])
             if not taken.deliveries:
                 return done
-            hint = [(d.entry, d.entry) for d in taken.deliveries]
-            for claimed in deliveries.claim(worker, LANE, hint + hint, 3):
+            task = [(d.entry, d.entry) for d in taken.deliveries]
+            for claimed in deliveries.claim(worker, GROUP, task + task, 3):
                 said = Completion(claimed.entry, claimed.entry, 1, Outcome.PROCESSED)
-                assert [] == deliveries.complete(worker, LANE, [said])
+                assert [] == deliveries.complete(worker, GROUP, [said])
                 done.append(claimed.entry)
 
     with ThreadPoolExecutor(4) as pool:
@@ -59,24 +60,24 @@ def test_a_move_that_is_not_in_the_table_is_a_bug(
     event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
 ) -> None:
     entry = event_log.append("order", b"{}")
-    deliveries.fetch("w1", [FetchRequest(LANE, 10)])
-    moves = deliveries.moves(LANE)
+    deliveries.fetch("w1", [FetchRequest(GROUP, 10)])
+    moves = deliveries.moves(GROUP)
     assert isinstance(moves, Transitions)
     with pytest.raises(AssertionError, match=r"renew must not move .* from queued to running"):
         moves.renew(entry, "running:w1")
 
 
-def test_time_passes_only_when_the_clock_is_told(
+def test_time_passes_only_when_the_clock_is_advanced(
     event_log: MemoryEventLog, deliveries: MemoryDeliveryStore
 ) -> None:
     entry = event_log.append("order", b"{}")
-    deliveries.fetch("w1", [FetchRequest(LANE, 10)])
-    deliveries.claim("w1", LANE, [(entry, "a")], 3)
-    deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
-    [taken] = deliveries.fetch("w1", [FetchRequest(LANE, 10)])
+    deliveries.fetch("w1", [FetchRequest(GROUP, 10)])
+    deliveries.claim("w1", GROUP, [(entry, "a")], 3)
+    deliveries.complete("w1", GROUP, [Completion(entry, "a", 1, Outcome.RETRY, delay_ms=5000)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(GROUP, 10)])
     assert ((), 1_700_000_005_000) == (taken.deliveries, taken.next_due_ms)
     event_log.clock.advance(5000)
-    [taken] = deliveries.fetch("w1", [FetchRequest(LANE, 10)])
+    [taken] = deliveries.fetch("w1", [FetchRequest(GROUP, 10)])
     assert [entry] == [delivery.entry for delivery in taken.deliveries]
 
 

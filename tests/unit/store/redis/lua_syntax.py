@@ -1,6 +1,6 @@
 """A parser of Lua 5.1, as far as the scripts need it, for test_script_keys.py.
 
-Trees are tuples: a word that says what it is, the line, and the parts.
+Trees are tuples: a word for what it is, the line, and the parts.
 """
 
 from __future__ import annotations

@@ -28,6 +28,16 @@ def test_one_connection_serves_one_command_after_another(client: Any) -> None:
     assert len({client.client_id() for _ in range(20)}) == 1
 
 
+def test_a_failed_connection_has_no_internal_error_in_its_traceback() -> None:
+    nowhere = open_client("redis://127.0.0.1:1/0", answer_within=1)
+    with pytest.raises(redis.ConnectionError) as raised:
+        nowhere.ping()
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert not isinstance(error, IndexError)
+        error = error.__context__
+
+
 def test_answers_are_those_of_redis_py(client: Any, namespace: str) -> None:
     client.hset(namespace, "a", "1")
     assert client.hgetall(namespace) == {b"a": b"1"}
@@ -82,7 +92,7 @@ def test_a_command_interrupted_half_way_spoils_no_later_one(redis_url: str, name
     assert client.ping() is True
 
 
-def test_what_the_server_closed_meanwhile_is_opened_anew(client: Any, redis_url: str) -> None:
+def test_a_connection_that_the_server_closed_is_opened_again(client: Any, redis_url: str) -> None:
     closed = client.client_id()
     open_client(redis_url, answer_within=5).client_kill_filter(_id=closed)
     time.sleep(2 * FRESH)  # rested longer than it is trusted unasked
@@ -178,3 +188,23 @@ def test_a_demoted_master_keeps_no_connection_of_this_client(
     kept = {one["id"] for one in other.client_list()} & before
     assert len(kept) == len(before) - 2
     assert client.ping() is True
+
+
+@pytest.mark.parametrize(
+    "run", [lambda client: client.ping(), lambda client: client.execute_many([("PING",)])]
+)
+def test_an_interrupted_command_closes_its_connection_which_is_opened_again(
+    client: Any, monkeypatch: pytest.MonkeyPatch, run: Any
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    before = client.client_id()
+    [(connection, _)] = client._idle
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(client)
+    assert [connection] == [idle for idle, _ in client._idle]
+    assert before != client.client_id()
+    assert [connection] == [idle for idle, _ in client._idle]

@@ -1,4 +1,4 @@
-"""What the ledger on Redis has to withstand and the one in memory cannot meet."""
+"""What the delivery store on Redis has to withstand and the one in memory cannot meet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celeriac.store.redis.chunks import RedisChunks
 from celeriac.store.redis.deliveries import RedisDeliveryStore
 from celeriac.store.redis.event_log import RedisEventLog
 
-LANE = Group("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 ORDERED = Group("order", "billing.ledger", FlowControl(ordered=True, concurrency=1))
 
 
@@ -28,7 +28,7 @@ def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
 @pytest.fixture
 def event_log(settings: Settings) -> RedisEventLog:
     event_log = RedisEventLog(settings)
-    for group in (LANE, ORDERED):
+    for group in (GROUP, ORDERED):
         event_log.join(group.domain, group.handler, "0")
     return event_log
 
@@ -54,34 +54,34 @@ def test_a_life_from_the_log_to_the_matrix(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
     entry = event_log.append("order", event("a"))
-    assert {entry: event("a")} == fetch(deliveries, LANE)
-    pending = deliveries.pending(LANE, entry)
+    assert {entry: event("a")} == fetch(deliveries, GROUP)
+    pending = deliveries.pending(GROUP, entry)
     assert pending is not None and ("queued:w1", 0) == (pending.owner, pending.attempts)
-    [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    [claimed] = deliveries.claim("w1", GROUP, [(entry, "a")], 3)
     said = Completion(entry, "a", claimed.attempt, Outcome.RETRY, took_us=5)
-    assert [] == deliveries.complete("w1", LANE, [said], mean_us=5)
-    pending = deliveries.pending(LANE, entry)
+    assert [] == deliveries.complete("w1", GROUP, [said], mean_us=5)
+    pending = deliveries.pending(GROUP, entry)
     assert pending is not None and pending.due_ms is not None
-    assert 1 == deliveries.due(LANE)
-    assert [entry] == list(fetch(deliveries, LANE))
-    [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    assert 1 == deliveries.due(GROUP)
+    assert [entry] == list(fetch(deliveries, GROUP))
+    [claimed] = deliveries.claim("w1", GROUP, [(entry, "a")], 3)
     assert [] == deliveries.complete(
-        "w1", LANE, [msgspec.structs.replace(said, attempt=2, outcome=Outcome.DEAD)]
+        "w1", GROUP, [msgspec.structs.replace(said, attempt=2, outcome=Outcome.DEAD)]
     )
     [letter] = deliveries.dead("order")
     assert letter == deliveries.dead_letter("order", letter.id)
     assert event("a") == letter.event
-    [row] = deliveries.rows(LANE, ["a"])
+    [row] = deliveries.rows(GROUP, ["a"])
     assert row is not None and 2 == row.attempt
     counts = {"retry": 1, "dead": 1, "busy_us": 10, "mean_us": 5}
-    assert counts.items() <= deliveries.stats(LANE).items()
+    assert counts.items() <= deliveries.stats(GROUP).items()
 
 
-def test_a_log_entry_without_an_event_is_taken_as_empty_and_buried(
+def test_a_log_entry_without_an_event_is_fetched_as_empty_and_dead_lettered(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
     entry = event_log.client.xadd(event_log.keys.events("order"), {"data": "x"}).decode()
-    for group in (LANE, ORDERED):
+    for group in (GROUP, ORDERED):
         assert {entry: b""} == fetch(deliveries, group)
         assert {entry: b""} == fetch(deliveries, group, over=True)
         deliveries.dead_letter_invalid("w1", group, entry, "no event")
@@ -93,17 +93,17 @@ def test_what_is_begun_is_finished_by_a_server_that_forgot_the_scripts(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
     entry = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
-    [claimed] = deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    fetch(deliveries, GROUP)
+    [claimed] = deliveries.claim("w1", GROUP, [(entry, "a")], 3)
     deliveries.client.script_flush()
     said = [Completion(entry, "a", claimed.attempt, Outcome.PROCESSED)]
-    assert [] == deliveries.begin_complete("w1", LANE, said).result()
-    assert None is deliveries.pending(LANE, entry)
+    assert [] == deliveries.begin_complete("w1", GROUP, said).result()
+    assert None is deliveries.pending(GROUP, entry)
 
 
 @pytest.mark.parametrize("before", ["queued", "running", "scheduled"])
-@pytest.mark.parametrize("group", [LANE, ORDERED], ids=["plain", "ordered"])
-def test_what_another_hand_deleted_is_told_once_and_closes_no_lane(
+@pytest.mark.parametrize("group", [GROUP, ORDERED], ids=["plain", "ordered"])
+def test_what_others_deleted_is_reported_once_and_blocks_no_sequence(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore, group: Group, before: str
 ) -> None:
     entry, following = event_log.append("order", event("a")), event_log.append("order", event("b"))
@@ -121,35 +121,35 @@ def test_what_another_hand_deleted_is_told_once_and_closes_no_lane(
     assert entry not in fetch(deliveries, group, over=True)
 
 
-def test_what_another_hand_deleted_is_not_claimed_but_left_for_the_sweep(
+def test_an_entry_deleted_outside_celeriac_is_left_for_reclaiming(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
     entry = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
+    fetch(deliveries, GROUP)
     event_log.client.xdel(event_log.keys.events("order"), entry)
-    assert [] == deliveries.claim("w1", LANE, [(entry, "a")], 3)
-    assert {entry: None} == fetch(deliveries, LANE, over=True)
+    assert [] == deliveries.claim("w1", GROUP, [(entry, "a")], 3)
+    assert {entry: None} == fetch(deliveries, GROUP, over=True)
 
 
 @pytest.mark.parametrize("deleted", ["1000-0", "2000-0", "3000-0"])
-def test_of_a_chunk_the_entry_that_another_hand_deleted_is_not_claimed(
+def test_in_a_chunk_an_entry_deleted_outside_celeriac_is_not_claimed(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore, deleted: str
 ) -> None:
-    """XCLAIM would drop it unseen. The ends of the log do not tell that its middle has a hole."""
+    """XCLAIM would drop it unseen. The ends of the log do not show that its middle has a hole."""
     pairs = [("1000-0", "a"), ("2000-0", "b"), ("3000-0", "c")]
     for entry, event_id in pairs:
         event_log.client.xadd(event_log.keys.events("order"), {"event": event(event_id)}, id=entry)
-    fetch(deliveries, LANE)
+    fetch(deliveries, GROUP)
     event_log.client.xdel(event_log.keys.events("order"), deleted)
     # alone, and after those that are there
     alone = [pair for pair in pairs if pair[0] == deleted]
     for task in (alone, pairs):
-        claimed = [one.entry for one in deliveries.claim("w1", LANE, task, 3)]
+        claimed = [one.entry for one in deliveries.claim("w1", GROUP, task, 3)]
         assert claimed == [entry for entry, _ in task if entry != deleted]
-    assert fetch(deliveries, LANE, over=True)[deleted] is None
+    assert fetch(deliveries, GROUP, over=True)[deleted] is None
 
 
-def test_one_removed_handler_asked_alone_is_told_so(
+def test_one_removed_handler_alone_is_reported_as_removed(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
     [taken] = deliveries.fetch("w1", [FetchRequest(Group("order", "gone"), 10)])
@@ -158,13 +158,13 @@ def test_one_removed_handler_asked_alone_is_told_so(
     assert taken.removed
 
 
-def test_a_log_of_another_type_is_reported_and_other_lanes_are_taken(
+def test_a_log_of_another_type_is_reported_and_other_groups_are_fetched(
     event_log: RedisEventLog, deliveries: RedisDeliveryStore
 ) -> None:
     entry = event_log.append("order", event("a"))
     event_log.client.set(event_log.keys.events("odd"), "no stream")
     odd = Group("odd", "billing.charge")
-    none, taken = deliveries.fetch("w1", [FetchRequest(odd, 10), FetchRequest(LANE, 10)])
+    none, taken = deliveries.fetch("w1", [FetchRequest(odd, 10), FetchRequest(GROUP, 10)])
     assert (none.deliveries, none.removed) == ((), False)
     assert [entry] == [one.entry for one in taken.deliveries]
     assert [event_log.keys.events("odd")] == [one.key for one in deliveries.invalid]
@@ -178,7 +178,7 @@ def test_another_error_of_a_script_is_raised(
         deliveries.claim("w1", Group("odd", "billing.charge"), [("1-1", "a")], 3)
     no_number: Any = "x"
     with pytest.raises(ResponseError):
-        deliveries.fetch("w1", [FetchRequest(LANE, no_number), FetchRequest(ORDERED, 10)])
+        deliveries.fetch("w1", [FetchRequest(GROUP, no_number), FetchRequest(ORDERED, 10)])
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(
@@ -186,10 +186,10 @@ def test_scripts_that_the_server_forgot_are_loaded_again(
 ) -> None:
     entry = event_log.append("order", event("a"))
     event_log.client.script_flush()
-    requests = [FetchRequest(LANE, 10), FetchRequest(ORDERED, 10)]
+    requests = [FetchRequest(GROUP, 10), FetchRequest(ORDERED, 10)]
     assert [1, 1] == [len(taken.deliveries) for taken in deliveries.fetch("w1", requests)]
     event_log.client.script_flush()
-    assert 1 == len(deliveries.claim("w1", LANE, [(entry, "a")], 3))
+    assert 1 == len(deliveries.claim("w1", GROUP, [(entry, "a")], 3))
 
 
 def test_a_row_outlives_one_window_and_not_two(
@@ -197,44 +197,44 @@ def test_a_row_outlives_one_window_and_not_two(
 ) -> None:
     deliveries = RedisDeliveryStore(replace(settings, dedup_window=60))
     entry = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
-    deliveries.claim("w1", LANE, [(entry, "a")], 3)
-    deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.PROCESSED)])
+    fetch(deliveries, GROUP)
+    deliveries.claim("w1", GROUP, [(entry, "a")], 3)
+    deliveries.complete("w1", GROUP, [Completion(entry, "a", 1, Outcome.PROCESSED)])
     [key] = event_log.client.scan_iter(f"{event_log.keys.base('order')}matrix:*")
     assert 60_000 < event_log.client.pttl(key) <= 120_000
     began, longest = event_log.client.hget(key, "").split()
     event_log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
-    [row] = deliveries.rows(LANE, ["a"])
+    [row] = deliveries.rows(GROUP, ["a"])
     assert row is not None
     again = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
-    assert ["duplicate"] == [c.result for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
+    fetch(deliveries, GROUP)
+    assert ["duplicate"] == [c.result for c in deliveries.claim("w1", GROUP, [(again, "a")], 3)]
 
 
 def test_of_two_generations_the_row_of_the_newer_holds(
     settings: Settings, event_log: RedisEventLog
 ) -> None:
-    """The older one still says that the event runs; another entry of it would run a second time."""
+    """The older one still has the event as running; another entry of it would run a second time."""
     deliveries = RedisDeliveryStore(replace(settings, dedup_window=60))
     entry = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
-    deliveries.claim("w1", LANE, [(entry, "a")], 3)
+    fetch(deliveries, GROUP)
+    deliveries.claim("w1", GROUP, [(entry, "a")], 3)
     [key] = event_log.client.scan_iter(f"{event_log.keys.base('order')}matrix:*")
     began, longest = event_log.client.hget(key, "").split()
     event_log.client.hset(key, "", b"%d %b" % (int(began) - 60_000, longest))  # a window passes
-    assert [] == deliveries.complete("w1", LANE, [Completion(entry, "a", 1, Outcome.PROCESSED)])
+    assert [] == deliveries.complete("w1", GROUP, [Completion(entry, "a", 1, Outcome.PROCESSED)])
     older, newer = (
         event_log.client.hget(f"{key.decode()}:older", "a"),
         event_log.client.hget(key, "a"),
     )
     assert (b"running", b"processed") == (older.split()[0], newer.split()[0])
     again = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
-    assert ["duplicate"] == [c.result for c in deliveries.claim("w1", LANE, [(again, "a")], 3)]
+    fetch(deliveries, GROUP)
+    assert ["duplicate"] == [c.result for c in deliveries.claim("w1", GROUP, [(again, "a")], 3)]
     skipped = event_log.append("order", event("a"))
-    fetch(deliveries, LANE)
-    assert [] == deliveries.skip("w1", LANE, [Completion(skipped, "a", 0, Outcome.SKIPPED)])
-    [row] = deliveries.rows(LANE, ["a"])
+    fetch(deliveries, GROUP)
+    assert [] == deliveries.skip("w1", GROUP, [Completion(skipped, "a", 0, Outcome.SKIPPED)])
+    [row] = deliveries.rows(GROUP, ["a"])
     assert row is not None and row.state == "processed"
 
 
@@ -254,12 +254,12 @@ def test_forgetting_a_handler_leaves_no_key_of_it(
 def test_nothing_that_grows_with_events_is_kept_for_ever(
     settings: Settings, event_log: RedisEventLog
 ) -> None:
-    """Rows, failures and effects expire within two windows; what is settled leaves no due time and
-    no lane; the rest is the log and the dead letters, which are trimmed, and sums."""
+    """Rows, failures and effects expire within two windows; completed deliveries leave no due time
+    and no group; the rest is the log and the dead letters, which are trimmed, and sums."""
     deliveries = RedisDeliveryStore(replace(settings, dedup_window=60))
     for n in range(30):
         event_log.append("order", b'{"id": "e%d", "subject": "order/%d"}' % (n, n))
-    for group in (LANE, ORDERED):
+    for group in (GROUP, ORDERED):
         for outcome in (Outcome.RETRY, Outcome.DEAD):
             for entry, body in fetch(deliveries, group).items():
                 event_id = msgspec.json.decode(body or b"")["id"]
@@ -289,14 +289,14 @@ def test_a_chunk_that_is_requeued_while_groups_are_read_is_counted(
     """Otherwise a handler with work seems to be done."""
     chunks = RedisChunks(deliveries)
     event_log.append("order", event("a"))
-    chunks.fetch("w1", [ChunkRequest(LANE, "c1", 10)])
+    chunks.fetch("w1", [ChunkRequest(GROUP, "c1", 10)])
     read = event_log.client.xinfo_groups
 
     def requeue_after(key: str) -> Any:
         found = read(key)
-        chunks.requeue("w1", LANE, "c1")
+        chunks.requeue("w1", GROUP, "c1")
         return found
 
     monkeypatch.setattr(event_log.client, "xinfo_groups", requeue_after)
     pending = {group.handler: group.pending for group in event_log.groups("order")}
-    assert 1 == pending[LANE.handler]
+    assert 1 == pending[GROUP.handler]

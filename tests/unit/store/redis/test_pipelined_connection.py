@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -180,6 +181,16 @@ def test_parts_of_an_answer_are_none_yet() -> None:
         assert parse_answer(bytearray(part), 0) is None
 
 
+@pytest.mark.parametrize(
+    ("raw", "answer"),
+    [(b"+OK", b"OK"), (b":-7", -7), (b"$0\r\n", b""), (b"$3\r\na\r\n", b"a\r\n"), (b"$-1", None),
+     (b"_", None)],
+)  # fmt: skip
+def test_an_answer_ends_where_the_next_begins(raw: bytes, answer: Any) -> None:
+    received = bytearray(b":1\r\n" + raw + b"\r\n:2\r\n")
+    assert (4 + len(raw) + 2, answer) == parse_answer(received, 4)
+
+
 def test_many_coroutines_share_one_connection(redis_server: EmbeddedServer) -> None:
     bus = EventBus(redis_url=redis_server.url, namespace="pipelined", source="t")
     client = bus.service.backend.event_log.client  # type: ignore[attr-defined]
@@ -194,7 +205,7 @@ def test_many_coroutines_share_one_connection(redis_server: EmbeddedServer) -> N
     assert bus.service.backend.event_log.length("order") == 200
 
 
-def test_where_nobody_listens_each_caller_gets_its_own_error() -> None:
+def test_without_a_server_each_caller_gets_its_own_error() -> None:
     client = open_async_client("redis://127.0.0.1:1/0", answer_within=1)
 
     async def run() -> list[Any]:
@@ -210,7 +221,7 @@ def test_where_nobody_listens_each_caller_gets_its_own_error() -> None:
     assert all(isinstance(error.__cause__, ConnectionRefusedError) for error in errors)
 
 
-def test_what_never_connected_says_that_nothing_was_written() -> None:
+def test_the_error_without_a_connection_states_that_nothing_was_written() -> None:
     bus = EventBus(redis_url="redis://127.0.0.1:1/0", source="t", emit_timeout=0.1)
 
     async def run() -> None:
@@ -232,3 +243,63 @@ def test_a_connection_that_the_server_closed_is_made_again(redis_server: Embedde
 
     asyncio.run(run())
     assert bus.service.backend.event_log.length("order") == 3
+
+
+class Frozen:
+    """A server that accepts connections and then reads nothing."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self.socket.getsockname()[1]}"
+
+
+@pytest.fixture
+def frozen() -> Iterator[Frozen]:
+    server = Frozen()
+    with server.socket:
+        yield server
+
+
+def test_callers_that_wait_for_a_connection_fail_when_the_client_is_closed(frozen: Frozen) -> None:
+    """They were not cancelled, so nothing may end them as if they were."""
+
+    async def main() -> None:
+        client = open_async_client(frozen.url, answer_within=60)
+        sending = asyncio.create_task(client.send(b"*1\r\n$4\r\nPING\r\n", 1))
+        while client._opening is None:
+            await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(redis.ConnectionError, match="closed"):
+            await sending
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_caller_that_waits_for_a_connection_ends_as_cancelled(frozen: Frozen) -> None:
+    async def main() -> None:
+        client = open_async_client(frozen.url, answer_within=60)
+        sending = asyncio.create_task(client.send(b"*1\r\n$4\r\nPING\r\n", 1))
+        await asyncio.sleep(0)
+        assert client._opening is not None
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_callers_that_wait_for_a_frozen_server_fail_when_the_client_is_closed(
+    frozen: Frozen,
+) -> None:
+    async def main() -> None:
+        _, writer = await asyncio.open_connection(*frozen.socket.getsockname())
+        connection = PipelinedConnection(asyncio.get_running_loop(), 60)
+        connection.take_over(writer)
+        sent = connection.send(b"x" * 50_000_000, 1)  # more than the buffers of both sockets
+        await asyncio.sleep(0)
+        connection.close()
+        with pytest.raises(redis.ConnectionError):
+            await asyncio.wait_for(sent, 20)
+
+    asyncio.run(main())

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from contextlib import ExitStack
+from typing import Any
+
 import pytest
 import redis
+import redis.asyncio
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
@@ -56,7 +62,7 @@ def test_a_temporary_refusal_is_transient_and_wrote_nothing(error: redis.RedisEr
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_a_refusal_within_a_pipeline_is_known_by_its_code(text: str) -> None:
-    """As redis-py tells it of a pipeline; kombu declares queues in one."""
+    """As redis-py reports it of a pipeline; kombu declares queues in one."""
     error = ResponseError(f"Command # 1 (SADD _kombu.binding.a b) of pipeline caused error: {text}")
     assert refusal_code(error) == text.split()[0]
     assert is_transient(error)
@@ -89,7 +95,7 @@ def test_the_command_is_repeated_until_redis_takes_it(error: redis.RedisError) -
     assert "done" == persist(call, url=URL, seconds=5)
 
 
-def test_a_refusal_that_lasts_says_that_nothing_was_written() -> None:
+def test_a_lasting_refusal_states_that_nothing_was_written() -> None:
     def refuse() -> None:
         raise ResponseError(PLAIN[0])
 
@@ -99,7 +105,7 @@ def test_a_refusal_that_lasts_says_that_nothing_was_written() -> None:
     assert "secret" not in str(e.value)
 
 
-def test_after_a_lost_answer_a_refusal_does_not_say_that_nothing_was_written() -> None:
+def test_after_a_lost_reply_a_refusal_does_not_state_that_nothing_was_written() -> None:
     failures = iter([redis.TimeoutError("no answer")])
 
     def refuse() -> None:
@@ -154,6 +160,27 @@ def test_a_connection_that_was_never_made_wrote_nothing() -> None:
     assert not nothing_written(redis.TimeoutError("Timeout reading from socket"))
 
 
+def test_a_connection_that_took_too_long_to_make_wrote_nothing() -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        port = server.getsockname()[1]
+        for _ in range(4):  # a full backlog: the kernel answers no further connection
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        options: Any = {"port": port, "socket_connect_timeout": 0.05, "retry": None}
+
+        async def ping() -> None:
+            await redis.asyncio.Redis(**options).ping()
+
+        for call in (redis.Redis(**options).ping, lambda: asyncio.run(ping())):
+            with pytest.raises(redis.TimeoutError) as caught:
+                call()
+            assert nothing_written(caught.value)
+
+
 def test_a_result_waits_for_memory_and_an_emit_does_not() -> None:
     answers = iter([OutOfMemoryError("command not allowed"), None])
 
@@ -167,7 +194,7 @@ def test_a_result_waits_for_memory_and_an_emit_does_not() -> None:
     assert "done" == persist(call, url=URL, seconds=5, wait_for_memory=True)
 
 
-def test_a_demotion_is_known_by_what_a_replica_says() -> None:
+def test_a_demotion_is_detected_by_the_error_of_a_replica() -> None:
     assert is_demotion(ReadOnlyError("You can't write against a read only replica."))
     assert is_demotion(ResponseError(PLAIN[3]))
     assert not is_demotion(ResponseError(PLAIN[0]))

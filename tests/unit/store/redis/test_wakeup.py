@@ -1,4 +1,4 @@
-"""Waiting at one server: for few streams with one read, for many with reads that stand."""
+"""Waiting at one server: for few streams with one read, for many with reads that stay open."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from celeriac.store.redis.blocking_reads import BlockingReads
 from celeriac.store.redis.wakeup import (
     GROUP,
     MAX_GROUPS,
@@ -40,7 +41,7 @@ def client(server: EmbeddedServer) -> Iterator[Any]:
 
 
 @pytest.fixture
-def bell(server: EmbeddedServer) -> StreamWaiter:
+def waiter(server: EmbeddedServer) -> StreamWaiter:
     return open_stream_waiter(server.url)
 
 
@@ -53,87 +54,97 @@ def reads(client: Any) -> int:
 
 
 @pytest.mark.parametrize("count", [1, GROUP, 2 * GROUP, 2 * GROUP + 1, MANY])
-def test_any_stream_wakes_who_waits(client: Any, bell: StreamWaiter, count: int) -> None:
+def test_any_stream_wakes_waiting_dispatchers(
+    client: Any, waiter: StreamWaiter, count: int
+) -> None:
     seen = streams(count)
     for name in (f"s{count - 1}", "s0"):
-        assert {} == bell.wait(seen, 0.01)
+        assert {} == waiter.wait(seen, 0.01)
         entry = client.xadd(name, {"a": 1}).decode()
-        assert {name: entry} == bell.wait(seen, 5)
+        assert {name: entry} == waiter.wait(seen, 5)
         seen[name] = entry
 
 
 @pytest.mark.parametrize("count", [1, MANY])
-def test_without_news_the_wait_takes_its_time(client: Any, bell: StreamWaiter, count: int) -> None:
+def test_without_news_the_wait_takes_its_time(
+    client: Any, waiter: StreamWaiter, count: int
+) -> None:
     started = time.monotonic()
-    assert {} == bell.wait(streams(count), 0.1)
+    assert {} == waiter.wait(streams(count), 0.1)
     assert time.monotonic() - started >= 0.1
 
 
 @pytest.mark.parametrize("count", [1, MANY])
-def test_of_several_new_entries_none_is_named(client: Any, bell: StreamWaiter, count: int) -> None:
+def test_of_several_new_entries_none_is_named(
+    client: Any, waiter: StreamWaiter, count: int
+) -> None:
     for _ in range(3):
         client.xadd("s0", {"a": 1})
-    assert {"s0": None} == bell.wait(streams(count), 5)
+    assert {"s0": None} == waiter.wait(streams(count), 5)
 
 
-def test_of_many_only_the_group_that_rang_is_read_anew(client: Any, bell: StreamWaiter) -> None:
+def test_of_many_only_the_group_that_was_woken_is_read_again(
+    client: Any, waiter: StreamWaiter
+) -> None:
     seen = streams(MANY)
-    assert {} == bell.wait(seen, 0.01)
+    assert {} == waiter.wait(seen, 0.01)
     before = reads(client)
     for _ in range(10):
         entry = client.xadd("s3", {"a": 1}).decode()
-        assert {"s3": entry} == bell.wait(seen, 5)
+        assert {"s3": entry} == waiter.wait(seen, 5)
         seen["s3"] = entry
     # The others, five a wait, stand as they are.
     assert reads(client) - before <= 10
 
 
-def test_what_came_while_nobody_waited_is_found(client: Any, bell: StreamWaiter) -> None:
+def test_a_notification_without_a_waiting_dispatcher_is_found(
+    client: Any, waiter: StreamWaiter
+) -> None:
     seen = streams(MANY)
-    assert {} == bell.wait(seen, 0.01)
+    assert {} == waiter.wait(seen, 0.01)
     entries = {name: client.xadd(name, {"a": 1}).decode() for name in ("s1", f"s{MANY - 1}")}
     found: dict[str, str | None] = {}
     while len(found) < 2:
-        found |= bell.wait({**seen, **{k: v for k, v in found.items() if v}}, 5)
+        found |= waiter.wait({**seen, **{k: v for k, v in found.items() if v}}, 5)
     assert entries == found
 
 
-def test_more_streams_than_before_are_waited_for(client: Any, bell: StreamWaiter) -> None:
+def test_more_streams_than_before_are_waited_for(client: Any, waiter: StreamWaiter) -> None:
     for count in (GROUP, MANY, MANY + 3, 1):
-        assert {} == bell.wait(streams(count), 0.01)
+        assert {} == waiter.wait(streams(count), 0.01)
         entry = client.xadd(f"s{count - 1}", {"a": 1}).decode()
-        assert {f"s{count - 1}": entry} == bell.wait(streams(count), 5)
+        assert {f"s{count - 1}": entry} == waiter.wait(streams(count), 5)
         client.delete(f"s{count - 1}")
 
 
-def test_a_cut_link_is_told_and_the_next_wait_is_on_a_new_one(
-    client: Any, bell: StreamWaiter
+def test_a_cut_connection_is_reported_and_the_next_wait_uses_a_new_one(
+    client: Any, waiter: StreamWaiter
 ) -> None:
     seen = streams(MANY)
-    assert {} == bell.wait(seen, 0.01)
+    assert {} == waiter.wait(seen, 0.01)
     client.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(redis.ConnectionError):
-        bell.wait(seen, 5)
+        waiter.wait(seen, 5)
     entry = client.xadd("s9", {"a": 1}).decode()
-    assert {"s9": entry} == bell.wait(seen, 5)
+    assert {"s9": entry} == waiter.wait(seen, 5)
 
 
-def test_a_server_that_fell_silent_is_told(
-    client: Any, bell: StreamWaiter, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+def test_a_silent_server_is_reported(
+    client: Any, waiter: StreamWaiter, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell._reads, "_grace", -0.5)  # type: ignore[attr-defined]
+    monkeypatch.setattr(waiter._reads, "_grace", -0.5)  # type: ignore[attr-defined]
     seen = streams(MANY)
-    assert {} == bell.wait(seen, 0.01)
+    assert {} == waiter.wait(seen, 0.01)
     os.kill(server.pid, signal.SIGSTOP)
     try:
         with pytest.raises(redis.TimeoutError):
             for _ in range(20):
-                assert {} == bell.wait(seen, 0.1)
+                assert {} == waiter.wait(seen, 0.1)
     finally:
         os.kill(server.pid, signal.SIGCONT)
     monkeypatch.undo()
     entry = client.xadd("s9", {"a": 1}).decode()
-    assert {"s9": entry} == bell.wait(seen, 5)
+    assert {"s9": entry} == waiter.wait(seen, 5)
 
 
 def test_streams_put_at_the_end_change_no_group_but_the_last() -> None:
@@ -147,3 +158,12 @@ def test_there_are_never_more_groups_than_a_worker_may_have_connections() -> Non
         groups = in_groups(streams(count))
         assert len(groups) <= MAX_GROUPS
         assert streams(count) == {k: v for group in groups.values() for k, v in group.items()}
+
+
+def test_closing_frees_the_selector(client: Any) -> None:
+    reads = BlockingReads(1000, 1.0)
+    assert {} == reads.wait({0: {"stream": "0-0"}}, lambda _: client, 0)
+    selector = reads._selector
+    assert selector is not None
+    reads.close()
+    assert selector.get_map() is None

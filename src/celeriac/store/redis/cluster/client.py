@@ -6,7 +6,7 @@ redis.cluster.RedisCluster is not used: it asks the server for the key of each s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -17,7 +17,7 @@ from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
 from celeriac.redis_url import ClusterURL, Node
 from celeriac.store.redis.client import DirectClient
 from celeriac.store.redis.cluster.command import ANYWHERE, EVERYWHERE, is_script, key_of, name_of
-from celeriac.store.redis.cluster.pipeline import ClusterPipeline, parsed
+from celeriac.store.redis.cluster.pipeline import ClusterPipeline
 from celeriac.store.redis.cluster.slots import SlotMap
 from celeriac.store.redis.cluster.topology import REDIRECTIONS, Topology, as_transient, redirected
 
@@ -46,7 +46,7 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
         try:
             return chosen.execute_command(*args, **options)
         except AskError as error:
-            return parsed(chosen, self._follow(error, args), args, options)
+            return chosen.parsed(self._follow(error, args), args, options)
         except redis.RedisError as error:
             self.topology.doubt(error)
             raise
@@ -113,6 +113,10 @@ class ClusterClient(CoreCommands):  # type: ignore[type-arg,unused-ignore]
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
         """Return a pipeline for any nodes, in one round trip; a transaction uses one slot."""
         return ClusterPipeline(self, transaction=transaction)
+
+    def parsed(self, answer: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Return a raw reply as the methods of the command return it."""
+        return next(self.masters()).parsed(answer, args, options)
 
     def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
         """Yield the keys of all nodes."""

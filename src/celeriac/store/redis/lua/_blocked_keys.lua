@@ -1,8 +1,8 @@
 -- Included by fetch: selects the next of the keys that have blocked entries.
 --! include _keyed.lua
 --! include _key_of.lua
-
---! keys quiet_until quiet_since debounced ambiguous
+--! include _ambiguous.lua
+--! keys quiet_until quiet_since debounced
 local MAX_TOGETHER = 1000  -- as in celeriac/flow_control.py
 
 local function forget_keys()
@@ -64,6 +64,13 @@ end
 -- Updates the keys whose rate allows another delivery by now; all keys after the clock stepped back.
 local function end_waits(has_stepped)
   local until_ms = has_stepped and '+inf' or now
+  if has_stepped and flow_control.per_second > 0 then
+    -- At most a full bucket: else a key would wait until the clock is where it was.
+    local latest = now + math.max(1000, 1000 / flow_control.per_second)
+    for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', arrivals, latest, '+inf')) do
+      redis.call('ZADD', arrivals, latest, flow_key)
+    end
+  end
   for _, flow_key in ipairs(redis.call('ZRANGEBYSCORE', throttled, '-inf', until_ms)) do update(flow_key) end
   redis.call('ZREMRANGEBYSCORE', arrivals, '-inf', now)
   if flow_control.fair then
@@ -112,11 +119,7 @@ end
 -- because it is ignored as a duplicate.
 local function may_repeat(entry, kind)
   if kind ~= 'made' and kind ~= 'given' then return true end
-  local intervals, at = redis.call('GET', ambiguous) or '', ms_of(entry)
-  for from, to in string.gmatch(intervals, '(%d+):(%d+)') do
-    if tonumber(from) <= at and at <= tonumber(to) then return true end
-  end
-  return false
+  return is_ambiguous(ms_of(entry), ms_of(entry))
 end
 
 -- Makes a new entry wait until its key is quiet. Returns the entry that is coalesced, if any, and

@@ -5,19 +5,7 @@ local handler = ARGV[1]
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-
--- The time of an entry, from its id. Many entries of a chunk have the same ms. Cached, because
--- converting between strings and numbers is among the slowest operations of Lua.
-local times = {}
-local function ms_of(entry)
-  local digits = string.match(entry, '^%d+')
-  local ms = times[digits]
-  if not ms then
-    ms = tonumber(digits)
-    times[digits] = ms
-  end
-  return ms
-end
+--! include _ms_of.lua
 
 -- The event of an entry, by the name of its field (see EntryKind in event_log/event_log.py); '' if none.
 local function event_of(fields)

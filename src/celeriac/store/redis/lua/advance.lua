@@ -16,10 +16,8 @@
 --
 -- To look up the position of one group, Redis lists all groups of the stream. If the caller moves only a
 -- few of many groups, it passes the entry that follows; reading one entry then verifies the position.
---! include _chunks.lua
---! keys ambiguous
+--! include _opened.lua
 local owner, lease, groups = ARGV[#ARGV], tonumber(ARGV[#ARGV - 1]), (#ARGV - 2) / 12
-local worker = string.match(owner, ':.*$')
 
 local group_of, at
 local function look_up()
@@ -64,15 +62,9 @@ local function open_chunk(id, after, upto, count, entries, stats)
   -- A failure here would leave out the other groups.
   if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', chunks) end
   write_chunk(id, after, upto, count, owner, entries)
-  local from, to = tonumber(string.match(after, '^%d+')), tonumber(string.match(upto, '^%d+'))
-  first, last = math.min(first or from, from), math.max(last or to, to)
-  local open_chunks = 0
-  for _, stored in ipairs(redis.call('HVALS', chunks)) do
-    local _, _, _, holder = parse_chunk(stored)
-    if holder and string.match(holder, ':.*$') == worker then open_chunks = open_chunks + 1 end
-  end
-  local mean = redis.pcall('HGET', stats, 'mean_us')
-  return open_chunks, type(mean) == 'string' and tonumber(mean) or 0
+  first = math.min(first or ms_of(after), ms_of(after))
+  last = math.max(last or ms_of(upto), ms_of(upto))
+  return count_open_chunks(owner), mean_run_time(stats)
 end
 
 -- Returns whether the lease of an open chunk expired, or the server's clock stepped back since it began.
@@ -139,10 +131,5 @@ for i = 1, groups do
   answers[#answers + 1] = answer
 end
 
-local intervals = first and redis.pcall('GET', ambiguous)
-if type(intervals) == 'string' then
-  for from, to in string.gmatch(intervals, '(%d+):(%d+)') do
-    if tonumber(from) <= last and first <= tonumber(to) then answers[2] = 1 end
-  end
-end
+if first and is_ambiguous(first, last) then answers[2] = 1 end
 return answers

@@ -19,6 +19,7 @@ local window = tonumber(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 --! include _ids.lua
+--! include _ms_of.lua
 -- TCP gives up a closed connection within minutes. The margin allows for an adjusted clock.
 local LATE_MS, MARGIN_MS = 3600000, 1000
 
@@ -32,7 +33,7 @@ for i = 2, #ARGV, 4 do
   local entry, earlier = registered(event_key)
   if not entry then
     entry = redis.call('XADD', stream, '*', 'given', ARGV[i + 1])
-    local value, at = entry, tonumber(string.match(entry, '^%d+'))
+    local value, at = entry, ms_of(entry)
     if earlier then
       value, first, last = entry .. '+' .. earlier, math.min(first, at), math.max(last, at)
     elseif age then

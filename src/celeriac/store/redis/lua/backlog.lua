@@ -13,9 +13,9 @@ if redis.call('EXISTS', stream) == 0 then return {delayed_count, ''} end
 
 local ARGUMENTS = 0
 --! include _groups.lua
+--! include _ms_of.lua
 local NAMED = #KEYS - known
 
-local function time_of(id) return tonumber(string.match(id, '^%d+')) end
 
 -- Redis reports no lag for a group that began at a point in time or was set back. The lag is then
 -- estimated from the time that the group is behind: counting would read all entries.
@@ -24,7 +24,7 @@ local function estimate(delivered)
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   if not first then return 0 end
-  local from, to, at = time_of(first[1]), time_of(last[1]), time_of(delivered)
+  local from, to, at = ms_of(first[1]), ms_of(last[1]), ms_of(delivered)
   if at < from then return length end
   if at >= to then return 0 end
   return math.ceil(length * (to - at) / (to - from))

@@ -9,14 +9,14 @@
 -- ARGV  handler, chunk id, worker, until, entries done, mean run time µs or 0, run record or '',
 --       exceptions (entries as MessagePack, or ''), counts and counters (a list of fields and a list
 --       of numbers each, as MessagePack)
--- Returns 1, or 0 if the worker does not own the chunk.
+-- Returns 1, or 0 if the worker does not own the chunk, or no longer all of these entries.
 --! include _chunks.lua
 --! keys stats counters
 --! include _run_records.lua
 local MAX_FIELDS, SLICE = 4000, 500
 local id, worker, done_until, record = ARGV[2], ARGV[3], ARGV[4], ARGV[7]
 local after, upto, count, owner, sparse = chunk_of(id, worker)
-if not after then return 0 end
+if not after or is_less(upto, done_until) then return 0 end
 -- Already reported: the reply was lost.
 if not is_less(after, done_until) then return 1 end
 --! include _minute.lua

@@ -8,8 +8,8 @@
 -- Returns {the time ms, open chunks of the owner's worker, patterns in force or '', mean run time µs
 -- or 0, 1 if an entry may repeat an event (see append_once.lua) or 0, the group's position, the number of
 -- following entries or -1 if unknown}.
---! include _chunks.lua
---! keys patterns stats ambiguous
+--! include _opened.lua
+--! keys patterns stats
 local before = redis.call('HGET', chunks, '')
 if not before then return redis.error_reply('NOGROUP ' .. handler) end
 redis.call('HDEL', chunks, '')
@@ -23,21 +23,8 @@ if upto ~= after then
   end
   write_chunk(ARGV[2], after, upto, count, ARGV[3])
 end
+local may_repeat = upto ~= after and is_ambiguous(ms_of(after), ms_of(upto))
 -- pcall: a key of another type must not fail the call after these changes.
-local intervals, is_ambiguous = redis.pcall('GET', ambiguous), 0
-if upto ~= after and type(intervals) == 'string' then
-  local function time_of(id) return tonumber(string.match(id, '^%d+')) end
-  local first, last = time_of(after), time_of(upto)
-  for from, to in string.gmatch(intervals, '(%d+):(%d+)') do
-    if tonumber(from) <= last and first <= tonumber(to) then is_ambiguous = 1 end
-  end
-end
-local worker, open_chunks = string.match(ARGV[3], ':.*$'), 0
-for _, stored in ipairs(redis.call('HVALS', chunks)) do
-  local _, _, _, owner = parse_chunk(stored)
-  if owner and string.match(owner, ':.*$') == worker then open_chunks = open_chunks + 1 end
-end
--- pcall: a key of another type must not fail the call after these changes.
-local in_force, mean = redis.pcall('GET', patterns), redis.pcall('HGET', stats, 'mean_us')
-return {now, open_chunks, type(in_force) == 'string' and in_force or '',
-  type(mean) == 'string' and tonumber(mean) or 0, is_ambiguous, upto, waiting}
+local in_force = redis.pcall('GET', patterns)
+return {now, count_open_chunks(ARGV[3]), type(in_force) == 'string' and in_force or '',
+  mean_run_time(stats), may_repeat and 1 or 0, upto, waiting}

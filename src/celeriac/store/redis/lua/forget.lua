@@ -13,6 +13,7 @@
 --! keys stream wakeup delayed delayed_events schedules clocks emitted dead dead_groups dead_newest audit_log sources
 local ARGUMENTS = 2
 --! include _groups.lua
+--! include _ms_of.lua
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -21,7 +22,6 @@ local function fields(list)
   for i = 1, #list, 2 do is[list[i]] = list[i + 1] end
   return is
 end
-local function ms_of(id) return tonumber(string.match(id, '^%d+')) end
 
 if redis.call('EXISTS', stream) == 1 then
   local info = fields(redis.call('XINFO', 'STREAM', stream))

@@ -11,16 +11,15 @@
 --! include _matrix.lua
 local given_flow_control = ARGV[3]
 --! include _revive.lua
+--! include _last_run.lua
 --! include _dead.lua
 --! include _audit.lua
 local count = 0
 for i = 5, #ARGV, 2 do
   local entry, event_key = ARGV[i], ARGV[i + 1]
   local body = body_of(entry)
-  local state, of, dead_letter = string.match(row_of(refused_field(entry)) or row_of(event_key) or '',
-    '^(%S+) (%S+) %S+ %S+ %S+ ?(%S*)$')
-  local running = (state == 'running' or state == 'scheduled') and holder(of)
-  if body and not running and not holder(entry) and not waiting(entry) then
+  local state, dead_letter, in_flight = last_run(entry, event_key)
+  if body and not in_flight and not holder(entry) and not waiting(entry) then
     if state == 'dead' then remove_dead(dead_letter) end
     begin_again(event_key, entry, ARGV[4])
     revive(entry, body)

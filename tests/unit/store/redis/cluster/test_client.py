@@ -30,7 +30,7 @@ def client(redis_cluster: EmbeddedCluster) -> Iterator[Any]:
 
 
 def owner(cluster: EmbeddedCluster, key: str) -> EmbeddedServer:
-    """The node that serves the key now, as the nodes say."""
+    """The node that serves the key now, according to the nodes."""
     slot = key_slot(key.encode())
     for node in cluster.masters:
         with cluster.client(node) as client:
@@ -41,8 +41,8 @@ def owner(cluster: EmbeddedCluster, key: str) -> EmbeddedServer:
 
 
 def agreed(cluster: EmbeddedCluster) -> bool:
-    """Whether all nodes say the same of each other, and each has an epoch of its own. Two with the
-    same would soon settle whose is newer, and then a slot may go back to the node it came from."""
+    """Whether all nodes have the same of each other, and each has an epoch of its own. Two with the
+    same would soon decide whose is newer, and then a slot may go back to the node it came from."""
     views, epochs = set(), set()
     for node in cluster.masters:
         with cluster.client(node) as client:
@@ -96,7 +96,7 @@ def test_no_node_at_all_is_a_connection_error(redis_url: str) -> None:
         client.get("a")
 
 
-def test_a_server_that_is_no_cluster_says_so(redis_url: str) -> None:
+def test_a_server_that_is_no_cluster_is_an_error(redis_url: str) -> None:
     client = open_client(f"{redis_url}?cluster=true", answer_within=1)
     with pytest.raises(redis.ResponseError, match="is not a Redis Cluster"):
         client.get("a")
@@ -202,38 +202,40 @@ def test_a_coroutine_gets_the_answers_of_all_nodes(redis_cluster: EmbeddedCluste
     assert asyncio.run(answers()) == [b"1", b"1", *[None] * len(TAGS)]
 
 
-def test_streams_of_any_node_wake_who_waits(client: Any, redis_cluster: EmbeddedCluster) -> None:
-    bell = open_stream_waiter(redis_cluster.url)
+def test_streams_of_any_node_wake_waiting_dispatchers(
+    client: Any, redis_cluster: EmbeddedCluster
+) -> None:
+    waiter = open_stream_waiter(redis_cluster.url)
     seen = {f"wakeup:{tag}": "0-0" for tag in TAGS}
     started = time.monotonic()
-    assert bell.wait(seen, 0.1) == {}
+    assert waiter.wait(seen, 0.1) == {}
     assert time.monotonic() - started >= 0.1
     for tag in TAGS[:3]:
         entry = client.xadd(f"wakeup:{tag}", {"a": 1}).decode()
-        assert bell.wait(seen, 5) == {f"wakeup:{tag}": entry}
+        assert waiter.wait(seen, 5) == {f"wakeup:{tag}": entry}
         seen[f"wakeup:{tag}"] = entry
     # Those that nobody woke are still being read, without a command more
-    assert bell.wait(seen, 0.1) == {}
+    assert waiter.wait(seen, 0.1) == {}
 
 
-def test_a_stream_that_is_new_rings_too(client: Any, redis_cluster: EmbeddedCluster) -> None:
-    bell = open_stream_waiter(redis_cluster.url)
+def test_a_stream_that_is_new_wakes_too(client: Any, redis_cluster: EmbeddedCluster) -> None:
+    waiter = open_stream_waiter(redis_cluster.url)
     seen = {"{ring}:a": "0-0"}
-    assert bell.wait(seen, 0.05) == {}
+    assert waiter.wait(seen, 0.05) == {}
     for _ in range(2):
         client.xadd("{ring}:b", {"a": 1})
-    assert bell.wait({**seen, "{ring}:b": "0-0"}, 5) == {"{ring}:b": None}, "not one alone"
+    assert waiter.wait({**seen, "{ring}:b": "0-0"}, 5) == {"{ring}:b": None}, "not one alone"
 
 
-def test_a_doorbell_goes_on_where_the_slot_moved(
+def test_a_waiter_continues_where_the_slot_moved(
     client: Any, redis_cluster: EmbeddedCluster
 ) -> None:
-    bell = open_stream_waiter(redis_cluster.url)
+    waiter = open_stream_waiter(redis_cluster.url)
     seen = {"{bell}:a": client.xadd("{bell}:a", {"a": 1}).decode()}
-    assert bell.wait(seen, 0.05) == {}
+    assert waiter.wait(seen, 0.05) == {}
     with moving(redis_cluster, "{bell}"):
         pass
     entry = client.xadd("{bell}:a", {"a": 2}).decode()
     with pytest.raises(redis.RedisError):
-        bell.wait(seen, 5)  # the old node sent it away
-    assert bell.wait(seen, 5) == {"{bell}:a": entry}
+        waiter.wait(seen, 5)  # the old node sent it away
+    assert waiter.wait(seen, 5) == {"{bell}:a": entry}

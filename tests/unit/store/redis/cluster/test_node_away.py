@@ -25,7 +25,7 @@ def cluster(tmp_path: Path) -> Iterator[EmbeddedCluster]:
 
 
 def test_what_other_nodes_gave_is_not_lost_with_it(cluster: EmbeddedCluster) -> None:
-    """It would be queued under this worker, and healed only when its lease is over."""
+    """It would be queued under this worker, and recovered only when its lease expires."""
     settings = Settings.load({}, redis_url=cluster.url)
     event_log, deliveries = redis_event_log(settings), RedisDeliveryStore(settings)
     groups = [Group(domain, "billing.note") for domain in DOMAINS]

@@ -25,11 +25,11 @@ def test_a_key_is_served_by_the_master_of_its_slot() -> None:
     assert SLOTS.node_of("hello") == ("seed", 7000)  # slot 866
 
 
-def test_a_node_without_a_name_is_the_one_that_was_asked() -> None:
+def test_a_node_without_a_name_is_the_one_that_replied() -> None:
     assert set(SLOTS.masters) == {("seed", 7000), ("10.0.0.2", 7001), ("seed", 7002)}
 
 
-def test_a_slot_that_nobody_serves_has_no_node() -> None:
+def test_a_slot_that_is_not_served_has_no_node() -> None:
     beyond = next(key for key in map(str, range(10_000)) if key_slot(key.encode()) > 16_000)
     assert SLOTS.node_of(beyond) is None
     assert SlotMap().node_of("foo") is None
@@ -41,7 +41,7 @@ def test_all_keys_of_a_domain_are_in_one_slot() -> None:
     assert len(by_slot(streams)) == 1
 
 
-def test_of_too_many_slots_the_latest_ring() -> None:
+def test_of_too_many_slots_the_latest_are_returned() -> None:
     slots = {1: {"a": "5-0"}, 2: {"b": "90-0", "c": "0-0"}, 3: {"d": "100-7"}}
     assert newest(slots, 3) is slots
     assert set(newest(slots, 2)) == {2, 3}
@@ -54,6 +54,7 @@ def test_of_too_many_slots_the_latest_ring() -> None:
         (("XINFO GROUPS", "a"), "a"),
         (("EVALSHA", "digest", 1, "a", "b"), "a"),
         ((b"get", b"a"), b"a"),
+        (("XREAD", "COUNT", 2, "STREAMS", "a", "b", "0-0", "0-0"), "a"),
     ],
 )
 def test_a_command_names_its_key(args: tuple[object, ...], key: object) -> None:

@@ -15,7 +15,7 @@ def volume(store: Store, domain: str = DOMAIN) -> StreamStats:
     return found
 
 
-def test_length_and_all_that_was_ever_appended_are_told(
+def test_length_and_the_count_of_all_appended_entries_are_returned(
     make_store: Callable[..., Store],
 ) -> None:
     store, group = make_store(retention_count=1), Group(DOMAIN, "billing.charge")
@@ -25,7 +25,7 @@ def test_length_and_all_that_was_ever_appended_are_told(
     for claimed in store.run(group):
         store.complete(group, claimed)
     store.event_log.append_delayed(DOMAIN, b"{}", delay_ms=60_000, at_ms=None)
-    assert (3, 3, 1) == (volume(store).length, volume(store).appended, volume(store).postponed)
+    assert (3, 3, 1) == (volume(store).length, volume(store).appended, volume(store).delayed)
     store.event_log.trim(DOMAIN, exact=True)
     assert (1, 3) == (volume(store).length, volume(store).appended)
 

@@ -1,4 +1,4 @@
-"""The bounded log, on Redis and in memory: what counts, who is refused, who waits, and how long."""
+"""The bounded log: what counts, which producers are refused or wait, and how long."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOREIGN = EntryKind.FOREIGN
 
 @pytest.fixture
 def full(make_store: MakeStore) -> Callable[..., tuple[Store, Group]]:
-    """Makes a store that refuses, and fills it for one handler; its lane."""
+    """Makes a store that refuses, and fills it for one handler; its group."""
 
     def make(**given: object) -> tuple[Store, Group]:
         store = make_store(**{"max_backlog": MOST, "log_full": "raise", **given})
@@ -81,7 +81,7 @@ def test_what_is_finished_and_kept_by_the_retention_does_not_count(full: Full) -
     assert store.event_log.length(DOMAIN) == 4 * MOST
 
 
-def test_a_log_that_nobody_reads_is_bounded_by_the_retention_alone(make_store: MakeStore) -> None:
+def test_a_log_without_groups_is_bounded_by_the_retention_alone(make_store: MakeStore) -> None:
     store = make_store(max_backlog=10, log_full="raise")
     for n in range(50):
         store.emit(f"e{n}")
@@ -100,7 +100,7 @@ def test_the_slowest_handler_decides(full: Full) -> None:
     store.emit("more")
 
 
-def test_what_is_postponed_counts(make_store: MakeStore) -> None:
+def test_what_is_delayed_counts(make_store: MakeStore) -> None:
     store = make_store(max_backlog=MOST, log_full="raise")
     for n in range(MOST):
         store.event_log.append_delayed(DOMAIN, body(f"e{n}"), delay_ms=60_000, at_ms=None)
@@ -110,7 +110,7 @@ def test_what_is_postponed_counts(make_store: MakeStore) -> None:
         store.emit("more")
 
 
-def test_many_are_appended_up_to_the_bound_and_the_rest_is_told(make_store: MakeStore) -> None:
+def test_many_are_appended_up_to_the_bound_and_the_rest_is_returned(make_store: MakeStore) -> None:
     store = make_store(max_backlog=MOST, log_full="raise")
     store.event_log.join(DOMAIN, "billing.charge", "0")
     with pytest.raises(LogFull) as caught:
@@ -136,7 +136,7 @@ def test_blocking_ends_after_its_time(full: Full) -> None:
     assert 0.25 <= time.monotonic() - started < 5
 
 
-def test_who_waits_goes_on_when_there_is_room(full: Full) -> None:
+def test_a_waiting_producer_continues_when_there_is_room(full: Full) -> None:
     store, group = full(log_full="block", emit_timeout=20)
     done = threading.Event()
 
@@ -156,7 +156,7 @@ def test_who_waits_goes_on_when_there_is_room(full: Full) -> None:
 def test_a_group_that_began_in_the_middle_is_judged_by_its_own_backlog(
     make_store: MakeStore,
 ) -> None:
-    """Redis cannot count what lies ahead of it, and it has nothing behind that matters."""
+    """Redis cannot count the entries before it, and no entry after it matters."""
     store = make_store(max_backlog=MOST, log_full="raise")
     for n in range(2 * MOST):
         store.emit(f"e{n}")
