@@ -28,6 +28,7 @@ from celeriac.executor.call import run_awaitable
 from celeriac.executor.error_text import describe
 from celeriac.handler.broadcast import BroadcastHandler, Scope
 from celeriac.service import Service
+from celeriac.tenant import is_excluded
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,10 @@ class BroadcastListener:
         body, service = entry.body or b"", self._service
         admission = Admission(service.guard, domain, service.settings.sensitive_names)
         try:
-            opened = admission.admit(handler, entry.id, body, event)
+            admission.verify(handler, entry.id, body, event)
+            if is_excluded(event.tenant, handler.tenants):
+                return
+            opened = admission.decrypt(event)
             typed = read_data(opened, handler.data_type)
             if handler.when is not None and not handler.when(typed):
                 return

@@ -116,7 +116,7 @@ def _with_example(version: VersionInfo) -> VersionInfo:
 
 
 def _consumer(type_: str, newest: VersionInfo | None, reader: HandlerReader) -> EventConsumer:
-    version = reader.reads.versions.get(type_, 0)
+    version = reader.reads.of(type_).versions.get(type_, 0)
     if newest is None or reader.found_in == UNKNOWN:
         return EventConsumer(
             reader.handler, reader.service, version, reader.workers, is_judged=False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,10 +34,13 @@ class RunningReader:
 
 @dataclass(slots=True)
 class CheckInputs:
-    """The inputs of a check: the lock of the `code`, and the lock files `others` and `before`."""
+    """The inputs of a check: the lock of the `code`, and the lock files `files` and `before`.
+
+    `annotations` is handler → a function that returns what it reads a type as.
+    """
 
     code: Lock | None = None
-    annotations: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
     files: Mapping[str, Lock] = field(default_factory=dict)
     before: Mapping[str, Lock] = field(default_factory=dict)
     before_name: str = ""

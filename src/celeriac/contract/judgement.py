@@ -56,7 +56,8 @@ class HandlerReader:
     service: str
     found_in: str
     reads: LockedReader
-    annotation: Any = None  # if its code is available
+    # Returns what the handler reads a type as, if its code is available.
+    annotation_of: Callable[[str], Any] | None = None
     is_code: bool = False
     workers: tuple[str, ...] = ()
 
@@ -99,18 +100,17 @@ def judge(writers: Collection[Writer], readers: Collection[HandlerReader]) -> Ju
 
 def judge_pair(writer: Writer, reader: HandlerReader) -> Break | None:
     """Return the break, with an example if one is found; None if the reader accepts the data."""
-    target = reader.reads.versions.get(writer.type, writer.version)
-    is_upcast = writer.version in reader.reads.upcasts.get(writer.type, ())
+    reads = reader.reads.of(writer.type)
+    target = reads.versions.get(writer.type, writer.version)
+    is_upcast = writer.version in reads.upcasts.get(writer.type, ())
     if writer.version < target and is_upcast and not reader.is_code:
         return None  # needs upcasters that are not available: its own service checks them
-    decode = _decoded_by(reader)
+    decode = _decoded_by(reader, writer.type)
     for example in examples(writer.schema):
         data = msgspec.json.encode(example)
         if reason := decode(writer.type, writer.version, data):
             return Break(writer, reader, reason, data.decode())
-    if not (writer.version < target and is_upcast) and not within(
-        writer.schema, reader.reads.schema
-    ):
+    if not (writer.version < target and is_upcast) and not within(writer.schema, reads.schema):
         return Break(writer, reader, "the schema allows data that the reader's does not")
     return None
 
@@ -133,9 +133,11 @@ def shortened(error: InvalidData) -> str:
     return match[1] if match else str(error)
 
 
-def _decoded_by(reader: HandlerReader) -> Decode:
+def _decoded_by(reader: HandlerReader, event_type: str) -> Decode:
     if not reader.is_code:
-        return foreign_reader(reader.reads.schema)
+        return foreign_reader(reader.reads.of(event_type).schema)
+    assert reader.annotation_of is not None
+    annotation = reader.annotation_of(event_type)
 
     def decode(type_: str, version: int, data: bytes) -> str:
         event: Event[Any] = Event(
@@ -146,7 +148,7 @@ def _decoded_by(reader: HandlerReader) -> Decode:
             data=msgspec.Raw(data),
         )
         try:
-            read_data(event, reader.annotation)
+            read_data(event, annotation)
         except InvalidData as error:
             return shortened(error)
         return ""

@@ -41,7 +41,7 @@ class LockedReader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """The data that one handler reads.
 
     `versions` are those that its annotation names, by type; `upcasts` the older versions of each
-    type that its upcasters accept.
+    type that its upcasters accept. A process reads what its `methods` read.
     """
 
     patterns: tuple[str, ...]
@@ -49,6 +49,17 @@ class LockedReader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     versions: dict[str, int] = {}
     upcasts: dict[str, tuple[int, ...]] = {}
     schema: dict[str, Any] = {}
+    methods: tuple[LockedReader, ...] = ()
+
+    def of(self, type_: str) -> LockedReader:
+        """Return what reads events of a type: the first method that matches, or the handler."""
+        matching = (m for m in self.methods if compile_patterns(*m.patterns).matches(type_))
+        return next(matching, self)
+
+    def check_patterns(self) -> None:
+        """Raise SubscriptionError for an invalid pattern."""
+        for reader in (self, *self.methods):
+            compile_patterns(*reader.patterns)
 
     @property
     def digest(self) -> str:
@@ -104,10 +115,19 @@ def locked_contract(contract: Contract) -> LockedContract:
 
 def locked_reader(handler: Any) -> LockedReader:
     """Return what a handler reads."""
-    annotation = handler.data_type
-    read = [v for t, v in sorted(VERSIONS.items()) if v.contracts and handler.matcher.matches(t)]
+    if not handler.methods:
+        return _locked_reader(handler)
     return LockedReader(
         patterns=tuple(handler.patterns),
+        methods=tuple(_locked_reader(method) for method in handler.methods),
+    )
+
+
+def _locked_reader(reader: Any) -> LockedReader:
+    annotation = reader.data_type
+    read = [v for t, v in sorted(VERSIONS.items()) if v.contracts and reader.matcher.matches(t)]
+    return LockedReader(
+        patterns=tuple(reader.patterns),
         model=where(annotation) if isinstance(annotation, type) else annotation_name(annotation),
         versions={versions.type: versions.read_by(annotation) for versions in read},
         upcasts={v.type: older for v in read if (older := _upcast(v, v.read_by(annotation)))},
@@ -172,7 +192,7 @@ def decode_lock(raw: bytes, name: str) -> Lock:
                     )
         for handler, reader in lock.readers.items():
             check_handler(handler)
-            compile_patterns(*reader.patterns)
+            reader.check_patterns()
     except (ValueError, msgspec.MsgspecError, InvalidEvent, SubscriptionError) as error:
         raise InvalidLock(
             f"{name} is not a valid lock file: {error}. Write it with `celeriac contracts lock`."

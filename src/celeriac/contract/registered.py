@@ -118,6 +118,7 @@ def fit_of(
 
     `has_data` is False for a described event whose data is not given. `workers` is copied.
     """
+    reads = reads.of(event.type)
     version = version_of(event.dataschema, event.type)
     target = reads.versions.get(event.type)
     if target is not None and version < target:
@@ -142,6 +143,8 @@ def _mismatch(event: RawEvent, schema: Schema) -> str | None:
         return None
     try:
         return mismatch_of(_data(event), schema, "checking data")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return "data: cannot be read, such as a number out of range"
     except ConfigurationError:  # jsonschema is not installed, or the schema is invalid
         return None
 

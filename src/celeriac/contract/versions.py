@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from celeriac.contract.schema_uri import FIRST, schema_uri
@@ -22,7 +22,12 @@ class Contract:
     owner: str = ""
     deprecated: str = ""
     oldest: int = FIRST
-    uri: str = ""
+
+    @property
+    def dataschema(self) -> str | None:
+        """The attribute of its events. Version 1 has none: it would be the same without a contract,
+        and shorter."""
+        return None if self.version == FIRST else schema_uri(self.type, self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Versions:
         self.current: str | None = None
         self.newest = FIRST
         # The class of emitted data → its `dataschema`.
-        self.of_emitted: dict[Any, str] = {}
+        self.of_emitted: dict[Any, str | None] = {}
         self._by_model: dict[Any, Contract] = {}
 
     def add(self, contract: Contract) -> None:
@@ -59,12 +64,11 @@ class Versions:
                 f"{where(declared.model)} and by {where(contract.model)}. Give one of them another "
                 "version"
             )
-        contract = replace(contract, uri=schema_uri(self.type, contract.version))
         self.contracts[contract.version] = contract
-        self.of_emitted = {known.model: known.uri for known in self.contracts.values()}
+        self.of_emitted = {known.model: known.dataschema for known in self.contracts.values()}
         self._by_model = {known.model: known for known in self.contracts.values()}
         self.newest = max(self.contracts)
-        self.current = contract.uri if len(self.contracts) == 1 else ""
+        self.current = contract.dataschema if len(self.contracts) == 1 else ""
 
     def add_upcaster(self, upcaster: Upcaster) -> None:
         """Add an upcaster. Raises SubscriptionError if another one has the same source version."""

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -15,12 +23,12 @@ from celeriac.emitter.emitter import (
     PIPELINE,
     Emission,
     Emitter,
-    when_ms,
 )
+from celeriac.emitter.interrupted import note_interrupted
 from celeriac.emitter.known_domains import KnownDomains
-from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
 from celeriac.event import Event, made_ms, new_event_ids, record_emitted
 from celeriac.event_log import AsyncEventLog, Item, time_ms, tried_at
+from celeriac.event_log.delayed import when_ms
 from celeriac.middleware import Through
 from celeriac.store.redis.connection import explain, is_transient, pauses
 from celeriac.store.redis.refusal import nothing_written
@@ -77,25 +85,26 @@ class AsyncEmitter:
         at: datetime | None,
         made: bool,
     ) -> bytes:
-        body = self.emitter.encode(event)
+        body = self.emitter.encode(event, valid=made and self.emitter.hooks is None)
         delay_ms, at_ms = when_ms(delay, at)
-        event_log = self._event_log()
+        event_log, domain = self._event_log(), event.domain
         kind, since = NEW if made else self.emitter.kind_of_id(event.id)
 
         async def append() -> None:
             nonlocal since
-            await self._register(event_log, [event.domain])
+            if not self._known_domains.knows(event_log, domain):
+                await self._register(event_log, (domain,))
             if delay_ms is None and at_ms is None:
                 try:
-                    await event_log.append(event.domain, body, kind, since)
+                    await event_log.append(domain, body, kind, since)
                 except redis.RedisError as error:
                     if not nothing_written(error):
                         since = made_ms(event.id)
                     raise
             else:
-                delayed_kind = self.emitter.kind_postponed(kind)
+                delayed_kind = self.emitter.kind_delayed(kind)
                 await event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
+                    domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
                 )
 
         await self.persist(append, len(body))
@@ -112,28 +121,39 @@ class AsyncEmitter:
 
     async def _emit_many(self, events: Emissions, through: Through | None) -> int:
         emitted = 0
+        given = _each(events)
+        while chosen := await self._encoded(given, emitted, through):
+            chosen_events, items = chosen
+            await self._emit_chunk(items, chosen_events, emitted)
+            record_emitted(chosen_events)
+            self._event_log().note_emitted([event.type for event in chosen_events])
+            emitted += len(items)
+        return emitted
+
+    async def _encoded(
+        self,
+        events: AsyncIterator[Emission | Mapping[str, Any]],
+        emitted: int,
+        through: Through | None,
+    ) -> tuple[list[Event[Any]], list[Item]] | None:
+        """Return the next events of one pipeline, with their encoded items; None at the end."""
         ids = new_event_ids(PIPELINE)
-        chunk: list[Item] = []
         chosen: list[Event[Any]] = []
+        items: list[Item] = []
         size = 0
-        async for given in _each(events):
-            try:
+        try:
+            async for given in events:
                 event, item = self.emitter.as_item(given, ids, through)
-                chunk.append(item)
                 chosen.append(event)
+                items.append(item)
                 size += len(item[1])
-            except InvalidEvent as error:
-                error.emitted = emitted
-                raise
-            if len(chunk) == PIPELINE or size >= PORTION_BYTES:
-                await self._emit_chunk(chunk, chosen, emitted)
-                self._record(chosen)
-                emitted += len(chunk)
-                ids, chunk, chosen, size = new_event_ids(PIPELINE), [], [], 0
-        if chunk:
-            await self._emit_chunk(chunk, chosen, emitted)
-            self._record(chosen)
-        return emitted + len(chunk)
+                if len(items) == PIPELINE or size >= PORTION_BYTES:
+                    break
+        except BaseException as error:
+            hooks = self.emitter.hooks
+            note_interrupted(error, self._event_log(), hooks, chosen, before=emitted)
+            raise
+        return (chosen, items) if chosen else None
 
     async def _emit_chunk(
         self, items: list[Item], events: Sequence[Event[Any]], before: int
@@ -146,7 +166,7 @@ class AsyncEmitter:
             began = time_ms()
             try:
                 await event_log.append_many(items[done:])
-            except (redis.RedisError, LogFull) as error:
+            except BaseException as error:
                 # The events before the failure are confirmed; retry only the rest.
                 done += getattr(error, "appended", 0)
                 items[done:] = tried_at(began, items[done:])
@@ -154,18 +174,12 @@ class AsyncEmitter:
 
         try:
             await self.persist(append, sum(len(item[1]) for item in items))
-        except (BusUnavailable, LogFull) as error:
-            error.emitted = before + done
-            if self.emitter.hooks is not None:
-                self.emitter.hooks.appended(events[:done])
-                self.emitter.hooks.failed(events[done:], error)
+        except BaseException as error:
+            hooks = self.emitter.hooks
+            note_interrupted(error, event_log, hooks, events, appended=done, before=before)
             raise
         if self.emitter.hooks is not None:
             self.emitter.hooks.appended(events)
-
-    def _record(self, events: list[Event[Any]]) -> None:
-        record_emitted(events)
-        self._event_log().note_emitted([event.type for event in events])
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
@@ -197,7 +211,7 @@ class AsyncEmitter:
                 await asyncio.sleep(pause)
 
 
-async def _each(events: Emissions) -> AsyncIterable[Emission | Mapping[str, Any]]:
+async def _each(events: Emissions) -> AsyncIterator[Emission | Mapping[str, Any]]:
     if isinstance(events, AsyncIterable):
         async for event in events:
             yield event

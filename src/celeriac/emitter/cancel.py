@@ -6,7 +6,7 @@ import redis
 
 from celeriac.errors import BusUnavailable, ConfigurationError
 from celeriac.event import event_key
-from celeriac.event.attributes import check_type
+from celeriac.event.attributes import check_id, check_text, check_type
 from celeriac.event_log import EventLog
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import is_refused, persist
@@ -17,6 +17,8 @@ def cancel_event(
     event_log: EventLog, settings: Settings, event_id: str, type: str | None, source: str | None
 ) -> bool:
     """Remove the delayed event; return whether it was removed. See EventBus.cancel."""
+    check_id(event_id)
+    check_text("source", source or settings.source)
     if type is not None:
         check_type(type)
     key = event_key(event_id, source or settings.source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from itertools import islice
@@ -12,8 +12,10 @@ import redis
 from msgspec.structs import replace
 
 from celeriac.contract import VERSIONS, written_as
+from celeriac.emitter.interrupted import note_interrupted
 from celeriac.emitter.known_domains import KnownDomains
-from celeriac.errors import BusUnavailable, InvalidEvent, LogFull
+from celeriac.emitter.tenant_limit import TenantLimit
+from celeriac.errors import InvalidEvent
 from celeriac.event import (
     Event,
     build_event,
@@ -29,9 +31,11 @@ from celeriac.event import (
 )
 from celeriac.event.sensitive import DEEP, escaped
 from celeriac.event_log import EntryKind, EventLog, Item, time_ms, tried_at
-from celeriac.event_log.registered import kind_of_id, kind_postponed
+from celeriac.event_log.delayed import when_ms
+from celeriac.event_log.registered import kind_delayed, kind_of_id
 from celeriac.middleware import EmitHooks, Through
 from celeriac.security import Encrypter, make_encrypter, make_signer
+from celeriac.security.subject_key import SubjectKeys
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import persist
 from celeriac.store.redis.refusal import nothing_written
@@ -42,6 +46,7 @@ Emission = Event[Any] | tuple[str, Any]
 PIPELINE = 500
 MADE, GIVEN = EntryKind.MADE, EntryKind.GIVEN
 NEW = (MADE, 0)
+NO_ATTRIBUTES: frozenset[str] = frozenset()
 
 
 class Emitter:
@@ -52,14 +57,18 @@ class Emitter:
         settings: Settings,
         event_log: Callable[[], EventLog],
         hooks: EmitHooks | None = None,
+        subject_keys: SubjectKeys | None = None,
     ) -> None:
         self.settings = settings
         self.hooks = hooks
+        self._subject_keys = subject_keys
         self.schemas: dict[str, Any] = {}
         self.recipients: dict[str, tuple[str, ...]] = {}
         self._signer = make_signer(settings)
+        # None if the service may emit events of all tenants: then no event is checked.
+        self._tenants = TenantLimit(settings.tenant_names) if settings.tenant_names else None
         # Written into each event, because its readers may have other settings.
-        self._sensitive_paths = tuple(
+        self.sensitive_paths = tuple(
             f"{DEEP}.{escaped(name)}" for name in sorted(settings.sensitive_names)
         )
         self._encrypter: Encrypter | None = None
@@ -78,17 +87,15 @@ class Emitter:
 
         Raises InvalidEvent or InvalidData.
         """
-        data, marked = self._declared(type, data)
+        data, marked, dataschema = self._declared(type, data, attributes)
         if marked or "sensitive" in attributes:
             attributes["sensitive"] = join_paths(marked, attributes.get("sensitive", ()))
-        versions = VERSIONS.get(type)
-        uri = None
-        if versions is not None and "dataschema" not in attributes:
-            uri = written_as(versions, data, self.schemas.get(type))
+        if self._tenants is not None:
+            self._tenants.complete(attributes)
         if not attributes:
-            return plain_event(type, data, source=self.settings.source, dataschema=uri)
-        if uri is not None:
-            attributes["dataschema"] = uri
+            return plain_event(type, data, source=self.settings.source, dataschema=dataschema)
+        if dataschema is not None:
+            attributes["dataschema"] = dataschema
         services = check_recipients(attributes.pop("encrypt_for", None))
         if "source" not in attributes:
             attributes["source"] = self.settings.source
@@ -105,12 +112,19 @@ class Emitter:
 
     def encode_unsigned(self, event: Event[Any], *, valid: bool = False) -> bytes:
         """Return what `encode` returns, without the signature, which `signed` adds."""
+        if self._tenants is not None:
+            self._tenants.check(event.tenant)
         if self.recipients and event.type in self.recipients and not is_encrypted(event):
             event = self._encrypted(event, self.recipients[event.type])
         if event.keyid is not None or event.signature is not None:
             # A received event: its signature does not cover the bytes that are emitted now.
             event = replace(event, keyid=None, signature=None)
         return encode(event, max_bytes=self.settings.max_event_bytes, valid=valid)
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant of events without one: that of a service with exactly one tenant."""
+        return None if self._tenants is None else self._tenants.default
 
     def signed(self, items: list[Item]) -> list[Item]:
         """Return the items, with their events signed if there is a key."""
@@ -124,7 +138,7 @@ class Emitter:
 
     def _encrypted(self, event: Event[Any], services: Sequence[str]) -> Event[Any]:
         if self._encrypter is None:
-            self._encrypter = make_encrypter(self.settings)
+            self._encrypter = make_encrypter(self.settings, self._subject_keys)
         return self._encrypter(event, services)
 
     def emit(
@@ -137,7 +151,7 @@ class Emitter:
     ) -> str:
         """Append the event, or store it with its delay; return its id. See EventBus.emit.
 
-        `made` means that its id was made for this call.
+        `made` means that `build` made it for this call, with a new id.
         """
         if self.hooks is None:
             self._emit(event, delay, at, made)
@@ -160,25 +174,26 @@ class Emitter:
         at: datetime | None,
         made: bool,
     ) -> bytes:
-        body = self.encode(event)
+        # `build` has checked it, and only middleware can have changed it.
+        body = self.encode(event, valid=made and self.hooks is None)
         delay_ms, at_ms = when_ms(delay, at)
-        event_log = self._event_log()
+        event_log, domain = self._event_log(), event.domain
         kind, since = NEW if made else self.kind_of_id(event.id)
 
         def append() -> None:
             nonlocal since
-            self._register(event_log, [event.domain])
+            if not self._known_domains.knows(event_log, domain):
+                self._register(event_log, (domain,))
             if delay_ms is None and at_ms is None:
                 try:
-                    event_log.append(event.domain, body, kind, since)
+                    event_log.append(domain, body, kind, since)
                 except redis.RedisError as error:
                     if not nothing_written(error):
                         since = made_ms(event.id)
                     raise
             else:
-                delayed_kind = self.kind_postponed(kind)
                 event_log.append_delayed(
-                    event.domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=delayed_kind
+                    domain, body, delay_ms=delay_ms, at_ms=at_ms, kind=self.kind_delayed(kind)
                 )
 
         self._persist(append, len(body))
@@ -202,7 +217,7 @@ class Emitter:
         emitted = 0
         event_log = self._event_log()
         given = iter(events)
-        while chosen := self._encoded(given, emitted, through):
+        while chosen := self._encoded(given, event_log, emitted, through):
             chosen_events, items = chosen
             done = 0
 
@@ -212,7 +227,7 @@ class Emitter:
                 began = time_ms()
                 try:
                     event_log.append_many(items[done:])
-                except (redis.RedisError, LogFull) as error:
+                except BaseException as error:
                     # The events before the failure are confirmed; retry only the rest.
                     done += getattr(error, "appended", 0)
                     items[done:] = tried_at(began, items[done:])
@@ -220,11 +235,10 @@ class Emitter:
 
             try:
                 self._persist(append, sum(len(item[1]) for item in items))
-            except (BusUnavailable, LogFull) as error:
-                error.emitted = emitted + done
-                if self.hooks is not None:
-                    self.hooks.appended(chosen_events[:done])
-                    self.hooks.failed(chosen_events[done:], error)
+            except BaseException as error:
+                note_interrupted(
+                    error, event_log, self.hooks, chosen_events, appended=done, before=emitted
+                )
                 raise
             if self.hooks is not None:
                 self.hooks.appended(chosen_events)
@@ -267,13 +281,14 @@ class Emitter:
         """
         return kind_of_id(id, signed=self._signer is not None)
 
-    def kind_postponed(self, kind: EntryKind) -> EntryKind:
+    def kind_delayed(self, kind: EntryKind) -> EntryKind:
         """Return the kind of a delayed event."""
-        return kind_postponed(kind, signed=self._signer is not None)
+        return kind_delayed(kind, signed=self._signer is not None)
 
     def _encoded(
         self,
         events: Iterator[Emission | Mapping[str, Any]],
+        event_log: EventLog,
         emitted: int,
         through: Through | None,
     ) -> tuple[list[Event[Any]], list[Item]] | None:
@@ -290,8 +305,8 @@ class Emitter:
                 size += len(item[1])
                 if size >= PORTION_BYTES:
                     break
-        except InvalidEvent as error:
-            error.emitted = emitted
+        except BaseException as error:
+            note_interrupted(error, event_log, self.hooks, chosen, before=emitted)
             raise
         return (chosen, self.signed(items)) if chosen else None
 
@@ -317,20 +332,38 @@ class Emitter:
         )
 
     def _pair(self, type: str, data: Any, id: str) -> Event[Any]:
-        data, marked = self._declared(type, data)
-        source, versions = self.settings.source, VERSIONS.get(type)
-        schema = self.schemas.get(type)
-        uri = None if versions is None else written_as(versions, data, schema)
+        if self._tenants is not None:
+            return self.build(type, data, id=id)
+        data, marked, dataschema = self._declared(type, data, NO_ATTRIBUTES)
+        source = self.settings.source
         if marked:
-            return build_event(type, data, source=source, id=id, sensitive=marked, dataschema=uri)
-        return plain_event(type, data, source=source, id=id, dataschema=uri)
+            return build_event(
+                type, data, source=source, id=id, sensitive=marked, dataschema=dataschema
+            )
+        return plain_event(type, data, source=source, id=id, dataschema=dataschema)
 
-    def _declared(self, type: str, data: Any) -> tuple[Any, str | None]:
-        """Return the data as its declared type, and the paths of its sensitive fields."""
-        schema = self.schemas.get(type, Any)
-        data = validate_for_emit(type, data, schema)
-        marked = sensitive_attribute(schema, data.__class__)
-        return data, join_paths(marked, self._sensitive_paths) if self._sensitive_paths else marked
+    def _declared(
+        self, type: str, data: Any, attributes: Container[str]
+    ) -> tuple[Any, str | None, str | None]:
+        """Return the data as its declared type, the paths of its sensitive fields, and its
+        `dataschema` by a contract, unless it is one of the `attributes`."""
+        try:
+            schema = self.schemas.get(type, Any)
+        except TypeError:
+            raise InvalidEvent(
+                f"`type` must be a string, got {type.__class__.__name__}. Give the type first, "
+                "then the data: emit('order.placed', data)"
+            ) from None
+        if schema is not Any:
+            data = validate_for_emit(type, data, schema)
+        kind = data.__class__
+        marked = sensitive_attribute(schema, kind)
+        if self.sensitive_paths:
+            marked = join_paths(marked, self.sensitive_paths)
+        versions = VERSIONS.get(type)
+        if versions is None or "dataschema" in attributes:
+            return data, marked, None
+        return data, marked, written_as(versions, kind, schema)
 
     def _build(self, given: Mapping[str, Any]) -> Event[Any]:
         try:
@@ -365,24 +398,3 @@ def check_recipients(given: Any) -> tuple[str, ...]:
     if not names or not all(isinstance(name, str) for name in names):
         raise InvalidEvent(f"encrypt_for={given!r}: must contain at least one service name (str)")
     return names
-
-
-def when_ms(delay: float | timedelta | None, at: datetime | None) -> tuple[int | None, int | None]:
-    """Return (delay in ms, absolute time in ms), where at most one is not None.
-
-    Raises InvalidEvent.
-    """
-    if delay is not None and at is not None:
-        raise InvalidEvent("`delay` and `at` exclude each other. Give one of them")
-    if at is not None:
-        if not isinstance(at, datetime) or at.tzinfo is None:
-            raise InvalidEvent(
-                f"at={at!r}: must be a datetime with a timezone, e.g. datetime.now(UTC)"
-            )
-        return None, int(at.timestamp() * 1000)
-    if delay is None:
-        return None, None
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-    if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e10:
-        raise InvalidEvent(f"delay={delay!r}: must be finite and at least 0 seconds")
-    return int(seconds * 1000), None

@@ -20,6 +20,10 @@ class KnownDomains:
         self._clock = clock
         self._until: dict[str, float] = {}
 
+    def knows(self, event_log: object, domain: str) -> bool:
+        """Return whether the domain is registered in this event log."""
+        return event_log is self._event_log and self._until.get(domain, 0.0) > self._clock()
+
     def missing(self, event_log: object, domains: Iterable[str]) -> list[str]:
         """Return the domains that are not yet registered in this event log."""
         if event_log is not self._event_log:

@@ -11,12 +11,20 @@ from typing import Any, Literal
 
 import redis
 
+from celeriac.cleanup import clean_up
 from celeriac.contract import read_data
 from celeriac.emitter.async_emitter import AsyncEmitter
 from celeriac.emitter.emitter import Emitter
 from celeriac.errors import CeleriacError, InvalidEvent, NoReply
 from celeriac.event import Event, check_domain, decode, event_key, is_encrypted, new_event_id
-from celeriac.reply import ReplyStore, Waited, request_attributes
+from celeriac.number_range import MAX_COUNT, in_range
+from celeriac.reply import (
+    ReplyStore,
+    RequestEnd,
+    RequestOutcome,
+    Waited,
+    request_attributes,
+)
 from celeriac.reply.store import START
 from celeriac.security import EventSecurity
 from celeriac.store.redis.connection import explain, is_transient, persist
@@ -26,6 +34,7 @@ logger = logging.getLogger(__name__)
 Until = Literal["replies", "timeout"]
 # How much longer than the request waits its mailbox is kept, should its process die.
 MARGIN_MS = 10_000
+MAX_TIMEOUT = 1_000_000  # seconds
 _REFUSED = frozenset({"id", "delay", "at", "session", "using"})
 
 
@@ -41,6 +50,8 @@ class Gathering:
     replies: list[Event[Any]] = field(default_factory=list)
     position: str = START
     deadline: float = 0.0
+    replied_at: float | None = None
+    is_over: bool = False
     _seen: set[str] = field(default_factory=set)
 
     @property
@@ -54,7 +65,7 @@ class Gathering:
             return 0.0
         return max(0.0, self.deadline - now)
 
-    def add(self, bodies: Sequence[bytes]) -> None:
+    def add(self, bodies: Sequence[bytes], now: float) -> None:
         """Add the replies that can be read and are trusted."""
         for body in bodies:
             try:
@@ -66,10 +77,24 @@ class Gathering:
             if key not in self._seen:
                 self._seen.add(key)
                 self.replies.append(reply)
+                self.replied_at = now
 
-    def note(self, waited: Waited) -> None:
-        self.add(waited.bodies)
+    def note(self, waited: Waited, now: float) -> None:
+        self.add(waited.bodies, now)
         self.position = waited.position
+
+    def end(self) -> RequestEnd:
+        """Return how the request ended, for the statistics."""
+        wanted = (self.count or 1) if self.until == "replies" else 1
+        if not self.is_over:
+            outcome = RequestOutcome.FAILED
+        elif len(self.replies) >= wanted:
+            outcome = RequestOutcome.REPLIED
+        else:
+            outcome = RequestOutcome.TIMED_OUT
+        began = self.deadline - self.timeout
+        took_us = 0 if self.replied_at is None else int(max(0, self.replied_at - began) * 1e6)
+        return RequestEnd(self.mailbox, self.event.type, outcome, took_us)
 
     def result(self) -> list[Event[Any]]:
         """Return the replies. Raises NoReply if there are too few."""
@@ -99,10 +124,12 @@ def make_request(
     """Return the request, not yet emitted. Raises InvalidEvent."""
     if refused := sorted(_REFUSED & attributes.keys()):
         raise InvalidEvent(f"a request cannot have {', '.join(refused)}. Leave them out")
-    if isinstance(timeout, bool) or not 0 < timeout < 1e6:
-        raise InvalidEvent(f"timeout={timeout!r}: must be a number of seconds above 0")
-    if count is not None and (isinstance(count, bool) or not count >= 1):
-        raise InvalidEvent(f"replies={count!r}: must be at least 1")
+    if not in_range(timeout, 0, MAX_TIMEOUT) or not timeout:
+        raise InvalidEvent(
+            f"timeout={timeout!r}: must be a number of seconds above 0, at most {MAX_TIMEOUT}"
+        )
+    if count is not None and not (in_range(count, 1, MAX_COUNT) and isinstance(count, int)):
+        raise InvalidEvent(f"replies={count!r}: must be a whole number of at least 1")
     if until not in ("replies", "timeout"):
         raise InvalidEvent(f"until={until!r}: must be 'replies' or 'timeout'")
     given = {name: value for name, value in attributes.items() if value is not None}
@@ -127,21 +154,27 @@ def request(emitter: Emitter, store: ReplyStore, gathering: Gathering) -> list[E
     """Emit the request, and return the replies. See EventBus.request."""
     settings, mailbox = emitter.settings, gathering.mailbox
     ttl_ms = int(gathering.timeout * 1000) + MARGIN_MS
-    persist(
-        lambda: store.open(mailbox, ttl_ms), url=settings.redis_url, seconds=settings.emit_timeout
-    )
-    gathering.deadline = store.monotonic() + gathering.timeout
     try:
+        persist(
+            lambda: store.open(mailbox, gathering.event.type, ttl_ms),
+            url=settings.redis_url,
+            seconds=settings.emit_timeout,
+        )
+        gathering.deadline = store.monotonic() + gathering.timeout
         emitter.emit(gathering.event, made=True)
         while seconds := gathering.seconds(store.monotonic()):
             try:
-                gathering.note(store.wait(mailbox, gathering.position, seconds))
+                waited = store.wait(mailbox, gathering.position, seconds)
+                gathering.note(waited, store.monotonic())
             except redis.RedisError as error:
                 if not is_transient(error):
                     raise _explained(error, gathering, settings.redis_url) from error
                 time.sleep(min(0.1, seconds))
+        gathering.is_over = True
     finally:
-        gathering.add(_closed(lambda: store.close(mailbox, gathering.position), mailbox))
+        bodies = _closed(lambda: store.close(mailbox, gathering.position), mailbox)
+        gathering.add(bodies, store.monotonic())
+        store.count_end(gathering.end())
     return gathering.result()
 
 
@@ -151,23 +184,31 @@ async def arequest(
     """Do what `request` does without blocking the event loop."""
     mailbox = gathering.mailbox
     ttl_ms = int(gathering.timeout * 1000) + MARGIN_MS
-    await emitter.persist(lambda: store.aopen(mailbox, ttl_ms), 0)
-    gathering.deadline = store.monotonic() + gathering.timeout
     try:
+        await emitter.persist(lambda: store.aopen(mailbox, gathering.event.type, ttl_ms), 0)
+        gathering.deadline = store.monotonic() + gathering.timeout
         await emitter.emit(gathering.event, made=True)
         while seconds := gathering.seconds(store.monotonic()):
             try:
-                gathering.note(await store.await_replies(mailbox, gathering.position, seconds))
+                waited = await store.await_replies(mailbox, gathering.position, seconds)
+                gathering.note(waited, store.monotonic())
             except redis.RedisError as error:
                 if not is_transient(error):
                     raise _explained(error, gathering, emitter.settings.redis_url) from error
                 await asyncio.sleep(min(0.1, seconds))
+        gathering.is_over = True
     finally:
-        try:
-            gathering.add(await store.aclose(mailbox, gathering.position))
-        except redis.RedisError as error:
-            _log_open(mailbox, error)
+        await clean_up(_aclose(store, gathering))
     return gathering.result()
+
+
+async def _aclose(store: ReplyStore, gathering: Gathering) -> None:
+    try:
+        bodies = await store.aclose(gathering.mailbox, gathering.position)
+        gathering.add(bodies, store.monotonic())
+    except redis.RedisError as error:
+        _log_open(gathering.mailbox, error)
+    await store.acount_end(gathering.end())
 
 
 def _explained(error: redis.RedisError, gathering: Gathering, url: str) -> CeleriacError:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from celeriac.emitter.async_emitter import AsyncEmitter
 from celeriac.emitter.emitter import Emitter
-from celeriac.errors import BusUnavailable
+from celeriac.errors import BusUnavailable, LogFull
 from celeriac.event import (
     Event,
     Extensions,
@@ -35,11 +35,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Outgoing:
-    """An event to emit. A reply to a request has the `mailbox` of the request."""
+    """An event to emit. A reply has the type and the `mailbox` of its request."""
 
     event: Event[Any]
     emit: Emit
     mailbox: str | None = None
+    request_type: str = ""
 
     @property
     def is_plain(self) -> bool:
@@ -80,7 +81,7 @@ class ReturnedEvents:
             emitter.emit_many(plain)
         for each in outgoing:
             if each.mailbox is not None:
-                self._note(each.mailbox, emitter.emit_body(each.event))
+                self._note(each.request_type, each.mailbox, emitter.emit_body(each.event))
             elif each.emit.is_delayed:
                 emitter.emit(each.event, delay=each.emit.delay, at=each.emit.at)
 
@@ -97,7 +98,8 @@ class ReturnedEvents:
             await emitter.emit_many(plain)
         for each in outgoing:
             if each.mailbox is not None:
-                self._note(each.mailbox, await emitter.emit_body(each.event))
+                body = await emitter.emit_body(each.event)
+                self._note(each.request_type, each.mailbox, body)
             elif each.emit.is_delayed:
                 await emitter.emit(each.event, delay=each.emit.delay, at=each.emit.at)
 
@@ -105,16 +107,18 @@ class ReturnedEvents:
         """Pass the replies of the current handler to the processes that wait for them.
 
         If it `is_committed` what the handler did, a failure is logged: the handler does not run
-        again. Otherwise raises BusUnavailable.
+        again. Otherwise raises BusUnavailable or LogFull.
         """
         context = current_handling()
         if context is None or not context.replies:
             return
         replies, context.replies = context.replies, None
-        for mailbox, body in replies:
+        for request_type, mailbox, body in replies:
             try:
-                is_awaited = self._persist(partial(self._replies().push, mailbox, body))
-            except BusUnavailable as error:
+                is_awaited = self._persist(
+                    partial(self._replies().push, mailbox, body, request_type)
+                )
+            except (BusUnavailable, LogFull) as error:
                 if not is_committed:
                     raise
                 logger.error("%s: the reply to %s is not sent: %s", context.handler, mailbox, error)
@@ -150,7 +154,7 @@ class ReturnedEvents:
             event = emitter.build(emit.type, emit.data, **attributes)
             if mailbox is not None and not self._is_open(mailbox):
                 event = replace(event, extensions=Extensions({**event.extensions, LATE: True}))
-            yield _Outgoing(event, emit, mailbox)
+            yield _Outgoing(event, emit, mailbox, "" if cause is None else cause.type)
 
     def _is_open(self, mailbox: str) -> bool:
         return self._persist(lambda: self._replies().is_open(mailbox))
@@ -158,10 +162,10 @@ class ReturnedEvents:
     def _persist(self, call: Callable[[], bool]) -> bool:
         return persist(call, url=self.settings.redis_url, seconds=self.settings.emit_timeout)
 
-    def _note(self, mailbox: str, body: bytes) -> None:
+    def _note(self, request_type: str, mailbox: str, body: bytes) -> None:
         context = current_handling()
         if context is not None:
-            context.replies = [*(context.replies or ()), (mailbox, body)]
+            context.replies = [*(context.replies or ()), (request_type, mailbox, body)]
 
 
 def _handler() -> str:

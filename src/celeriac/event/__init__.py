@@ -21,13 +21,14 @@ from celeriac.event.correlation import (
     current_attempt,
     current_event,
     current_handling,
+    current_tenant,
     inherit,
     record_emitted,
 )
 from celeriac.event.encrypted import is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import Extensions, ExtensionValue
-from celeriac.event.header import EventHeader, read_header
+from celeriac.event.header import EventHeader, key_in, read_header, type_in
 from celeriac.event.identity import (
     derived_event_id,
     event_key,
@@ -69,6 +70,7 @@ __all__ = [
     "current_attempt",
     "current_event",
     "current_handling",
+    "current_tenant",
     "decode",
     "decode_unchecked",
     "decode_data",
@@ -86,6 +88,7 @@ __all__ = [
     "is_encrypted",
     "join_paths",
     "key_id",
+    "key_in",
     "literal_domain",
     "masked",
     "masked_envelope",
@@ -99,6 +102,7 @@ __all__ = [
     "unpublished_event_id",
     "unsigned_size",
     "sensitive_values",
+    "type_in",
     "validate",
     "validate_for_emit",
     "without",

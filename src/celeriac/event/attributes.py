@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from celeriac.errors import InvalidEvent
+from celeriac.tenant import tenant_fault
 
 MAX_LENGTH: Final = 255  # of an id, a type, a handler's name
 MAX_TEXT: Final = 1024  # of any other attribute
@@ -19,6 +20,7 @@ TEXTS: Final = (
     "correlationid",
     "causationid",
     "partitionkey",
+    "tenant",
     "sensitive",
     "keyid",
     "signature",
@@ -88,17 +90,30 @@ def check_id(value: object) -> None:
     _check_text("id", value, MAX_LENGTH)
 
 
+def check_tenant(value: object) -> None:
+    """Check for a name of 1 to `MAX_TENANT` characters without spaces and commas."""
+    if type(value) is not str or not _is_tenant(value):
+        raise InvalidEvent(f"`tenant` {tenant_fault(value)}")
+
+
+# A handler gets the events of few tenants, many of each.
+@lru_cache(maxsize=4096)
+def _is_tenant(value: str) -> bool:
+    return not tenant_fault(value)
+
+
 def check_type(value: object) -> None:
     """Check for segments of letters, digits, `_` and `-`, separated by dots; at most 255
     characters."""
     if type(value) is not str:
         raise InvalidEvent(f"`type` must be a string, got {type(value).__name__}")
-    _check_type(value)
+    check_decoded_type(value)
 
 
 # A service has few types and checks each many times. An exception is not cached.
 @lru_cache(maxsize=4096)
-def _check_type(value: str) -> None:
+def check_decoded_type(value: str) -> None:
+    """Do what `check_type` does, for a value that is known to be a string."""
     if fault := type_fault(value):
         raise InvalidEvent(f"`type` {shown(value)} {fault}; write it like 'order.placed'")
 

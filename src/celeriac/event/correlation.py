@@ -48,6 +48,7 @@ class HandlingContext:
 
     `with HandlingContext(event) as context` makes `event` the cause of the events that are emitted
     within, in this thread or asyncio task. For a batch, `event` is the first of `size` events.
+    `is_batch` is True for a handler that takes lists, also with a list of one event.
     """
 
     __slots__ = (
@@ -57,19 +58,27 @@ class HandlingContext:
         "emitted_count",
         "event",
         "handler",
+        "is_batch",
         "replies",
         "size",
     )
     _token: Token[HandlingContext | None]
 
     def __init__(
-        self, event: Event[Any], attempt: int = 1, handler: str = "", size: int = 1
+        self,
+        event: Event[Any],
+        attempt: int = 1,
+        handler: str = "",
+        size: int = 1,
+        *,
+        is_batch: bool = False,
     ) -> None:
         self.event, self.attempt, self.handler, self.size = event, attempt, handler, size
+        self.is_batch = is_batch
         self._named: list[EmittedEvent] | None = None
         self.emitted_count = 0
-        # Mailbox and body of replies that are passed on after a commit.
-        self.replies: list[tuple[str, bytes]] | None = None
+        # Type of the request, mailbox and body of replies that are passed on after a commit.
+        self.replies: list[tuple[str, str, bytes]] | None = None
 
     def __enter__(self) -> HandlingContext:
         self._token = _current.set(self)
@@ -123,6 +132,16 @@ def current_event() -> Event[Any] | None:
     """Return the event being handled, the first one of a batch; None outside a handler."""
     now = _current.get()
     return None if now is None else now.event
+
+
+def current_tenant() -> str | None:
+    """Return the tenant of the event being handled; None outside a handler, and in a batch.
+
+    The events of a batch can have several tenants. An event about one of them must not get the
+    tenant of another, or a tenant that depends on the composition of the batch.
+    """
+    now = _current.get()
+    return None if now is None or now.is_batch else now.event.tenant
 
 
 def current_attempt() -> int:

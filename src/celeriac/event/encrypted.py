@@ -15,6 +15,8 @@ from celeriac.event.envelope import Event
 from celeriac.event.signature import KEY_ID
 
 ENCRYPTED = "application/jose+json"
+# Key ids of subjects begin with it, so that they differ from the key ids of services.
+SUBJECT_KEY = "subject:"
 MAX_SHOWN = 20  # recipients; the producer chooses their number
 
 
@@ -73,6 +75,28 @@ def recipients(jwe: Jwe) -> list[str]:
     """Return the key ids of the recipients. They are not authenticated."""
     ids = (recipient.header.get("kid") for recipient in jwe.all_recipients)
     return [id for id in ids if isinstance(id, str) and KEY_ID.fullmatch(id)]
+
+
+def is_for_subject(event: Event[Any]) -> bool:
+    """Return whether the data is encrypted with the key of a subject, which can be erased."""
+    return subject_key_of(event) is not None
+
+
+def subject_key_of(event: Event[Any]) -> str | None:
+    """Return the id of the subject's key that the data is encrypted with; None for other data."""
+    if not is_encrypted(event):
+        return None
+    try:
+        return subject_key_id(read_jwe(event))
+    except EncryptionError:
+        return None
+
+
+def subject_key_id(jwe: Jwe) -> str | None:
+    """Return the id of the subject's key that the data is encrypted for; None for services."""
+    ids = recipients(jwe)
+    is_subject = len(jwe.all_recipients) == len(ids) == 1 and ids[0].startswith(SUBJECT_KEY)
+    return ids[0] if is_subject else None
 
 
 def encrypted_for(event: Event[Any]) -> str:

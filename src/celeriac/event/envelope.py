@@ -58,6 +58,7 @@ class Event(
         correlationid: Id of the first event of the chain that led to this one.
         causationid: Id of the event whose handler emitted this one.
         partitionkey: Groups events where `subject` is missing.
+        tenant: The tenant that it belongs to.
         traceparent: W3C trace context.
         sensitive: Paths of the data that are masked, with commas between them.
         keyid: Id of the signing key. Verified only for handlers that require a signature.
@@ -76,6 +77,7 @@ class Event(
     correlationid: str | None = None
     causationid: str | None = None
     partitionkey: str | None = None
+    tenant: str | None = None
     traceparent: str | None = None
     sensitive: str | None = None
     keyid: str | None = None

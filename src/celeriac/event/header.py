@@ -6,14 +6,16 @@ from typing import Union
 
 import msgspec
 
+from celeriac.errors import InvalidEvent
 from celeriac.event.addressing import effective_recipients, split_handlers
 from celeriac.event.attributes import (
     MAX_TEXT,
+    check_decoded_type,
     check_domain,
     check_handler,
     check_id,
     check_length,
-    check_type,
+    check_tenant,
 )
 from celeriac.event.codec import OtherVersion, decode
 from celeriac.event.envelope import RawEvent
@@ -21,14 +23,16 @@ from celeriac.event.identity import event_key
 
 
 class EventHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
-    """The addressing of an event. The attributes are those of `Event`."""
+    """The addressing of an event. The attributes are those of `Event`, in the order in which they
+    are encoded: then msgspec finds them faster."""
 
     id: str
     source: str
     type: str
     subject: str | None = None
-    partitionkey: str | None = None
     correlationid: str | None = None
+    partitionkey: str | None = None
+    tenant: str | None = None
     traceparent: str | None = None
     handler_refs: str | None = msgspec.field(default=None, name="handlers")
     redriven: str | None = None
@@ -65,9 +69,11 @@ def read_header(raw: bytes, domain: str | None = None) -> EventHeader:
             if (text := getattr(header, name)) is not None:
                 check_length(name, text)
     check_id(header.id)
-    check_type(header.type)
+    check_decoded_type(header.type)
     if domain is not None:
         check_domain(header.type, domain)
+    if header.tenant is not None:
+        check_tenant(header.tenant)
     if header.handler_refs is not None:
         split_handlers(header.handler_refs)
     if header.redriven is not None:
@@ -82,8 +88,25 @@ def _header_of(event: RawEvent) -> EventHeader:
         source=event.source,
         type=event.type,
         subject=event.subject,
-        partitionkey=event.partitionkey,
         correlationid=event.correlationid,
+        partitionkey=event.partitionkey,
+        tenant=event.tenant,
         traceparent=event.traceparent,
         handler_refs=" ".join(event.handlers) or None,
     )
+
+
+def key_in(body: bytes | None) -> str:
+    """Return the key of the event in `body`; '' if it cannot be read."""
+    try:
+        return read_header(body).key if body else ""
+    except InvalidEvent:
+        return ""
+
+
+def type_in(body: bytes | None) -> str:
+    """Return the type of the event in `body`; '' if it cannot be read."""
+    try:
+        return decode(body).type if body else ""
+    except InvalidEvent:
+        return ""

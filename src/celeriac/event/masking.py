@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +23,7 @@ MAX_VALUES = 2000
 MIN_CHARACTERS = 4  # of a value that is masked in texts; shorter ones occur in any text
 
 
-def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
+def masked(event: RawEvent, names: Set[str] = frozenset()) -> Any:
     """Return the data as JSON values, with `***` for each sensitive value.
 
     Sensitive are the paths in the event's `sensitive` attribute, and all members whose name is in
@@ -48,7 +48,7 @@ def masked(event: RawEvent, names: Collection[str] = ()) -> Any:
         return f"({len(bytes(event.data))} bytes)"
 
 
-def masked_envelope(raw: bytes, names: Collection[str] = ()) -> Any:
+def masked_envelope(raw: bytes, names: Set[str] = frozenset()) -> Any:
     """Return an encoded event as JSON values with masked data; a text for an invalid event."""
     try:
         event = decode(raw)
@@ -63,7 +63,7 @@ def masked_envelope(raw: bytes, names: Collection[str] = ()) -> Any:
     return shown
 
 
-def sensitive_values(event: RawEvent, names: Collection[str] = ()) -> list[str]:
+def sensitive_values(event: RawEvent, names: Set[str] = frozenset()) -> list[str]:
     """Return the sensitive values as texts, longest first, to mask them in error messages.
 
     Includes texts of at least 4 characters and numbers of at least 4 digits.
@@ -132,13 +132,11 @@ def _fold(names: frozenset[str]) -> frozenset[str]:
     return frozenset(name.casefold() for name in names)
 
 
-def _folded(names: Collection[str]) -> frozenset[str]:
+def _folded(names: Set[str]) -> frozenset[str]:
     return _fold(frozenset(names))
 
 
-def _masked(
-    data: Any, attribute: str | None, names: Collection[str], mask: Callable[[Any], str]
-) -> Any:
+def _masked(data: Any, attribute: str | None, names: Set[str], mask: Callable[[Any], str]) -> Any:
     """Return a copy of the data with each sensitive value replaced by the result of `mask`."""
     walk, folded = Walk(attribute), _folded(names)
 

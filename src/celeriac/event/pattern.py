@@ -52,9 +52,14 @@ class Matcher:
     @cached_property
     def domains(self) -> frozenset[str] | None:
         """The domains that the patterns can match; None if a pattern can match any domain."""
-        domains = [literal_domain(pattern.text) for pattern in self.patterns]
-        literal = frozenset(domain for domain in domains if domain is not None)
-        return None if None in domains else literal
+        domains = {literal_domain(pattern.text) for pattern in self.patterns}
+        return None if None in domains else self.literal_domains
+
+    @cached_property
+    def literal_domains(self) -> frozenset[str]:
+        """The domains that patterns name. Patterns for any domain name none."""
+        domains = (literal_domain(pattern.text) for pattern in self.patterns)
+        return frozenset(domain for domain in domains if domain is not None)
 
     def __repr__(self) -> str:
         return f"Matcher({', '.join(repr(pattern.text) for pattern in self.patterns)})"

@@ -27,10 +27,11 @@ def decode_data(event: Event[Any], annotation: Any) -> Event[Any]:
 
     Raises InvalidData that names the event, the field and the reason, never the value.
     """
-    return msgspec.structs.replace(event, data=_decoded(event, annotation))
+    return msgspec.structs.replace(event, data=decoded_data(event, annotation))
 
 
-def _decoded(event: Event[Any], annotation: Any) -> Any:
+def decoded_data(event: Event[Any], annotation: Any) -> Any:
+    """Return the data that `decode_data` gives the event. Raises InvalidData."""
     data = event.data
     decoder = decoder_for(annotation)
     try:

@@ -63,8 +63,11 @@ def read(raw: bytes) -> RawEvent:
     return event
 
 
-def _without_surrogates(json_text: bytes) -> bytes:
-    """Return the JSON with U+FFFD for each lone surrogate."""
+def without_lone_surrogates(json_text: bytes) -> bytes:
+    """Return the JSON with U+FFFD for each lone surrogate. JavaScript writes them for a text that
+    was cut within a character."""
+    if b"\\u" not in json_text:
+        return json_text
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], json_text)
 
 
@@ -76,7 +79,7 @@ def _members(raw: bytes) -> Mapping[str, msgspec.Raw]:
     except RecursionError:
         raise InvalidEvent("the event is nested too deeply to be read") from None
     except (msgspec.DecodeError, UnicodeError):
-        repaired = _without_surrogates(raw)
+        repaired = without_lone_surrogates(raw)
         if repaired != raw:
             _refuse_surrogates(raw)
             return _members(repaired)

@@ -16,6 +16,7 @@ from celeriac.event.attributes import (
     check_length,
     check_schema_uri,
     check_sensitive,
+    check_tenant,
     check_text,
     check_time,
     check_traceparent,
@@ -44,6 +45,8 @@ def validate(event: Event[Any]) -> None:
         check_text("causationid", event.causationid)
     if event.partitionkey is not None:
         check_text("partitionkey", event.partitionkey)
+    if event.tenant is not None:
+        check_tenant(event.tenant)
     if event.sensitive is not None:
         check_sensitive(event.sensitive)
     if event.keyid is not None:

@@ -9,14 +9,14 @@ from typing import Any, Literal, get_args
 
 from celeriac.errors import SubscriptionError
 from celeriac.event import Matcher, compile_patterns
+from celeriac.handler.event_filter import Predicate, read_tenants
 from celeriac.handler.handler import handler_name
 from celeriac.handler.options import HandlerOptions
-from celeriac.handler.share import Predicate
 from celeriac.handler.signature import qualified_name, read_signature
 
 # Where it runs: once in each worker, or in each of its pool processes.
 Scope = Literal["worker", "process"]
-_ALLOWED = frozenset({"name", "when", "signed"})
+_ALLOWED = frozenset({"name", "signed", "tenants", "when"})
 _DEFAULTS = HandlerOptions()
 
 
@@ -31,6 +31,8 @@ class BroadcastHandler:
     function: Callable[..., Any]
     patterns: tuple[str, ...]
     matcher: Matcher
+    # Applied by `when`, which combines both.
+    tenants: frozenset[str] | None
     when: Predicate | None
     data_type: Any
     signed: bool
@@ -49,7 +51,7 @@ def make_broadcast_handler(
 
     Raises SubscriptionError, with the remedy, for a wrong name, pattern, option or signature.
     """
-    handler_id = f"{service}.{handler_name(function, options)}"
+    handler_id = f"{service}.{handler_name(function, options, service)}"
     try:
         if broadcast is not True and broadcast not in get_args(Scope):
             raise SubscriptionError(
@@ -64,6 +66,7 @@ def make_broadcast_handler(
             )
         signature = read_signature(function, batch=False)
         matcher = compile_patterns(*patterns)
+        tenants = read_tenants(options.tenants)
     except SubscriptionError as error:
         raise SubscriptionError(f"@bus.on for {handler_id}: {error}") from None
     return BroadcastHandler(
@@ -72,6 +75,7 @@ def make_broadcast_handler(
         patterns=tuple(dict.fromkeys(patterns)),
         matcher=matcher,
         when=options.when,
+        tenants=tenants,
         data_type=signature.data_type,
         signed=bool(options.signed),
         scope="process" if broadcast == "process" else "worker",

@@ -10,6 +10,7 @@ from celeriac.flow_control import SUBJECT, FlowControl, stored_key
 from celeriac.handler.key_path import check_key
 from celeriac.handler.options import HandlerOptions
 from celeriac.handler.per_key import Debounce, PerKey, rate_per_second
+from celeriac.number_range import MAX_COUNT, in_range
 
 
 def make_flow_control(options: HandlerOptions, data_type: Any = Any) -> FlowControl | None:
@@ -49,10 +50,10 @@ def _key_concurrency(options: HandlerOptions) -> int | None:
     if not isinstance(options.concurrency, PerKey):
         return None
     limit = options.concurrency.limit
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+    if not in_range(limit, 1, MAX_COUNT) or not isinstance(limit, int):
         raise SubscriptionError(
-            f"concurrency={options.concurrency!r}: must be a whole number of at least 1, such as "
-            "PerKey(2)"
+            f"concurrency={options.concurrency!r}: must be a whole number of at least 1, and at "
+            f"most {MAX_COUNT}, such as PerKey(2)"
         )
     if options.ordered and limit > 1:
         raise SubscriptionError(
@@ -69,7 +70,8 @@ def _key_rate(options: HandlerOptions) -> float | None:
         return rate_per_second(options.rate_limit.limit)
     except SubscriptionError:
         raise SubscriptionError(
-            f"rate_limit={options.rate_limit!r}: must be a rate, such as PerKey('10/s')"
+            f"rate_limit={options.rate_limit!r}: must be a rate from once in ten years to "
+            f"{MAX_COUNT} per second, such as PerKey('10/s')"
         ) from None
 
 
@@ -83,10 +85,10 @@ def _checked_weights(fair: bool, weights: Mapping[str, float] | None) -> Mapping
     if not isinstance(weights, Mapping):
         raise SubscriptionError(f"weights={weights!r}: must be a mapping such as {{'gold': 4}}")
     for key, weight in weights.items():
-        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not isinstance(key, str) or not is_number or not weight > 0:
+        if not isinstance(key, str) or not in_range(weight, 1 / MAX_COUNT, MAX_COUNT):
             raise SubscriptionError(
-                f"weights={{{key!r}: {weight!r}}}: must map a key (str) to a number over 0"
+                f"weights={{{key!r}: {weight!r}}}: must map a key (str) to a number over 0, and at "
+                f"most {MAX_COUNT}"
             )
     return weights
 

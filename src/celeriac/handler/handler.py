@@ -6,18 +6,21 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac.circuit_breaker import Breaker
 from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
 from celeriac.event import Matcher, compile_patterns
+from celeriac.event.attributes import MAX_LENGTH
 from celeriac.flow_control import MAX_TOGETHER, ORDERED, FlowControl
+from celeriac.handler.event_filter import Predicate, event_filter, given_when, read_tenants
 from celeriac.handler.flow_options import make_flow_control
 from celeriac.handler.options import HandlerOptions, Start
 from celeriac.handler.policy import FailurePolicy
-from celeriac.handler.share import Predicate, ShareFilter, with_share
 from celeriac.handler.signature import Signature, read_signature
+from celeriac.registry import PullOptions
+from celeriac.tenant import tenant_marks
 
 if TYPE_CHECKING:
     from celeriac.inbox import IdempotentReceiver, Inbox
@@ -25,6 +28,17 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEFAULTS = HandlerOptions()
+
+
+class EventReader(Protocol):
+    """The events that a method of a process handles, and the type that it reads their data as."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]: ...
+    @property
+    def matcher(self) -> Matcher: ...
+    @property
+    def data_type(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +69,38 @@ class Handler:
     receiver: IdempotentReceiver | None = None
     concurrency: int | None = None
     breaker: Breaker | None = None
-    # Applied by `when`, which combines both.
+    # Applied by `when`, too.
     share: float | None = None
+    # Applied before `when`, without reading the data.
+    tenants: frozenset[str] | None = None
     # Applied at the handler's first registration only.
     paused: bool = False
     # Emits what the function returns; None ignores it.
     returned: EmitsReturned | None = None
     # The key of the instances, if the handler is a process.
     process_key: str = ""
+    # What the methods of a process read; `data_type` is then any data.
+    methods: tuple[EventReader, ...] = ()
+    # The options as they were registered, if deliveries are fetched over HTTP.
+    pull: PullOptions | None = None
+
+    def data_type_of(self, event_type: str) -> Any:
+        """Return the type that the handler reads the data of these events as.
+
+        Of a process, the first method that matches reads them.
+        """
+        matching = (method for method in self.methods if method.matcher.matches(event_type))
+        reader = next(matching, None)
+        return self.data_type if reader is None else reader.data_type
 
     def group(self, domain: str) -> Group:
         """Return the handler's consumer group on a domain."""
         return Group(domain=domain, handler=self.id, flow_control=self.flow_control)
+
+    @property
+    def interests(self) -> tuple[str, ...]:
+        """The patterns and the marks of the tenants: what versions of the code differ in."""
+        return (*self.patterns, *tenant_marks(self.tenants))
 
     @property
     def ordered(self) -> bool:
@@ -74,9 +108,15 @@ class Handler:
         return self.flow_control is not None and self.flow_control.ordered
 
     @property
+    def has_filter(self) -> bool:
+        """Whether it gets only some of the events that match its patterns."""
+        return self.when is not None or self.tenants is not None
+
+    @property
     def doc(self) -> str:
         """The first line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+        text = self.pull.description if self.pull else inspect.getdoc(self.function)
+        return (text or "").partition("\n")[0]
 
     def describe_options(self) -> dict[str, str]:
         """Return the options that differ from their defaults, as text for display."""
@@ -93,10 +133,11 @@ class Handler:
             "breaker": self.breaker,
             "signed": self.signed,
             "share": f"{self.share:g}" if self.share is not None else None,
-            "when": (self.when.when if isinstance(self.when, ShareFilter) else self.when)
-            is not None,
+            "tenants": ",".join(sorted(self.tenants)) if self.tenants else None,
+            "when": given_when(self.when) is not None,
             "inbox": self.receiver is not None,
             "process": self.process_key or None,
+            "pull": f"lease {self.pull.lease:g}s" if self.pull else None,
         }
         return {
             name: str(value)
@@ -121,7 +162,7 @@ def make_handler(
 
     Raises SubscriptionError, with the remedy, for a wrong name, pattern, option or signature.
     """
-    name = handler_name(function, options)
+    name = handler_name(function, options, service)
     handler_id = f"{service}.{name}"
     try:
         options.check()
@@ -133,6 +174,7 @@ def make_handler(
         receiver = _make_receiver(function, handler_id, signature, inbox, inbox_keep_ms, returned)
         flow_control = make_flow_control(options, signature.data_type)
         per_second = options.total_rate
+        tenants = read_tenants(options.tenants)
     except SubscriptionError as error:
         raise SubscriptionError(f"@bus.on for {handler_id}: {error}") from None
     return Handler(
@@ -142,7 +184,7 @@ def make_handler(
         function=function,
         patterns=tuple(dict.fromkeys(patterns)),
         matcher=matcher,
-        when=with_share(options.share, options.when),
+        when=event_filter(options.share, options.when),
         data_type=signature.data_type,
         is_async=signature.is_async,
         failure=FailurePolicy(options.retry_policy(), dict(options.on_error or {})),
@@ -159,18 +201,25 @@ def make_handler(
         concurrency=options.total_concurrency,
         breaker=options.breaker,
         share=options.share,
+        tenants=tenants,
         paused=options.paused,
         returned=returned,
     )
 
 
-def handler_name(function: Callable[..., Any], options: HandlerOptions) -> str:
+def handler_name(function: Callable[..., Any], options: HandlerOptions, service: str) -> str:
     """Return the name of the handler. Raises SubscriptionError for an invalid one."""
     name = str(options.name or getattr(function, "__name__", ""))
     if not _NAME.fullmatch(name):
         raise SubscriptionError(
             f"handler name {name!r} is invalid: it may have letters, digits and _ only, and no "
             "digit first. Give one with @bus.on(..., name='...')"
+        )
+    if (length := len(f"{service}.{name}")) > MAX_LENGTH:
+        raise SubscriptionError(
+            f"handler name {name[:40] + '…'!r} is too long: with the service {service!r}, its id "
+            f"has {length} characters, at most {MAX_LENGTH} are allowed. Give a shorter one with "
+            "@bus.on(..., name='...')"
         )
     return name
 

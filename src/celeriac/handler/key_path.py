@@ -14,7 +14,7 @@ from celeriac.event.attributes import CORE
 
 # Attributes of CloudEvents and celeriac that group events. The others differ from event to event,
 # or describe its encoding.
-_GROUPING = ("subject", "partitionkey", "source", "type", "correlationid")
+_GROUPING = ("subject", "partitionkey", "tenant", "source", "type", "correlationid")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _SEGMENT = re.compile(r"[\w$-]+")
 

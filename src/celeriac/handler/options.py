@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from celeriac.circuit_breaker import Breaker
 from celeriac.errors import SubscriptionError
+from celeriac.handler.event_filter import Predicate
 from celeriac.handler.per_key import Debounce, PerKey, rate_per_second
 from celeriac.handler.policy import ErrorPolicies, RetryPolicy, check_policies
-from celeriac.handler.share import Predicate, check_share
+from celeriac.handler.share import check_share
+from celeriac.number_range import MAX_COUNT, MAX_SECONDS, in_range
 
 Start = Literal["now", "beginning"] | datetime
 
@@ -42,6 +44,7 @@ class HandlerOptions:
     concurrency: int | PerKey | None = None
     breaker: Breaker | None = None
     share: float | None = None
+    tenants: Sequence[str] | None = None
     paused: bool = False
     key: str | None = None
     fair: bool = False
@@ -112,8 +115,10 @@ class HandlerOptions:
                     raise SubscriptionError(f"{option}={value!r}: must be {expected}")
 
     def _check_values(self) -> None:
-        if self.batch is not None and self.batch < 1:
-            raise SubscriptionError(f"batch={self.batch}: must be at least 1")
+        if self.batch is not None and not in_range(self.batch, 1, MAX_COUNT):
+            raise SubscriptionError(
+                f"batch={self.batch}: must be at least 1, and at most {MAX_COUNT}"
+            )
         if self.batch is not None and self.ordered:
             raise SubscriptionError(
                 "batch= and ordered=True exclude each other: a batch mixes subjects; drop one of "
@@ -140,8 +145,10 @@ class HandlerOptions:
                 f"soft_time_limit={soft}: must be under time_limit={hard}, which ends the process"
             )
         for option, limit in (("time_limit", hard), ("soft_time_limit", soft)):
-            if limit is not None and limit <= 0:
-                raise SubscriptionError(f"{option}={limit}: must be over 0 seconds")
+            if limit is not None and (not in_range(limit, 0, MAX_SECONDS) or not limit):
+                raise SubscriptionError(
+                    f"{option}={limit}: must be over 0 seconds, and at most {MAX_SECONDS}"
+                )
 
     def _check_start(self) -> None:
         if isinstance(self.start, datetime):
@@ -156,8 +163,10 @@ class HandlerOptions:
 
     def _check_protection(self) -> None:
         limit = self.total_concurrency
-        if limit is not None and limit < 1:
-            raise SubscriptionError(f"concurrency={limit}: must be at least 1")
+        if limit is not None and not in_range(limit, 1, MAX_COUNT):
+            raise SubscriptionError(
+                f"concurrency={limit}: must be at least 1, and at most {MAX_COUNT}"
+            )
         if self.breaker is not None and not isinstance(self.breaker, Breaker):
             raise SubscriptionError(
                 f"breaker={self.breaker!r}: must be a Breaker, such as "
@@ -181,6 +190,7 @@ class HandlerOptions:
             "when=": self.when is not None,
             "signed=True": bool(self.signed),
             "share=": self.share is not None,
+            "tenants=": self.tenants is not None,
         }
         for option, is_set in conflicts.items():
             if is_set:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from celeriac.errors import SubscriptionError
 from celeriac.flow_control import Keep
+from celeriac.number_range import MAX_COUNT, MAX_SECONDS, in_range
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])", re.ASCII)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _KEEPS = ("last", "first", "all")
 
@@ -43,9 +45,10 @@ class Debounce:
 
     def __post_init__(self) -> None:
         for option, value in (("quiet", self.quiet), ("max_wait", self.max_wait)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            if not in_range(value, 0, MAX_SECONDS) or not value:
                 raise SubscriptionError(
-                    f"Debounce({option}={value!r}): must be a number of seconds over 0"
+                    f"Debounce({option}={value!r}): must be a number of seconds over 0, and at "
+                    f"most {MAX_SECONDS}"
                 )
         if self.max_wait < self.quiet:
             raise SubscriptionError(
@@ -67,8 +70,12 @@ def rate_per_second(rate: object) -> float | None:
         return None
     match = _RATE.fullmatch(rate.strip()) if isinstance(rate, str) else None
     value = float(match[1]) / _SECONDS[match[2]] if match else rate
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not in_range(value, 0, math.inf) or not value:
         raise SubscriptionError(
             f"rate_limit={rate!r}: must be a rate, like '50/s', '600/m' or '5/h'"
+        )
+    if not in_range(value, 1 / MAX_SECONDS, MAX_COUNT):
+        raise SubscriptionError(
+            f"rate_limit={rate!r}: must be a rate from once in ten years to {MAX_COUNT} per second"
         )
     return float(value)

@@ -8,15 +8,25 @@ it. A handler raises `Retry` or `Reject` to decide by itself.
 
 from __future__ import annotations
 
-import math
 import random
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from celeriac.delivery.state import Outcome
-from celeriac.errors import InvalidData, InvalidEvent, Reject, Retry, SubscriptionError
+from celeriac.errors import (
+    CircuitOpen,
+    InvalidData,
+    InvalidEvent,
+    PushFailed,
+    Reject,
+    Retry,
+    SubscriptionError,
+)
+from celeriac.number_range import MAX_SECONDS, in_range
 
-MAX_DELAY = 10 * 365 * 24 * 3600.0  # seconds; gives Retry(after=inf) a time, too
+MAX_REQUEUE_SECONDS = 600.0
+MAX_DELAY = float(MAX_SECONDS)  # gives Retry(after=inf) a time, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +43,7 @@ class RetryPolicy:
         jitter: Largest random addition, as a part of the wait.
 
     Raises:
-        SubscriptionError: A value is negative or not finite.
+        SubscriptionError: A value is negative or not finite, or a wait is over ten years.
     """
 
     retries: int = 5
@@ -42,10 +52,16 @@ class RetryPolicy:
     jitter: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("retries", "backoff", "max_backoff", "jitter"):
-            if not 0 <= getattr(self, name) < math.inf:
+        for name in ("retries", "jitter"):
+            if not in_range(getattr(self, name), 0, sys.float_info.max):
                 raise SubscriptionError(
                     f"{name}={getattr(self, name)!r}: must be a finite number of at least 0"
+                )
+        for name in ("backoff", "max_backoff"):
+            if not in_range(getattr(self, name), 0, MAX_SECONDS):
+                raise SubscriptionError(
+                    f"{name}={getattr(self, name)!r}: must be a finite number of at least 0, and "
+                    f"at most {MAX_SECONDS} seconds"
                 )
 
     def delay(self, attempt: int, chance: float) -> float:
@@ -55,7 +71,7 @@ class RetryPolicy:
         """
         # 2.0**1024 overflows; no deployment waits 2**63 backoffs.
         wait = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 63))
-        return wait * (1 + self.jitter * chance)
+        return min(wait * (1 + self.jitter * chance), MAX_DELAY)
 
 
 ErrorPolicies = Mapping[type[BaseException], RetryPolicy | None]
@@ -63,6 +79,11 @@ ErrorPolicies = Mapping[type[BaseException], RetryPolicy | None]
 
 def check_policies(policies: ErrorPolicies) -> None:
     """Raise SubscriptionError for an `on_error` that would fail only at the first exception."""
+    if not isinstance(policies, Mapping):
+        raise SubscriptionError(
+            f"on_error={policies!r}: must map exception classes to a RetryPolicy(...) or None, "
+            "as in {TimeoutError: None}"
+        )
     for kind, policy in policies.items():
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise SubscriptionError(f"on_error has the key {kind!r}: must be an exception class")
@@ -113,10 +134,16 @@ def decide(
     if isinstance(error, (Reject, InvalidData, InvalidEvent)):
         # A retry would fail the same way: the event does not change.
         return Decision(Outcome.DEAD)
+    if isinstance(error, CircuitOpen):
+        seconds = min(max(1.0, error.after), MAX_REQUEUE_SECONDS)
+        return Decision(Outcome.REQUEUED, int(seconds * 1000))
     chosen = policy.of(error)
     if chosen is None or attempt > chosen.retries:
         return Decision(Outcome.DEAD)
     seconds = chosen.delay(attempt, chance())
     if isinstance(error, Retry) and error.after is not None:
         seconds = min(max(0.0, error.after), MAX_DELAY)
+    if isinstance(error, PushFailed) and error.after is not None:
+        # Not less than the backoff: `Retry-After: 0` must not use up the attempts at once.
+        seconds = max(seconds, min(error.after, MAX_DELAY))
     return Decision(Outcome.RETRY, int(seconds * 1000))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from celeriac.event import Event
+from celeriac.event.data_copy import copied
+from celeriac.tenant import NoTenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +18,9 @@ class Emit:
     """An event that a handler returns, to be emitted in the same step as its completion.
 
     Return one, return a list of them, or yield them. They are emitted after the function ended
-    without an exception and before its delivery is processed. With `inbox=`, they are written to
-    the outbox in the inbox's transaction. The arguments are those of
-    [emit][celeriac.EventBus.emit].
+    without an exception and before its delivery is processed, with the data as it was when they
+    were yielded. With `inbox=`, they are written to the outbox in the inbox's transaction. The
+    arguments are those of [emit][celeriac.EventBus.emit].
 
     The default `id` is derived from the handled event, the handler, `type` and the number of such
     events before it. A repeated run therefore emits nothing twice. In a batch of several events it
@@ -36,6 +38,7 @@ class Emit:
     at: datetime | None = None
     handlers: Sequence[str] = ()
     partitionkey: str | None = None
+    tenant: str | NoTenant | None = None
     correlationid: str | None = None
     causationid: str | None = None
     traceparent: str | None = None
@@ -90,6 +93,7 @@ class Reply:
             subject=request.subject if self.subject is None else self.subject,
             correlationid=request.correlationid or request.id,
             causationid=request.id,
+            tenant=request.tenant,
             dataschema=self.dataschema,
             datacontenttype=self.datacontenttype,
             sensitive=self.sensitive,
@@ -114,7 +118,7 @@ def returned_emits(answer: Any, handler: str) -> Sequence[Returned]:
     if isinstance(answer, (Emit, Reply)):
         return (answer,)
     if inspect.isgenerator(answer):
-        return _checked(list(answer), handler, "yielded")
+        return _checked([_as_yielded(value) for value in answer], handler, "yielded")
     if isinstance(answer, (list, tuple)) and any(
         isinstance(value, (Emit, Reply)) for value in answer
     ):
@@ -124,7 +128,12 @@ def returned_emits(answer: Any, handler: str) -> Sequence[Returned]:
 
 async def yielded(answer: AsyncIterator[Any], handler: str) -> Sequence[Returned]:
     """Return the events that an async generator yields until its end; raise as `returned_emits`."""
-    return _checked([value async for value in answer], handler, "yielded")
+    return _checked([_as_yielded(value) async for value in answer], handler, "yielded")
+
+
+def _as_yielded(value: Any) -> Any:
+    """Return an event with its data as it is now: the generator may change it when it continues."""
+    return replace(value, data=copied(value.data)) if isinstance(value, Returned) else value
 
 
 def _checked(values: Sequence[Any], handler: str, verb: str) -> Sequence[Returned]:

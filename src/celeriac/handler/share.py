@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from celeriac.errors import SubscriptionError
-from celeriac.event import Event
-
-Predicate = Callable[[Event[Any]], bool]
 
 
 def position(subject: str) -> float:
@@ -33,25 +29,6 @@ def in_share(subject: str, share: float) -> bool:
 def sharing_subject(event: Any) -> str:
     """Return the text that decides an event's share: its subject, else partition key, else id."""
     return str(event.subject or event.partitionkey or event.id)
-
-
-class ShareFilter:
-    """A `when=` predicate that first rejects the events outside the share."""
-
-    __slots__ = ("share", "when")
-
-    def __init__(self, share: float, when: Predicate | None) -> None:
-        self.share, self.when = share, when
-
-    def __call__(self, event: Event[Any]) -> bool:
-        if not in_share(sharing_subject(event), self.share):
-            return False
-        return self.when is None or bool(self.when(event))
-
-
-def with_share(share: float | None, when: Predicate | None) -> Predicate | None:
-    """Return a handler's filter for its options `share=` and `when=`."""
-    return when if share is None else ShareFilter(share, when)
 
 
 def check_share(share: Any) -> None:

@@ -78,9 +78,13 @@ def _event_parameter(
     if not positional or len(required) > (2 if session else 1) or required_keywords:
         signature = ", ".join(str(p) for p in parameters)
         arguments = f"its event and the {session} of its inbox" if session else "one argument"
+        if positional and positional[0].name == "self":
+            # a method, or the habit of `@app.task(bind=True)`
+            arguments += ", without `self`"
+        short = str(getattr(function, "__name__", name))
         raise SubscriptionError(
             f"{name}({signature}) cannot take an event: a handler is called with {arguments}; "
-            f"write `def {name}({expected}{f', {session}' if session else ''})`"
+            f"write `def {short}({expected}{f', {session}' if session else ''})`"
         )
     return positional[0], len(required) == 2
 

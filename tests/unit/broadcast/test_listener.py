@@ -144,7 +144,7 @@ def test_scopes_are_apart(bus: EventBus, store: Store, got: list[str]) -> None:
     assert of_worker.handle_new() == 1 and got == ["process", "a"]
 
 
-def test_it_waits_while_redis_is_away_and_goes_on_where_it_stopped(
+def test_it_waits_while_redis_is_away_and_continues_where_it_stopped(
     bus: EventBus, store: Store, got: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = listener(bus, store)

@@ -62,7 +62,7 @@ def test_a_version_of_the_commit_is_judged_against_the_code() -> None:
     own = billing(Amount)
     sources = CheckInputs(
         code=own,
-        annotations={"billing.charge": Amount},
+        annotations={"billing.charge": lambda _: Amount},
         files={"orders": orders(locked(Amount, 2)), "billing": billing(Cents)},
         before={"orders": orders(locked(Cents))},
         before_name="git:main",

@@ -46,7 +46,7 @@ def test_each_kind_of_model_can_be_a_contract(model: Any) -> None:
     assert ("orders", 2, "urn:celeriac:order.placed:2") == (
         declared.owner,
         declared.version,
-        declared.uri,
+        declared.dataschema,
     )
 
 

@@ -45,9 +45,17 @@ def test_an_object_of_a_contract_is_emitted_under_its_version(bus: EventBus) -> 
 
 
 def test_each_version_that_code_has_is_emitted_under_its_own_number(bus: EventBus) -> None:
-    contract("order.placed", version=1)(PlacedWithCard)
+    contract("order.placed", version=2)(PlacedWithCard)
+    contract("order.placed", version=3)(Placed)
+    written = [schema_of(bus, PlacedWithCard(1)), schema_of(bus, Placed(1))]
+    assert [V2, "urn:celeriac:order.placed:3"] == written
+
+
+def test_the_first_version_has_no_number_also_where_a_later_one_is_declared(bus: EventBus) -> None:
+    """A contract for events that exist already changes nothing of them."""
+    contract("order.placed")(PlacedWithCard)
     contract("order.placed", version=2)(Placed)
-    assert [V1, V2] == [schema_of(bus, PlacedWithCard(1)), schema_of(bus, Placed(1))]
+    assert schema_of(bus, PlacedWithCard(1)) is None
 
 
 def test_an_event_of_another_type_has_no_version(bus: EventBus) -> None:

@@ -42,7 +42,7 @@ def foreign(model: Any, **more: Any) -> HandlerReader:
 
 def own(model: Any, **more: Any) -> HandlerReader:
     reads = LockedReader(patterns=("order.*",), schema=read_schema(model), **more)
-    return HandlerReader("billing.charge", "billing", "code", reads, model, True)
+    return HandlerReader("billing.charge", "billing", "code", reads, lambda _: model, True)
 
 
 class Colour(enum.Enum):

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from celeriac import BusUnavailable, Event, EventBus, InvalidEvent
+from celeriac.outbox.cancellation import cancel_row
 from celeriac.testing import in_memory
 from celeriac.testing.store import Store
 
@@ -38,7 +39,7 @@ def test_a_cancelled_event_reaches_no_handler(
         assert not bus.cancel(second, type=type)
 
 
-def test_the_type_and_the_source_say_where_to_look(bus: EventBus, store: Store) -> None:
+def test_the_type_and_the_source_decide_where_it_is_searched(bus: EventBus, store: Store) -> None:
     id = bus.emit("order.reminded", delay=60, source="till")
     assert not bus.cancel(id)
     assert not bus.cancel(id, source="till", type="payment.reminded")
@@ -72,4 +73,18 @@ def test_after_a_lost_reply_nothing_is_claimed(
     monkeypatch.setattr(store.event_log, "cancel_delayed", lose_reply)
     with pytest.raises(BusUnavailable, match="unknown whether event"):
         bus.cancel(id)
-    assert len(tries) == 2 and store.event_log.postponed("order") == 0
+    assert len(tries) == 2 and store.event_log.delayed("order") == 0
+
+
+@pytest.mark.parametrize("id", [None, 7, "", "x" * 256, "a\0b", "\ud800"])
+def test_what_is_no_id_is_refused(bus: EventBus, store: Store, id: Any) -> None:
+    with pytest.raises(InvalidEvent, match="`id`"):
+        bus.cancel(id)
+    with pytest.raises(InvalidEvent, match="`id`"):
+        cancel_row(id, "order.reminded", "billing")
+
+
+def test_what_is_no_source_is_refused(bus: EventBus, store: Store) -> None:
+    wrong: Any = 7
+    with pytest.raises(InvalidEvent, match="`source`"):
+        bus.cancel("e-1", source=wrong)

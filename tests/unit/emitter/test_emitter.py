@@ -12,10 +12,19 @@ import pytest
 import redis
 from redis.exceptions import BusyLoadingError, OutOfMemoryError
 
-from celeriac import BusUnavailable, EventBus, EventTooLarge, InvalidData, InvalidEvent, LogFull
-from celeriac.emitter.emitter import PIPELINE, when_ms
+from celeriac import (
+    BusUnavailable,
+    Event,
+    EventBus,
+    EventTooLarge,
+    InvalidData,
+    InvalidEvent,
+    LogFull,
+)
+from celeriac.emitter.emitter import PIPELINE
 from celeriac.event import decode, encode, masked, new_event_ids
 from celeriac.event_log import EntryKind, SyncLogAdapter
+from celeriac.event_log.delayed import when_ms
 from celeriac.service import Service
 from celeriac.settings import Settings
 from celeriac.testing.store import Store
@@ -50,12 +59,30 @@ def test_an_event_enters_the_log_of_its_domain(
     assert {"order"} == store.event_log.domains()
 
 
+@both
+def test_an_event_of_emit_is_checked_once(
+    bus: EventBus, store: Store, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[str] = []
+    monkeypatch.setattr("celeriac.event.build.validate", lambda event: checks.append("build"))
+
+    def recording_encode(event: Event, *, valid: bool, **options: Any) -> bytes:
+        checks.extend([] if valid else ["encode"])
+        return encode(event, valid=valid, **options)
+
+    monkeypatch.setattr("celeriac.emitter.emitter.encode", recording_encode)
+    emit(bus, asynchronous, "order.placed", {"n": 1})
+    assert checks == []  # `plain_event` checks what it takes
+    emit(bus, asynchronous, "order.placed", {"n": 1}, subject="order/1")
+    assert checks == ["build"]
+
+
 def kinds(store: Store) -> list[EntryKind]:
     return [entry.kind for entry in store.event_log.read("order")]
 
 
 @both
-def test_an_entry_says_whether_emit_made_its_id(
+def test_an_entry_shows_whether_emit_made_its_id(
     bus: EventBus, store: Store, asynchronous: bool
 ) -> None:
     emit(bus, asynchronous, "order.placed")
@@ -72,7 +99,7 @@ def test_an_entry_says_whether_emit_made_its_id(
     [(redis.ConnectionError("gone"), GIVEN), (BusyLoadingError(), MADE)],
     ids=["may be written", "is not written"],
 )
-def test_a_second_try_of_what_may_be_written_says_so(
+def test_a_second_try_of_what_may_be_written_is_marked(
     bus: EventBus, store: Store, asynchronous: bool, error: Exception, kind: EntryKind
 ) -> None:
     errors = iter([error])
@@ -99,7 +126,7 @@ def test_what_is_over_the_limit_is_not_sent(asynchronous: bool) -> None:
 def test_a_delay_puts_it_off(bus: EventBus, store: Store, asynchronous: bool) -> None:
     emit(bus, asynchronous, "order.placed", delay=1.5)
     emit(bus, asynchronous, "order.placed", at=datetime(2100, 1, 1, tzinfo=UTC))
-    assert (0, 2) == (store.event_log.length("order"), store.event_log.postponed("order"))
+    assert (0, 2) == (store.event_log.length("order"), store.event_log.delayed("order"))
     assert [(1500, None), (None, 4102444800000)] == [
         (one.delay_ms, one.at_ms) for one in store.event_log.emitted
     ]
@@ -125,15 +152,24 @@ def test_when_is_counted_in_ms(delay: Any, at: Any, wanted: Any) -> None:
         (1, datetime(2100, 1, 1, tzinfo=UTC), "exclude each other"),
         (None, datetime(2100, 1, 1), "with a timezone"),
         (None, 1.5, "with a timezone"),
-        ("5", None, "must be finite and at least 0 seconds"),
-        (-1, None, "must be finite and at least 0 seconds"),
-        (float("nan"), None, "must be finite and at least 0 seconds"),
-        (float("inf"), None, "must be finite and at least 0 seconds"),
+        ("5", None, "must be a timedelta or a finite number of seconds, at least 0"),
+        (-1, None, "must be a timedelta or a finite number of seconds, at least 0"),
+        (float("nan"), None, "must be a timedelta or a finite number of seconds, at least 0"),
+        (float("inf"), None, "must be a timedelta or a finite number of seconds, at least 0"),
     ],
 )
 def test_an_impossible_time_is_refused(delay: Any, at: Any, reason: str) -> None:
     with pytest.raises(InvalidEvent, match=reason):
         when_ms(delay, at)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_swapped_type_and_data_are_named(asynchronous: bool) -> None:
+    bus = EventBus(redis_url="redis://127.0.0.1:1/0")
+    with pytest.raises(InvalidEvent, match="must be a string, got dict"):
+        emit(bus, asynchronous, {"n": 1}, "order.placed")
+    with pytest.raises(InvalidEvent, match="must be a string, got list"):
+        emit_many(bus, [(["order.placed"], None)], asynchronous)
 
 
 class FlakyLog:
@@ -183,7 +219,7 @@ def test_a_domain_is_announced_once(bus: EventBus, store: Store, asynchronous: b
 
 
 @both
-def test_another_log_is_told_of_the_domain_too(bus: EventBus, asynchronous: bool) -> None:
+def test_another_log_gets_the_domain_too(bus: EventBus, asynchronous: bool) -> None:
     stores = [Store(bus.settings), Store(bus.settings)]
     for store in stores:
         with store.installed():

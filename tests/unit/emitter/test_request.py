@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from typing import Any
 
 import msgspec
@@ -69,7 +70,7 @@ def test_the_reply_is_an_event_caused_by_the_request(shop: EventBus, prices: Eve
     assert asked.extensions["replyto"] == asked.id
 
 
-def test_a_coroutine_asks_too(shop: EventBus, prices: EventBus) -> None:
+def test_a_coroutine_requests_too(shop: EventBus, prices: EventBus) -> None:
     async def ask() -> Event[Any]:
         return await shop.arequest("price.asked", {"n": 2})
 
@@ -103,7 +104,7 @@ def test_too_few_replies_in_time_are_an_error_that_has_them(
         assert isinstance(caught.value, TimeoutError)
 
 
-def test_nobody_replies(shop: EventBus) -> None:
+def test_no_service_replies(shop: EventBus) -> None:
     with in_memory(shop):
         with pytest.raises(NoReply, match="0 of 1 replies"):
             shop.request("price.asked", timeout=1)
@@ -171,7 +172,7 @@ def test_an_event_that_is_no_request_is_answered_by_an_event(
 
 @pytest.mark.parametrize("name", ["}x{", "a" * 65, "", "a b"])
 def test_a_mailbox_with_another_name_is_none(shop: EventBus, prices: EventBus, name: str) -> None:
-    """Whoever may emit chooses the attribute; it becomes part of a key in Redis."""
+    """Any producer chooses the attribute; it becomes part of a key in Redis."""
     with in_memory(shop, prices) as memory:
         shop.emit("price.asked", {"n": 1}, extensions={"replyto": name})
         memory.run_until_idle()
@@ -179,7 +180,7 @@ def test_a_mailbox_with_another_name_is_none(shop: EventBus, prices: EventBus, n
         assert not memory.emitted.assert_emitted("price.asked.replied").extensions
 
 
-def test_a_handler_asks_while_it_runs(shop: EventBus, prices: EventBus) -> None:
+def test_a_handler_requests_while_it_runs(shop: EventBus, prices: EventBus) -> None:
     @shop.on("order.placed")
     def order(event: Event[Any]) -> Emit:
         price = shop.request("price.asked", {"n": 5})
@@ -200,12 +201,12 @@ def test_a_reply_has_the_type_and_attributes_that_it_is_given(shop: EventBus) ->
     def quote(event: Event[Any]) -> list[Any]:
         return [
             Emit("price.looked_up"),
-            Reply(1, type="quote.made", subject="q/1", extensions={"tenant": "t"}),
+            Reply(1, type="quote.made", subject="q/1", extensions={"region": "t"}),
         ]
 
     with in_memory(shop, other) as memory:
         reply = shop.request("price.asked")
-        assert (reply.type, reply.subject, reply.extensions["tenant"]) == ("quote.made", "q/1", "t")
+        assert (reply.type, reply.subject, reply.extensions["region"]) == ("quote.made", "q/1", "t")
         memory.emitted.assert_emitted("price.looked_up", times=1)
 
 
@@ -268,7 +269,14 @@ def test_a_reply_that_is_not_trusted_is_refused(caplog: pytest.LogCaptureFixture
     [
         ({"timeout": 0}, "timeout=0: must be a number of seconds above 0"),
         ({"timeout": True}, "timeout=True"),
-        ({"replies": 0}, "replies=0: must be at least 1"),
+        ({"timeout": "5"}, "timeout='5': must be a number of seconds above 0"),
+        ({"timeout": None}, "timeout=None"),
+        ({"timeout": 1e7}, "at most 1000000"),
+        ({"timeout": math.nan}, "timeout=nan"),
+        ({"replies": 0}, "replies=0: must be a whole number of at least 1"),
+        ({"replies": 2.5}, "replies=2.5"),
+        ({"replies": "3"}, "replies='3'"),
+        ({"replies": True}, "replies=True"),
         ({"until": "never"}, "until='never'"),
         ({"id": "a"}, "a request cannot have id"),
         ({"delay": 5}, "a request cannot have delay"),

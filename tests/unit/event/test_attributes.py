@@ -109,13 +109,13 @@ def test_a_bad_value_is_refused_by_name(
 
 @pytest.mark.parametrize("value", ["", "x", True, 0, -(2**31), 2**31 - 1])
 def test_an_extension_is_a_string_a_boolean_or_a_small_integer(value: object) -> None:
-    a.check_extension("tenant", value)
+    a.check_extension("region", value)
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 1.0, None, [], {}, "\x00"])
 def test_an_extension_is_nothing_else(value: object) -> None:
-    with pytest.raises(InvalidEvent, match="`tenant`"):
-        a.check_extension("tenant", value)
+    with pytest.raises(InvalidEvent, match="`region`"):
+        a.check_extension("region", value)
 
 
 @pytest.mark.parametrize("name", ["", "Tenant", "ten_ant", "ten-ant", "ä", 1, "id", "data"])

@@ -19,7 +19,7 @@ def raw_event(**members: Any) -> bytes:
 @pytest.mark.parametrize(
     "name",
     ["source", "subject", "correlationid", "causationid", "partitionkey", "keyid", "signature",
-     "tenant"],
+     "region"],
 )  # fmt: skip
 def test_an_attribute_has_at_most_1024_characters_when_it_is_read(name: str) -> None:
     decode(raw_event(**{name: "é" * 1024}))

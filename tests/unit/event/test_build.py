@@ -37,12 +37,12 @@ def test_what_is_given_is_kept() -> None:
         causationid="d",
         traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         handlers=["billing.charge"],
-        extensions={"tenant": "t"},
+        extensions={"region": "t"},
     )
     assert (event.id, event.subject, event.partitionkey) == ("x", "order/1", "p")
     assert (event.correlationid, event.causationid) == ("c", "d")
     assert event.handlers == ("billing.charge",)
-    assert event.extensions == {"tenant": "t"}
+    assert event.extensions == {"region": "t"}
 
 
 def test_the_time_is_turned_into_utc() -> None:
@@ -95,7 +95,7 @@ def test_bytes_are_an_octet_stream_by_default() -> None:
         ({"handlers": [5]}, "`handlers`"),
         ({"extensions": {"Tenant": 1}}, "'Tenant'"),
         ({"extensions": {"id": "1"}}, "`id`"),
-        ({"extensions": {"tenant": None}}, "`tenant`"),
+        ({"extensions": {"region": None}}, "`region`"),
     ],
 )
 def test_a_bad_attribute_is_refused_by_name(arguments: dict[str, Any], named: str) -> None:

@@ -81,7 +81,7 @@ def test_the_wire_is_structured_mode_json_without_absent_attributes() -> None:
         id="1",
         time=datetime(2026, 1, 31, 12, tzinfo=UTC),
         handlers=["a.b", "c.d"],
-        extensions={"tenant": "t", "beta": True},
+        extensions={"region": "t", "beta": True},
     )
     assert json.loads(encode(event)) == {
         "specversion": "1.0",
@@ -91,7 +91,7 @@ def test_the_wire_is_structured_mode_json_without_absent_attributes() -> None:
         "time": "2026-01-31T12:00:00Z",
         "data": {"a": 1},
         "handlers": "a.b c.d",
-        "tenant": "t",
+        "region": "t",
         "beta": True,
     }
 
@@ -172,7 +172,7 @@ def test_the_refusal_names_the_kind_of_the_data() -> None:
         encode(build_event("a", threading.Thread(), source="s"))
 
 
-def test_an_invalid_event_made_by_hand_never_reaches_the_wire() -> None:
+def test_an_invalid_event_of_the_constructor_is_never_sent() -> None:
     with pytest.raises(InvalidEvent, match="`type`"):
         encode(Event(id="1", source="s", type="a b", data=None))
 

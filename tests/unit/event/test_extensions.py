@@ -10,24 +10,24 @@ from celeriac.event import Extensions
 
 
 def test_extensions_are_a_mapping() -> None:
-    found = Extensions({"tenant": "a", "retry": 2})
-    assert dict(found) == {"tenant": "a", "retry": 2}
-    assert found == {"tenant": "a", "retry": 2}
+    found = Extensions({"region": "a", "retry": 2})
+    assert dict(found) == {"region": "a", "retry": 2}
+    assert found == {"region": "a", "retry": 2}
     assert len(found) == 2
 
 
 def test_extensions_cannot_be_changed() -> None:
-    source: dict[str, Any] = {"tenant": "a"}
+    source: dict[str, Any] = {"region": "a"}
     found: Any = Extensions(source)
-    source["tenant"] = "b"
-    assert found["tenant"] == "a"
+    source["region"] = "b"
+    assert found["region"] == "a"
     with pytest.raises(TypeError):
-        found["tenant"] = "b"
+        found["region"] = "b"
 
 
 def test_extensions_can_be_hashed_pickled_and_copied() -> None:
-    found = Extensions({"tenant": "a"})
-    assert hash(found) == hash(Extensions({"tenant": "a"}))
+    found = Extensions({"region": "a"})
+    assert hash(found) == hash(Extensions({"region": "a"}))
     assert pickle.loads(pickle.dumps(found)) == found
     assert copy.deepcopy(found) == found
 

@@ -25,7 +25,7 @@ def test_a_peek_shows_the_addressing() -> None:
                 partitionkey="p",
                 correlationid="c",
                 handlers=["a.b", "c.d"],
-                extensions={"tenant": "t"},
+                extensions={"region": "t"},
             )
         )
     )

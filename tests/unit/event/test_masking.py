@@ -93,14 +93,14 @@ def test_an_envelope_is_shown_with_all_its_attributes() -> None:
     raw = encode(
         build_event(
             "a", {"card": 1}, source="s", id="1", sensitive="card",
-            handlers=["b.c"], extensions={"tenant": "x"},
+            handlers=["b.c"], extensions={"region": "x"},
         )
     )  # fmt: skip
     shown = masked_envelope(raw)
     assert shown.pop("time")
     assert shown == {
         "specversion": "1.0", "id": "1", "source": "s", "type": "a", "sensitive": "card",
-        "handlers": "b.c", "tenant": "x", "data": {"card": "***"},
+        "handlers": "b.c", "region": "x", "data": {"card": "***"},
     }  # fmt: skip
 
 

@@ -64,9 +64,9 @@ def test_a_pattern_of_the_guide(pattern: str, type_: str, expected: bool) -> Non
 
 def test_many_wildcards_stay_fast_on_the_longest_type() -> None:
     pattern = Pattern(".".join(["#", "a"] * 30 + ["#", "b"]))
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not pattern.matches(".".join(["a"] * 127))
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_matcher_remembers_a_bounded_number_of_types() -> None:
     assert matcher._cached.cache_info().currsize == 4096
 
 
-def test_a_matcher_knows_the_domains_it_can_reach() -> None:
+def test_a_matcher_has_the_domains_that_it_can_match() -> None:
     assert compile_patterns("order.*", "order.#", "pay.x").domains == frozenset({"order", "pay"})
     assert compile_patterns("order.*", "#.failed").domains is None
 

@@ -155,7 +155,7 @@ def test_emit_lists_fields_marked_in_the_declared_type_or_the_type_of_the_data()
     assert decode(encode(declared)).sensitive == "number,expiryDate"
 
 
-def test_what_is_given_comes_beside_what_is_marked() -> None:
+def test_given_paths_are_added_to_marked_ones() -> None:
     bus = EventBus(service="billing")
     given = bus.event("card.added", Card("4111"), sensitive=["brand", "number"])
     assert given.sensitive == "number,expiryDate,brand"

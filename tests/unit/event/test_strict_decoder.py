@@ -37,7 +37,7 @@ def test_the_minimal_event_is_valid(form: Any) -> None:
     "name",
     [
         *["subject", "time", "datacontenttype", "dataschema", "correlationid", "causationid"],
-        *["partitionkey", "traceparent", "handlers", "extensions", "tenant", "data_base64"],
+        *["partitionkey", "traceparent", "handlers", "extensions", "region", "data_base64"],
     ],
 )
 def test_null_counts_as_absent(form: Any, name: str) -> None:
@@ -98,10 +98,10 @@ def test_a_required_attribute_that_is_missing_or_null_is_named(form: Any, name: 
         ("data_base64", "abc"),
         ("data_base64", "ä"),
         ("data_base64", 1),
-        ("tenant", {}),
-        ("tenant", 1.5),
-        ("tenant", 2**31),
-        ("tenant", "\x00"),
+        ("region", {}),
+        ("region", 1.5),
+        ("region", 2**31),
+        ("region", "\x00"),
     ],
 )
 def test_a_bad_attribute_is_named(form: Any, name: str, value: Any) -> None:
@@ -134,9 +134,9 @@ def test_a_time_of_rfc_3339_is_read_as_utc(text: str, expected: datetime) -> Non
 
 
 def test_unknown_attributes_survive_decoding_and_encoding() -> None:
-    members = {**MINIMAL, "tenant": "t", "sampled": True, "hops": 3, "extensions": "e"}
+    members = {**MINIMAL, "region": "t", "sampled": True, "hops": 3, "extensions": "e"}
     event = decode(compact(members))
-    assert event.extensions == {"tenant": "t", "sampled": True, "hops": 3, "extensions": "e"}
+    assert event.extensions == {"region": "t", "sampled": True, "hops": 3, "extensions": "e"}
     assert json.loads(encode(event)) == members
 
 
@@ -155,13 +155,13 @@ def test_data_and_data_base64_together_are_refused() -> None:
     "member",
     [
         *['"id":"2"', '"source":"/s"', '"type":"b"', '"subject":"x"', '"specversion":"1.0"'],
-        *['"id":""', '"\\u0069d":"2"', '"data":1', '"tenant":1'],
+        *['"id":""', '"\\u0069d":"2"', '"data":1', '"region":1'],
     ],
 )
 @pytest.mark.parametrize("time", ["", ',"time":"2026-01-31T12:00:00.5Z"'])
 def test_an_attribute_that_is_there_twice_is_refused(member: str, time: str) -> None:
     head = compact(MINIMAL)[:-1].decode() + time
-    once = f'{head},"subject":"s","data":0,{member}}}' if "tenant" not in member else ""
+    once = f'{head},"subject":"s","data":0,{member}}}' if "region" not in member else ""
     twice = once or f"{head},{member},{member}}}"
     with pytest.raises(InvalidEvent, match="twice"):
         decode(twice.encode())

@@ -16,8 +16,8 @@ def test_a_minimal_event_is_valid() -> None:
     validate(made_by_hand())
 
 
-def test_extensions_made_by_hand_are_valid() -> None:
-    validate(made_by_hand(extensions=Extensions({"tenant": "a"}), handlers=("a.b",)))
+def test_extensions_of_the_constructor_are_valid() -> None:
+    validate(made_by_hand(extensions=Extensions({"region": "a"}), handlers=("a.b",)))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,6 @@ def test_extensions_made_by_hand_are_valid() -> None:
         ({"id": None}, "`id`"),
     ],
 )
-def test_an_event_made_by_hand_is_checked_too(attributes: dict[str, Any], named: str) -> None:
+def test_an_event_of_the_constructor_is_checked_too(attributes: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidEvent, match=named):
         validate(made_by_hand(**attributes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from celeriac import Event, RetryPolicy
 from celeriac.delivery import Group
 from celeriac.errors import SubscriptionError
-from celeriac.handler import Handler, HandlerOptions, make_handler
+from celeriac.handler import Handler, HandlerOptions, PerKey, make_handler
 
 
 def charge(event: Event) -> None:
@@ -62,6 +63,19 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rate_limit": 0}, "like '50/s'"),
     ({"rate_limit": "0/s"}, "like '50/s'"),
     ({"rate_limit": "5/d"}, "like '50/s'"),
+    ({"rate_limit": "٣/s"}, "like '50/s'"),
+    ({"rate_limit": math.nan}, "like '50/s'"),
+    ({"rate_limit": math.inf}, "from once in ten years"),
+    ({"rate_limit": "9" * 400 + "/s"}, "from once in ten years"),
+    ({"rate_limit": "0.000000000001/h"}, "from once in ten years"),
+    ({"rate_limit": PerKey(math.inf)}, "from once in ten years"),
+    ({"concurrency": 10**20}, "at most 2147483647"),
+    ({"concurrency": PerKey(10**20)}, "at most 2147483647"),
+    ({"batch": 10**20, "function": several}, "at most 2147483647"),
+    ({"fair": True, "weights": {"acme": math.inf}}, "at most 2147483647"),
+    ({"fair": True, "weights": {"acme": 1e-300}}, "a number over 0"),
+    ({"time_limit": math.nan}, "time_limit=nan: must be over 0"),
+    ({"time_limit": math.inf}, "at most 315360000"),
     ({"batch": 0, "function": several}, "at least 1"),
     ({"batch": 5, "ordered": True, "function": several}, "drop one of them"),
     ({"priority": 10}, "from 0 .normal. to 9"),
@@ -74,9 +88,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"when": wants}, "a coroutine function is not supported"),
     ({"retries": -1}, "finite number of at least 0"),
     ({"on_error": {ValueError: 3}}, "must be a RetryPolicy"),
+    ({"on_error": [ValueError]}, "must map exception classes"),
     ({"on_error": {"ValueError": None}}, "must be an exception class"),
     ({"function": lambda event: None}, "Give one with @bus.on"),
     ({"name": "no-dash"}, "letters, digits and _"),
+    ({"name": "x" * 248}, "256 characters, at most 255"),
 ]
 
 

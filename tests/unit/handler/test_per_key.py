@@ -187,6 +187,8 @@ def test_a_bad_option_is_refused_with_the_remedy(options: dict[str, Any], remedy
         ((0, 5), "quiet=0"),
         ((1, "5"), "max_wait='5'"),
         ((True, 5), "quiet=True"),
+        ((1, float("inf")), "at most 315360000"),
+        ((1e308, 1e308), "at most 315360000"),
         ((5, 1), "max_wait must be at least quiet"),
         ((1, 5, "newest"), "must be one of last, first, all"),
     ],

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.delivery import Outcome
-from celeriac.errors import InvalidData, InvalidEvent, Reject, Retry, SubscriptionError
+from celeriac.errors import (
+    CircuitOpen,
+    InvalidData,
+    InvalidEvent,
+    PushFailed,
+    Reject,
+    Retry,
+    SubscriptionError,
+)
 from celeriac.handler import Decision, FailurePolicy, RetryPolicy, decide
 
 DEAD = Decision(Outcome.DEAD)
@@ -44,11 +52,27 @@ def test_jitter_never_shortens_a_wait(
 
 
 @pytest.mark.parametrize("name", ["retries", "backoff", "max_backoff", "jitter"])
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "1", True])
 def test_a_policy_refuses_what_is_no_time(name: str, value: float) -> None:
     options: dict[str, Any] = {name: value}
     with pytest.raises(SubscriptionError, match=f"{name}=.*finite number of at least 0"):
         RetryPolicy(**options)
+
+
+@pytest.mark.parametrize("name", ["backoff", "max_backoff"])
+def test_a_wait_is_at_most_ten_years(name: str) -> None:
+    options: dict[str, Any] = {name: 315_360_000}
+    RetryPolicy(**options)
+    for value in (315_360_001, 1e308, 10**400):
+        options[name] = value
+        with pytest.raises(SubscriptionError, match=f"{name}=.*at most 315360000 seconds"):
+            RetryPolicy(**options)
+
+
+def test_jitter_makes_no_wait_over_ten_years() -> None:
+    policy = FailurePolicy(RetryPolicy(backoff=1e6, max_backoff=1e6, jitter=1e308))
+    decision = decide(policy, ValueError(), 1, lambda: 0.99)
+    assert decision == Decision(Outcome.RETRY, 315_360_000_000)
 
 
 def test_a_failure_is_retried_after_its_backoff_in_ms() -> None:
@@ -103,6 +127,21 @@ def test_retry_without_a_time_takes_the_backoff() -> None:
 def test_retry_after_for_ever_still_has_a_time() -> None:
     delay = decide(FailurePolicy(), Retry(after=math.inf), 1).delay_ms
     assert 0 < delay < 2**53
+
+
+def test_a_failed_push_waits_for_the_named_time_and_at_least_for_its_backoff() -> None:
+    policy = FailurePolicy(RetryPolicy(retries=1, backoff=5.0))
+    assert Decision(Outcome.RETRY, 30_000) == decide(policy, PushFailed("busy", after=30), 1, never)
+    assert Decision(Outcome.RETRY, 5000) == decide(policy, PushFailed("busy", after=0), 1, never)
+    assert Decision(Outcome.RETRY, 5000) == decide(policy, PushFailed("busy"), 1, never)
+    assert DEAD == decide(policy, PushFailed("busy", after=30), 2)
+
+
+@pytest.mark.parametrize(("after", "delay_ms"), [(30, 30_000), (-1, 1000), (math.inf, 600_000)])
+def test_an_open_circuit_requeues_under_any_policy(after: float, delay_ms: int) -> None:
+    policy = FailurePolicy(RetryPolicy(retries=0), {Exception: None})
+    requeued = Decision(Outcome.REQUEUED, delay_ms)
+    assert requeued == decide(policy, CircuitOpen("down", after=after), 99)
 
 
 @pytest.mark.parametrize("error", [Reject("no"), InvalidData("no"), InvalidEvent("no")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -61,12 +62,37 @@ def test_an_async_generator_is_read_to_its_end() -> None:
         asyncio.run(yielded(async_generator(1), "b.h"))
 
 
+def refilled() -> Iterator[Emit]:
+    rows: list[Any] = []
+    for number in range(3):
+        rows.append(number)
+        yield Emit("rows.read", rows)
+        rows.clear()
+
+
+async def refilled_async() -> AsyncIterator[Emit]:
+    for emit in refilled():
+        yield emit
+
+
+def test_a_generator_may_change_the_data_of_an_event_that_it_has_yielded() -> None:
+    whole = [Emit("rows.read", [number]) for number in range(3)]
+    assert list(returned_emits(refilled(), "b.h")) == whole
+    assert list(asyncio.run(yielded(refilled_async(), "b.h"))) == whole
+
+
+def test_data_that_cannot_be_copied_is_passed_on_to_the_encoder() -> None:
+    unreadable = {"lock": threading.Lock()}
+    [emit] = returned_emits(generator(Emit("a.b", unreadable)), "b.h")
+    assert emit.data is unreadable
+
+
 def test_only_given_attributes_are_passed_to_emit() -> None:
     assert ONE.attributes() == {} and not ONE.is_delayed
-    emit = Emit("a.b", subject="s", handlers=["b.h"], extensions={"tenant": "t"}, delay=1)
+    emit = Emit("a.b", subject="s", handlers=["b.h"], extensions={"region": "t"}, delay=1)
     assert emit.attributes() == {
         "subject": "s",
         "handlers": ["b.h"],
-        "extensions": {"tenant": "t"},
+        "extensions": {"region": "t"},
     }
     assert emit.is_delayed

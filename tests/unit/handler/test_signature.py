@@ -90,6 +90,7 @@ def test_coroutines_are_known() -> None:
     [
         (nothing, "cannot take an event", "write `def nothing(event: Event[...])`"),
         (two, "called with one argument", "write `def two("),
+        (Holder.method, "called with one argument, without `self`", "write `def method(event: "),
         (keyword, "called with one argument", "write `def keyword("),
         (only_keyword, "called with one argument", "write `def only_keyword("),
         (data_only, "cannot take an event", "write `event: Event[...]`"),
