@@ -9,8 +9,6 @@ and when their lease expires, another dispatcher of the service reclaims them.
 from __future__ import annotations
 
 import logging
-import math
-import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,41 +17,36 @@ from typing import Any
 
 import redis
 
-from celeriac.delivery import FetchRequest, FetchResult, Group
-from celeriac.delivery.repetition import Repetitions
 from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.circuits import CircuitCache
+from celeriac.dispatcher.context import DispatcherContext
 from celeriac.dispatcher.delayed_events import DelayedEvents
 from celeriac.dispatcher.domain_reader import DomainReader
-from celeriac.dispatcher.fetching import ChunkFetcher, FetchedChunk
-from celeriac.dispatcher.group_state import NEVER, UNKNOWN, GroupState, is_plain, until_pending
-from celeriac.dispatcher.group_table import GroupTable, idle, poll_at, wake
+from celeriac.dispatcher.fetching import ChunkFetcher
+from celeriac.dispatcher.group_state import GroupState, is_plain
+from celeriac.dispatcher.group_table import GroupTable, wake
 from celeriac.dispatcher.maintenance import Maintenance
 from celeriac.dispatcher.membership import Membership
+from celeriac.dispatcher.new_deliveries import NewDeliveries
 from celeriac.dispatcher.outage import log_outage, outage_pause
-from celeriac.dispatcher.pending import RECLAIM_INTERVAL, PendingDeliveries
-from celeriac.dispatcher.poll_interval import BUSY, IDLE, until, until_next_fetch
+from celeriac.dispatcher.pending import RECLAIM_INTERVAL, WORKERS_INTERVAL, PendingDeliveries
+from celeriac.dispatcher.poll_interval import BUSY, IDLE, until
 from celeriac.dispatcher.process_share import ProcessShare, processes_for_slow
 from celeriac.dispatcher.schedules import Schedules
-from celeriac.dispatcher.task_sender import Send, TaskSender, note_queued
+from celeriac.dispatcher.task_sender import Send, TaskSender
 from celeriac.handler import Handler
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service
-from celeriac.store.redis.event_log import WAKEUP
 from celeriac.store.redis.refusal import is_demotion
-from celeriac.store.redis.wakeup import LONGEST_WAIT_MS
+from celeriac.store.redis.wakeup import LONGEST_WAIT_MS, WAKEUP
 
 logger = logging.getLogger(__name__)
 
 OPEN = nullcontext()
-NONE_REPEATED = Repetitions()
-WORKERS_INTERVAL = 5.0  # seconds between reads of the workers that serve the handlers
 # Seconds after an outage in which no lease is reclaimed: executors could not renew or complete.
 RENEWED_WITHIN = 2.0
 STALLED = 0.5  # seconds beyond a wait after which the server counts as having been unreachable
 MAX_POLL_INTERVAL = 2.0  # seconds between polls of a group without a wakeup
-# Of groups with no delivery in flight. With more groups, each is polled less often.
-POLLS_PER_SECOND = 100
 
 
 class Dispatcher:
@@ -93,28 +86,28 @@ class Dispatcher:
         self._waits_for: frozenset[str] = frozenset()
         self._delayed_events = DelayedEvents(service)
         self._schedules = Schedules(service)
-        self._pool_capacity = pool_capacity
-        self._max_poll_interval = max(
-            IDLE, min(MAX_POLL_INTERVAL, self.settings.lease * RECLAIM_INTERVAL)
-        )
+        poll_interval = max(IDLE, min(MAX_POLL_INTERVAL, self.settings.lease * RECLAIM_INTERVAL))
         self._fetcher = ChunkFetcher(
             service, is_free, lambda state: self._share.has_slot(state, self.processes)
         )
-        self._reader = DomainReader(service, self._fetcher, self._max_poll_interval)
+        self._reader = DomainReader(service, self._fetcher, poll_interval)
         self._sources = Sources(clock)
         self._enqueue_due_at = 0.0
-        self._is_full = False
         self._members = Membership(service, queues, self._groups, self._share, self._reader, clock)
-        self._pending = PendingDeliveries(
-            service,
-            self.processes,
-            self._groups,
-            self._members,
-            self._share,
-            self._circuits,
-            self._tasks,
-            self._sources,
+        context = DispatcherContext(
+            processes=self.processes,
+            groups=self._groups,
+            members=self._members,
+            share=self._share,
+            circuits=self._circuits,
+            tasks=self._tasks,
+            sources=self._sources,
+            reader=self._reader,
+            requeue=self._requeue_group,
+            poll_interval=poll_interval,
         )
+        self._new = NewDeliveries(context, self._fetcher, pool_capacity)
+        self._pending = PendingDeliveries(context, service)
 
     @property
     def handlers(self) -> Sequence[Handler]:
@@ -181,16 +174,16 @@ class Dispatcher:
         self._read_workers()
         self._tasks.flush()
         self._wake(woken)
-        self._read(now)
+        self._new.read()
         ready = self._groups.ready(now)
-        fetching = [state for state in ready if self._is_fetched(state)]
-        self._fetch(now, fetching)
+        fetching = [state for state in ready if self._new.wants(state)]
+        self._new.fetch(now, fetching)
         # The fetch may have changed the groups' patterns.
-        fetched = {state.group for state in fetching if self._is_fetched(state)}
-        self._fetch_pending(now, ready, fetched)
-        self._plan_fetched(now, [state for state in fetching if state.group in fetched])
+        fetched = {state.group for state in fetching if self._new.wants(state)}
+        self._pending.fetch(now, ready, fetched)
+        self._new.plan(now, [state for state in fetching if state.group in fetched])
         self._tasks.flush()
-        self._advance(now)
+        self._new.advance(now)
         self._pending.skip()
         self._sources.flush(self.service.backend.deliveries)
         if (
@@ -229,183 +222,6 @@ class Dispatcher:
             else:
                 self._reader.wake([name])
                 wake((state for state in groups if not state.is_shared), new=True)
-
-    def _advance(self, now: float) -> None:
-        """Advance shared groups past entries that they do not want, and detect what causes no
-        wakeup: expired leases, and groups that are gone."""
-        read = self._reader.poll(now, self._members.may_share)
-        wake(read.pending, pending=True)
-        wake(read.leaving, new=True)
-        self._members.join_again(read.removed)
-
-    # -- shared groups
-
-    def _read(self, now: float) -> None:
-        """Read the next entries once for all shared groups."""
-        read = self._reader.read(self._members.may_share, self._is_fetched, self._pool_capacity)
-        for chunk in read.chunks:
-            self._note_chunk(now, chunk)
-        wake(read.leaving, new=True)
-        self._members.join_again(read.removed)
-
-    # -- chunks
-
-    def _is_fetched(self, state: GroupState) -> bool:
-        """Return whether new entries of the group arrive in chunks, not one by one."""
-        handler = state.handler
-        return (
-            state.group in self._groups
-            and is_plain(handler)
-            and self._members.may_share(state)
-            and self._circuits.limit(handler.id) is None
-            and not self._share.takes_turns(state)
-        )
-
-    def _fetch(self, now: float, groups: Sequence[GroupState]) -> None:
-        """Fetch a chunk for each of these groups that may have new entries."""
-        wanted = [
-            state
-            for state in groups
-            if max(state.fetch_at, state.full_until) <= now and not state.is_shared
-        ]
-        fetched = self._fetcher.fetch(wanted)
-        self._members.join_again([chunk.state for chunk in fetched if chunk.fetched.removed])
-        chunks = [c for c in fetched if not (c.fetched.removed or c.fetched.is_unknown)]
-        for chunk in chunks:
-            state = chunk.state
-            state.position = chunk.fetched.position
-            state.fetch_at = now if chunk.more else math.inf
-            state.has_backlog = chunk.more > 0
-            self._note_chunk(now, chunk)
-        for at_end in (True, False):
-            self._reader.note_fetched(
-                [
-                    chunk.state
-                    for chunk in chunks
-                    if (chunk.more == 0) is at_end and self._members.may_share(chunk.state)
-                ],
-                at_end=at_end,
-            )
-
-    def _note_chunk(self, now: float, chunk: FetchedChunk) -> None:
-        """Send a chunk, and apply the state that was fetched with it."""
-        state = chunk.state
-        if state.group not in self._groups:
-            return
-        state.open_chunks = chunk.fetched.open_chunks
-        if self._share.note_run_time(state, chunk.fetched.mean_us):
-            self._requeue_group(state)
-        self._members.note_in_force(state, chunk.fetched.patterns)
-        if chunk.fetched.entries:
-            self._accept_chunk(chunk)
-
-    def _plan_fetched(self, now: float, groups: Sequence[GroupState]) -> None:
-        """Set the next poll of each group."""
-        self._is_full = False
-        for state in groups:
-            if state.fetch_at <= now and not self._fetcher.has_slot(state):
-                self._is_full = True
-                if state.full_until <= now:
-                    state.full_until = now + state.until_slots(self.processes)
-                state.fetch_at = state.full_until
-            at = state.pending_at if state.is_shared else min(state.pending_at, state.fetch_at)
-            if at < math.inf:
-                poll_at(state, at)
-            elif state.is_shared:
-                idle(state, NEVER)
-            else:
-                longest = max(self._max_poll_interval, len(self._groups) / POLLS_PER_SECOND)
-                state.fetch_at = now + longest * random.uniform(0.5, 1)
-                idle(state, state.fetch_at)
-
-    def _accept_chunk(self, chunk: FetchedChunk) -> None:
-        """Send a fetched chunk, or complete it if no entry of it runs.
-
-        If entries repeat others, the rest is claimed one by one.
-        """
-        state, entries = chunk.state, chunk.fetched.entries
-        filtered = chunk.filter_deliveries(self._members.retired(state))
-        size = sum(len(entry.body or b"") for entry in entries)
-        state.size.note(len(entries), len(filtered.wanted), size)
-        self._sources.add(state.group.domain, filtered.sources)
-        if not self._is_fetched(state):
-            self._fetcher.requeue(state, chunk.request.chunk)
-            wake([state], pending=True)
-            return
-        repeated = self._fetcher.repetitions(chunk, filtered)
-        if chunk.runnable(filtered) and repeated == NONE_REPEATED:
-            self._tasks.add([chunk.chunk(filtered)])
-        elif self._fetcher.complete(chunk, filtered, repeated.certain):
-            wake([state], pending=True)
-
-    # -- pending deliveries
-
-    def _fetch_pending(
-        self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
-    ) -> None:
-        """Fetch pending deliveries, and new ones of groups without chunks."""
-        requests = self._pending.requests(now, ready, fetched)
-        answers = self.service.backend.deliveries.fetch(self.service.worker, requests)
-        for request, result in zip(requests, answers, strict=True):
-            state = self._groups.get(request.group)
-            if state is None:  # removed, as detected in another of its domains
-                continue
-            if result.removed:
-                self._members.join_again([state])
-            else:
-                self._note_fetched(now, state, request, result, is_fetched=state.group in fetched)
-
-    def _note_fetched(
-        self,
-        now: float,
-        state: GroupState,
-        request: FetchRequest,
-        result: FetchResult,
-        *,
-        is_fetched: bool,
-    ) -> None:
-        self._members.note_in_force(state, result.patterns)
-        if self._members.is_left_to_others(state):
-            poll_at(state, now + WORKERS_INTERVAL)
-            return
-        note_queued(state, result.queued)
-        state.queued = result.queued + len(result.deliveries)
-        if self._share.note(state, result):
-            # Its waiting tasks would occupy every process, one after the other.
-            self._requeue_group(state)
-            poll_at(state, now)
-            return
-        wanted = self._pending.accept(state, request, result)
-        if is_fetched:
-            state.pending_at = now + until_pending(request, result)
-            return
-        if (
-            state.group.domain in self._reader
-            and result.is_at_end
-            and self._members.may_share(state)
-        ):
-            state.position = UNKNOWN
-            self._reader.note_fetched([state], at_end=True)
-        enough = self._tasks.has_enough(state)
-        pause = until_next_fetch(
-            request,
-            result,
-            wanted,
-            enough,
-            self.processes,
-            self._max_poll_interval,
-            new=not state.is_shared,
-        )
-        if pause is not None:
-            poll_at(state, now + pause)
-        elif state.is_shared:
-            idle(state, NEVER)
-        else:
-            longest = self._max_poll_interval
-            if not result.in_flight and not result.deliveries:
-                # No lease can expire: deliveries of another worker begin with an entry that wakes.
-                longest = max(longest, len(self._groups) / POLLS_PER_SECOND)
-            idle(state, now + longest * random.uniform(0.5, 1))
 
     def _read_workers(self) -> None:
         now, name = self._clock(), self.service.worker
@@ -458,7 +274,7 @@ class Dispatcher:
         if not self._seen:
             self._stopped.wait(seconds)
             return None
-        if seconds <= BUSY or self._is_full:
+        if seconds <= BUSY or self._new.is_full:
             # Without available slots, each new entry would cause an iteration.
             self._stopped.wait(min(seconds, BUSY))
             seconds = max(0.0, seconds - BUSY)

@@ -253,7 +253,7 @@ class DomainReader:
                 position=answer.position,
                 now_ms=answer.now_ms,
                 open_chunks=answer.open_chunks,
-                patterns=state.handler.patterns,
+                patterns=state.handler.interests,
                 mean_us=answer.mean_us,
                 is_ambiguous=answer.is_ambiguous,
             )

@@ -187,7 +187,7 @@ class DomainReading:
         count = self.count - state.count if state.count >= 0 else -1
         is_ahead = not state.is_shared or bool(state.prefetched) or self.has_reached(state)
         after = UNKNOWN if is_ahead else state.position
-        return Advance(state.group, after, self.upto, count, state.handler.patterns)
+        return Advance(state.group, after, self.upto, count, state.handler.interests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ def plan_leaving(reading: DomainReading, state: GroupState) -> PlannedAdvance | 
 
 def _move(state: GroupState, upto: str, count: int, chunk: NewChunk | None) -> Advance:
     entries = count - state.count if state.count >= 0 else -1
-    return Advance(state.group, state.position, upto, entries, state.handler.patterns, chunk)
+    return Advance(state.group, state.position, upto, entries, state.handler.interests, chunk)
 
 
 def _within_size(state: GroupState) -> Sequence[ReadEntry]:

@@ -1,4 +1,4 @@
-"""The consumer groups that a dispatcher serves, and when it polls each again. Pure.
+"""The consumer groups that a dispatcher serves, and when it polls each again. Pure, but for jitter.
 
 Polling every group in each iteration would cost a thousand handlers a thousand scripts per event.
 So a group is polled after a wakeup of its domain, at its next time (a delivery is due, or a slot
@@ -9,6 +9,7 @@ nothing.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -18,6 +19,8 @@ from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
 # Idle groups are polled rarely. Some of them, a few or a share of all, are polled together with
 # groups that are due, and many in an iteration without due groups.
 FEW_IDLE, SHARE_IDLE, MANY_IDLE = 8, 1 / 16, 256
+# Of groups with no delivery in flight. With more groups, each is polled less often.
+POLLS_PER_SECOND = 100
 
 
 class GroupTable:
@@ -92,6 +95,14 @@ class GroupTable:
     def next_poll(self) -> float:
         """Return the earliest time at which a group is due; infinity if there is none."""
         return min((state.poll_at for state in self._scheduled.values()), default=NEVER)
+
+    def idle_time(self, poll_interval: float, *, may_expire: bool = False) -> float:
+        """Return the seconds until an idle group is polled without a wakeup, with jitter.
+
+        If a lease of the group may expire, the number of groups does not delay that.
+        """
+        longest = poll_interval if may_expire else max(poll_interval, len(self) / POLLS_PER_SECOND)
+        return longest * random.uniform(0.5, 1)
 
     def _index(self) -> None:
         self._by_domain, self._domains = {}, None

@@ -8,12 +8,13 @@ from datetime import datetime
 import msgspec
 
 from celeriac.delivery import Group
-from celeriac.dispatcher.versions import patterns_in_force
+from celeriac.dispatcher.versions import marks_in_force, patterns_in_force
 from celeriac.event import compile_patterns
 from celeriac.event_log import EventLog
 from celeriac.handler import Handler
 from celeriac.registry import HandlerRecord
 from celeriac.store.factory import Backend
+from celeriac.tenant import all_marks, is_tenant_mark
 
 FIRST_START = "first start with paused=True"
 FIRST = "0-0"
@@ -29,10 +30,10 @@ def plan_joins(
     matched appeared later, so it begins with the first entry; a domain that only its new patterns
     match begins at `start`. Pure.
     """
-    literal = handler.matcher.domains
-    reached = set(domains) if literal is None else set(literal)
-    if literal is None:
-        reached |= {p.partition(".")[0] for p in handler.patterns} - {"*", "#"}
+    matcher = handler.matcher
+    reached = set(matcher.literal_domains)
+    if matcher.domains is None:
+        reached |= set(domains)
     since = known.since if known else {}
     before = compile_patterns(*known.patterns).domains if known else frozenset()
     plan = {}
@@ -61,7 +62,10 @@ def _recovered(
             recovered[handler.id] = HandlerRecord(
                 id=handler.id,
                 service=handler.service,
-                patterns=patterns_in_force(in_force or handler.patterns, before),
+                patterns=patterns_in_force(
+                    [p for p in in_force if not is_tenant_mark(p)] or handler.patterns, before
+                ),
+                tenants=marks_in_force(in_force or handler.interests, before),
                 queue=handler.queue,
                 since={**(before.since if before else {}), domain: newest[domain]},
                 registered_ms=before.registered_ms if before else backend.registry.now_ms(),
@@ -161,14 +165,20 @@ def _join(
         patterns=patterns_in_force(handler.patterns, known),
         queue=handler.queue,
         flow_control=handler.flow_control,
-        when=handler.when is not None,
+        concurrency=handler.concurrency,
+        per_second=handler.per_second,
+        when=handler.has_filter,
+        tenants=marks_in_force(handler.interests, known),
         since=since,
         added=_added(backend, handler, known),
-        leaving=_without(handler.patterns, known.leaving if known else {}),
+        leaving=_without(
+            {*handler.patterns, *all_marks(handler.interests)}, known.leaving if known else {}
+        ),
         retired=_without(handler.patterns, known.retired if known else {}),
         registered_ms=known.registered_ms if known else backend.registry.now_ms(),
         options=handler.describe_options(),
         doc=handler.doc,
+        pull=handler.pull,
     )
     if known and set(record.patterns) == set(known.patterns):
         # Two versions with the same patterns in force must not overwrite each other repeatedly.
@@ -211,7 +221,9 @@ def rejoin(backend: Backend, handler: Handler, domain: str) -> HandlerRecord | N
                 id=handler.id,
                 service=handler.service,
                 patterns=handler.patterns,
+                tenants=marks_in_force(handler.interests, None),
                 queue=handler.queue,
+                pull=handler.pull,
             )
         )
     # The set of domains may be lost too, and wildcard patterns name no domain.

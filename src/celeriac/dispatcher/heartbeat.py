@@ -6,10 +6,16 @@ import logging
 from collections.abc import MutableMapping
 
 from celeriac.delivery import Group
-from celeriac.dispatcher.versions import patterns_served, reconcile
+from celeriac.dispatcher.versions import (
+    interests_in_force,
+    interests_of,
+    interests_served,
+    reconcile,
+)
 from celeriac.event.pattern import literal_domain
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.store.factory import Backend
+from celeriac.tenant import interest_text
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +44,12 @@ def send_heartbeat(
 def _reconcile(
     backend: Backend, worker: WorkerRecord, handlers: MutableMapping[str, HandlerRecord]
 ) -> None:
-    """Update the patterns in force: see versions.py."""
+    """Update the patterns and tenants in force: see versions.py."""
     stored = dict(backend.registry.registered(handlers))
     differing = [
         name
         for name, record in stored.items()
-        if record.leaving or set(record.patterns) != set(worker.patterns.get(name, ()))
+        if record.leaving or interests_in_force(record) != interests_of(worker, name)
     ]
     workers = backend.registry.workers() if differing else []
     now_ms = backend.registry.now_ms() if differing else 0
@@ -51,7 +57,8 @@ def _reconcile(
         code = worker.patterns.get(name)
         if code is None:
             continue
-        served = patterns_served(workers, name, now_ms)
+        code = (*code, *worker.tenants.get(name, ()))
+        served = interests_served(workers, name, now_ms)
         record = reconcile(stored[name], handlers[name], code, served, now_ms)
         if record != stored[name]:
             _put_in_force(backend, stored[name], record, code)
@@ -62,23 +69,23 @@ def _reconcile(
 def _put_in_force(
     backend: Backend, before: HandlerRecord, record: HandlerRecord, code: tuple[str, ...]
 ) -> None:
-    gone = sorted(set(before.patterns) - set(record.patterns))
-    if set(before.patterns) != set(record.patterns):
+    gone = sorted(interests_in_force(before) - interests_in_force(record))
+    if interests_in_force(before) != interests_in_force(record):
         for domain in record.since:
             backend.deliveries.note_patterns(Group(domain, record.id), code, gone)
     if not backend.registry.update(record):
         return
     for pattern in gone:
         logger.warning(
-            "%s: no worker has had its pattern %s for a while, so it is no longer in force. Its "
-            "waiting events are skipped; `celeriac replay` runs them once code has the pattern",
+            "%s: no worker has had its %s for a while, so it is no longer in force. Its "
+            "waiting events are skipped; `celeriac replay` runs them once code has it again",
             record.id,
-            pattern,
+            interest_text(pattern),
         )
     for pattern in sorted(record.leaving.keys() - before.leaving.keys()):
         logger.warning(
-            "%s: no worker has its pattern %s any more. Its events wait for one; after 10 minutes "
+            "%s: no worker has its %s any more. Its events wait for one; after 10 minutes "
             "they are skipped",
             record.id,
-            pattern,
+            interest_text(pattern),
         )

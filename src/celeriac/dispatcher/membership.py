@@ -23,6 +23,7 @@ from celeriac.event.pattern import literal_domain
 from celeriac.handler import Handler
 from celeriac.registry import HandlerRecord, WorkerRecord
 from celeriac.service import Service
+from celeriac.tenant import is_tenant_mark, other_interests
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class Membership:
 
     def _note_patterns(self, state: GroupState) -> None:
         deliveries = self.service.backend.deliveries
-        state.in_force = deliveries.note_patterns(state.group, state.handler.patterns)
+        state.in_force = deliveries.note_patterns(state.group, state.handler.interests)
 
     def note_in_force(self, state: GroupState, patterns: tuple[str, ...]) -> None:
         """Apply the patterns in force that the store returned; add missing patterns of this
@@ -177,7 +178,7 @@ class Membership:
         before, handler = state.in_force, state.handler
         if before == patterns:
             return
-        if not {*handler.patterns} <= {*patterns}:
+        if other_interests(handler.interests, patterns):
             self._note_patterns(state)
             return
         state.in_force = patterns
@@ -197,14 +198,15 @@ class Membership:
         domains, domain = state.handler.matcher.domains, state.group.domain
         if domains is None or domain in domains:
             return False
-        others = {*state.in_force} - {*state.handler.patterns}
-        return any(literal_domain(pattern) in (None, domain) for pattern in others)
+        others = other_interests(state.in_force, state.handler.interests)
+        patterns = (text for text in others if not is_tenant_mark(text))
+        return any(literal_domain(pattern) in (None, domain) for pattern in patterns)
 
     def may_share(self, state: GroupState) -> bool:
         """Return whether entries that the handler does not want can be skipped: no other version of
         it wants them, and no pattern that it had before."""
         return (
-            {*state.in_force} <= {*state.handler.patterns}
+            not other_interests(state.in_force, state.handler.interests)
             and not self.retired(state)
             and not self.is_left_to_others(state)
         )

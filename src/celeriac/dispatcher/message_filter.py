@@ -23,6 +23,7 @@ from celeriac.event import (
 )
 from celeriac.event_log import entry_time_ms
 from celeriac.handler import Handler
+from celeriac.tenant import is_excluded, is_for_other_code, is_tenant_mark, other_interests
 
 
 @dataclass(slots=True)
@@ -50,13 +51,14 @@ def filter_deliveries(
 ) -> FilteredDeliveries:
     """Sort deliveries of the log of `domain` by what happens to them next.
 
-    `in_force` are the patterns of every version of the handler. Events that only other versions
-    want are requeued, for a worker with that code. `retired` has the time (ms) at which patterns
-    were retired: earlier events waited for that code and are recorded as skipped.
+    `in_force` are the patterns and tenants of every version of the handler. Events that only other
+    versions want are requeued, for a worker with that code. `retired` has the time (ms) at which
+    patterns were retired: earlier events waited for that code and are recorded as skipped.
     """
     result = FilteredDeliveries()
-    others = sorted({*in_force} - {*handler.patterns})
-    other = compile_patterns(*others) if others else None
+    others = other_interests(in_force, handler.interests)
+    patterns = sorted(text for text in others if not is_tenant_mark(text))
+    other = compile_patterns(*patterns) if patterns else None
     old = [(compile_patterns(pattern), at_ms) for pattern, at_ms in retired.items()]
     for delivery in deliveries:
         if delivery.body is None:
@@ -79,6 +81,8 @@ def filter_deliveries(
             other
             and not handler.matcher.matches(event.type)
             and meant_for(handler.id, other.matches(event.type), event.handlers)
+        ) or (
+            outcome is Outcome.SKIPPED and is_for_other_code(event.tenant, handler.tenants, others)
         ):
             result.unwanted.append(item.requeued(until_other_code_ms(delivery.entry)))
         else:
@@ -113,8 +117,10 @@ def outcome_of(handler: Handler, event: EventHeader, body: bytes) -> Outcome | N
     """Return None if the handler wants the event; else the outcome, without a run."""
     if not meant_for(handler.id, handler.matcher.matches(event.type), event.handlers):
         return Outcome.IGNORED
-    # If the handler requires a signature, the executor calls `when=` after verification.
-    if handler.when is not None and not handler.signed and not wants(handler, body):
+    # If the handler requires a signature, the executor filters after verification.
+    if not handler.has_filter or handler.signed:
+        return None
+    if is_excluded(event.tenant, handler.tenants) or not wants(handler, body):
         return Outcome.SKIPPED
     return None
 

@@ -23,12 +23,16 @@ def outage_pause(failures: int) -> float:
     return min(MAX_PAUSE, 0.1 * 2.0 ** min(failures, 6)) * random.uniform(0.5, 1)
 
 
+def is_logged(failures: int) -> bool:
+    """Return whether to log the last of so many consecutive failures: a few of them."""
+    return failures in (1, 10) or failures % 60 == 0
+
+
 def log_outage(error: Exception, failures: int, redis_url: str) -> None:
     """Log a failure. `failures` counts consecutive failures. Errors that are not an outage of Redis
     or of the broker are logged with their traceback."""
-    is_logged = failures in (1, 10) or failures % 60 == 0
     if isinstance(error, redis.RedisError):
-        if is_logged:
+        if is_logged(failures):
             where, passing = address(redis_url), temporary_refusal(error)
             if passing:
                 message = "celeriac: Redis at %s %s (%s); waiting until it accepts commands again"
@@ -38,7 +42,7 @@ def log_outage(error: Exception, failures: int, redis_url: str) -> None:
             else:
                 logger.warning("celeriac: Redis at %s is unreachable (%s); retrying", where, error)
     elif isinstance(error, BusUnavailable):
-        if is_logged:
+        if is_logged(failures):
             logger.warning("celeriac: %s; retrying", error)
     else:
         logger.exception("celeriac: a run of the dispatcher failed; continuing")

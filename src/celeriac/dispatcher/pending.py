@@ -1,4 +1,5 @@
-"""Fetch deliveries one by one: pending ones, and new ones of groups without chunks."""
+"""Fetch deliveries one by one: pending ones, and new ones of groups without chunks. New deliveries
+in chunks are in new_deliveries.py."""
 
 from __future__ import annotations
 
@@ -7,46 +8,106 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from celeriac.delivery import Completion, FetchRequest, FetchResult, Group
-from celeriac.delivery.sources import Sources
 from celeriac.dispatcher.chunk import Item, first_calls, limit, split
-from celeriac.dispatcher.circuits import CircuitCache
-from celeriac.dispatcher.group_state import NOW, GroupState
-from celeriac.dispatcher.group_table import GroupTable, poll_at, poll_soon
+from celeriac.dispatcher.context import DispatcherContext
+from celeriac.dispatcher.group_state import NEVER, NOW, UNKNOWN, GroupState, until_pending
+from celeriac.dispatcher.group_table import idle, poll_at, poll_soon
 from celeriac.dispatcher.lost_run_delay import delay_lost_runs
-from celeriac.dispatcher.membership import Membership
 from celeriac.dispatcher.message_filter import filter_deliveries
-from celeriac.dispatcher.poll_interval import BUSY, IDLE
-from celeriac.dispatcher.process_share import REQUEUE_FOR_OTHERS_MS, ProcessShare
-from celeriac.dispatcher.task_sender import TaskSender
+from celeriac.dispatcher.poll_interval import BUSY, IDLE, until_next_fetch
+from celeriac.dispatcher.process_share import REQUEUE_FOR_OTHERS_MS
+from celeriac.dispatcher.task_sender import note_queued
 from celeriac.handler import Handler
 from celeriac.service import Service
 
 logger = logging.getLogger(__name__)
 
+WORKERS_INTERVAL = 5.0  # seconds between reads of the workers that serve the handlers
 RECLAIM_INTERVAL = 0.1  # of a lease: how often expired leases are reclaimed
 
 
 class PendingDeliveries:
-    """The pending deliveries of one dispatcher. It reclaims no lease before `reclaim_from`."""
+    """The pending deliveries of one dispatcher. It reclaims no lease before `reclaim_from`.
 
-    def __init__(
-        self,
-        service: Service,
-        processes: int,
-        groups: GroupTable,
-        members: Membership,
-        share: ProcessShare,
-        circuits: CircuitCache,
-        tasks: TaskSender,
-        sources: Sources,
-    ) -> None:
-        self._service, self._processes, self._groups = service, processes, groups
-        self._members, self._share, self._circuits = members, share, circuits
-        self._tasks, self._sources = tasks, sources
+    Methods that block, block for round trips and raise redis.RedisError.
+    """
+
+    def __init__(self, context: DispatcherContext, service: Service) -> None:
+        self._context, self._service = context, service
         self._unwanted: list[tuple[Group, list[Completion]]] = []
         self.reclaim_from = NOW
 
-    def requests(
+    def fetch(self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]) -> None:
+        """Fetch pending deliveries, and new ones of groups without chunks."""
+        requests = self._requests(now, ready, fetched)
+        answers = self._service.backend.deliveries.fetch(self._service.worker, requests)
+        for request, result in zip(requests, answers, strict=True):
+            state = self._context.groups.get(request.group)
+            if state is None:  # removed, as detected in another of its domains
+                continue
+            if result.removed:
+                self._context.members.join_again([state])
+            else:
+                self._note_fetched(now, state, request, result, is_fetched=state.group in fetched)
+
+    def _note_fetched(
+        self,
+        now: float,
+        state: GroupState,
+        request: FetchRequest,
+        result: FetchResult,
+        *,
+        is_fetched: bool,
+    ) -> None:
+        self._context.members.note_in_force(state, result.patterns)
+        if self._context.members.is_left_to_others(state):
+            poll_at(state, now + WORKERS_INTERVAL)
+            return
+        note_queued(state, result.queued)
+        state.queued = result.queued + len(result.deliveries)
+        if self._context.share.note(state, result):
+            # Its waiting tasks would occupy every process, one after the other.
+            self._context.requeue(state)
+            poll_at(state, now)
+            return
+        wanted = self._accept(state, request, result)
+        if is_fetched:
+            state.pending_at = now + until_pending(request, result)
+            return
+        if (
+            state.group.domain in self._context.reader
+            and result.is_at_end
+            and self._context.members.may_share(state)
+        ):
+            state.position = UNKNOWN
+            self._context.reader.note_fetched([state], at_end=True)
+        enough = self._context.tasks.has_enough(state)
+        pause = until_next_fetch(
+            request,
+            result,
+            wanted,
+            enough,
+            self._context.processes,
+            self._context.poll_interval,
+            new=not state.is_shared,
+        )
+        if pause is not None:
+            poll_at(state, now + pause)
+        elif state.is_shared:
+            idle(state, NEVER)
+        else:
+            # Without these no lease can expire: deliveries of another worker begin with an entry
+            # that wakes.
+            may_expire = result.in_flight > 0 or bool(result.deliveries)
+            idle(
+                state,
+                now
+                + self._context.groups.idle_time(
+                    self._context.poll_interval, may_expire=may_expire
+                ),
+            )
+
+    def _requests(
         self, now: float, ready: Sequence[GroupState], fetched: Collection[Group]
     ) -> list[FetchRequest]:
         """Return what to fetch for the groups, the longest waiting first.
@@ -58,7 +119,7 @@ class PendingDeliveries:
         expired = []
         for state in ready:
             group = state.group
-            if group not in self._groups:
+            if group not in self._context.groups:
                 continue
             reclaim_at = state.reclaimed_at + self._service.settings.lease * RECLAIM_INTERVAL
             reclaim = now >= max(reclaim_at, self.reclaim_from)
@@ -82,36 +143,44 @@ class PendingDeliveries:
                 request.max_in_flight is not None
                 and request.max_in_flight <= state.in_flight.everywhere
             ):
-                poll_soon(self._share.holding(state.of), now + BUSY)
+                poll_soon(self._context.share.holding(state.of), now + BUSY)
             state.is_new_first = not state.is_new_first
             requests.append(replace(request, scheduled_first=state.is_new_first))
         self._service.backend.chunks.reclaim(expired)
-        requests.sort(key=lambda request: self._share.turn_of(self._groups[request.group]))
+        requests.sort(
+            key=lambda request: self._context.share.turn_of(self._context.groups[request.group])
+        )
         return requests
 
     def _pending_request(self, state: GroupState, reclaim: bool) -> FetchRequest:
         """Return the request for a group whose new entries arrive in chunks."""
-        max_queued = limit(state.handler, state.mean_us, self._processes, self._service.settings)
+        max_queued = limit(
+            state.handler, state.mean_us, self._context.processes, self._service.settings
+        )
         if state.has_begun and not reclaim:
-            max_queued = min(max_queued, state.queued + max(1, self._tasks.available_tasks(state)))
+            max_queued = min(
+                max_queued, state.queued + max(1, self._context.tasks.available_tasks(state))
+            )
         return FetchRequest(state.group, max_queued, reclaim=reclaim, max_new=0)
 
     def _request(self, state: GroupState, reclaim: bool) -> FetchRequest | None:
         """Return None if nothing may be fetched, including scheduled deliveries."""
         group, handler = state.group, state.handler
-        if self._members.is_left_to_others(state):
+        if self._context.members.is_left_to_others(state):
             return FetchRequest(group, 0, max_new=0)  # only reads the patterns in force
-        through = self._circuits.limit(handler.id)
+        through = self._context.circuits.limit(handler.id)
         if through is not None:
             new = 0 if state.is_shared else through
             return FetchRequest(group, through, reclaim=reclaim, max_new=new) if through else None
-        slots = self._share.available_slots(state)
+        slots = self._context.share.available_slots(state)
         max_in_flight = None if slots is None else state.in_flight.everywhere + slots
-        max_queued = limit(handler, state.mean_us, self._processes, self._service.settings)
+        max_queued = limit(handler, state.mean_us, self._context.processes, self._service.settings)
         if state.has_begun and not reclaim:
             # The last deliveries needed a task each, and the next ones may too.
-            max_queued = min(max_queued, state.queued + max(1, self._tasks.available_tasks(state)))
-        if self._tasks.has_enough(state):
+            max_queued = min(
+                max_queued, state.queued + max(1, self._context.tasks.available_tasks(state))
+            )
+        if self._context.tasks.has_enough(state):
             # Deliveries of lost tasks count as queued, so reclaiming needs the full limit.
             allowed = max_queued if reclaim else 0
             return FetchRequest(group, allowed, reclaim=reclaim, max_new=0)
@@ -119,17 +188,17 @@ class PendingDeliveries:
         # New entries of a shared domain are read for all of its groups together.
         return replace(request, max_new=0) if state.is_shared else request
 
-    def accept(self, state: GroupState, request: FetchRequest, result: FetchResult) -> int:
+    def _accept(self, state: GroupState, request: FetchRequest, result: FetchResult) -> int:
         """Send tasks for the deliveries that the handler wants; return how many those are."""
         if not result.deliveries:
             return 0
         handler, group, given = state.handler, request.group, len(result.deliveries)
         deliveries, worker = self._service.backend.deliveries, self._service.worker
-        retired = self._members.retired(state)
+        retired = self._context.members.retired(state)
         filtered = filter_deliveries(
             handler, result.deliveries, result.patterns, retired, domain=group.domain
         )
-        self._sources.add(group.domain, filtered.sources)
+        self._context.sources.add(group.domain, filtered.sources)
         for entry in filtered.gone:
             logger.error(
                 "%s: entry %s was deleted outside celeriac; this delivery is lost", group, entry
@@ -156,14 +225,14 @@ class PendingDeliveries:
             group,
             wanted,
             result.mean_us,
-            self._processes,
+            self._context.processes,
             self._service.settings,
             more=more,
         )
-        if self._share.reserves_processes(state):
+        if self._context.share.reserves_processes(state):
             # It uses a slot of this worker, so it must run here, not where others are slow already.
             chunks = [replace(chunk, stays=True) for chunk in chunks]
-        self._tasks.add(chunks)
+        self._context.tasks.add(chunks)
         return len(filtered.wanted)
 
     def skip(self) -> None:
@@ -196,7 +265,7 @@ class PendingDeliveries:
             state.has_begun = False
             return wanted, []
         state.has_begun = True
-        slots = max(0, self._tasks.available_tasks(state))
+        slots = max(0, self._context.tasks.available_tasks(state))
         late = {item.entry for item in begun[slots:]}
         kept = [item for item in wanted if item.entry not in late]
         return kept, [item.requeued(0) for item in begun[slots:]]
@@ -206,10 +275,10 @@ class PendingDeliveries:
     ) -> tuple[list[Item], list[Completion]]:
         """Limit deliveries to the available slots: several slow handlers were fetched at once, each
         for all slots."""
-        slots = self._share.available_slots(state)
+        slots = self._context.share.available_slots(state)
         if slots is None:
             return wanted, []
         kept, others = first_calls(wanted, slots)
         requeued = [item.requeued(REQUEUE_FOR_OTHERS_MS) for item in others]
-        self._share.took(state, len(kept))
+        self._context.share.took(state, len(kept))
         return kept, requeued

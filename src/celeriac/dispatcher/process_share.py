@@ -82,9 +82,10 @@ class ProcessShare:
 
     def has_slot(self, state: GroupState, processes: int) -> bool:
         """Return whether this worker may open another chunk of the group. While the run time of its
-        handler is unknown, others may need the processes before its first chunk is completed."""
-        is_unknown = not state.mean_us and self._others(state.of)
-        return state.open_chunks < (1 if is_unknown else OPEN_CHUNKS * processes)
+        handler is unknown, others may need the processes before its first chunks are completed."""
+        if not state.mean_us and self._others(state.of):
+            return state.open_chunks < max(1, self.here or 0)
+        return state.open_chunks < OPEN_CHUNKS * processes
 
     def takes_turns(self, state: GroupState) -> bool:
         """Return whether its handler is slow and takes turns with other slow handlers."""

@@ -15,6 +15,7 @@ from celeriac.invalid_record import is_wrong_type
 from celeriac.schedule import (
     MAX_LATE_MS,
     DeclaredSchedule,
+    Due,
     ScheduleStore,
     StoredSchedule,
     Ticked,
@@ -36,6 +37,7 @@ class Schedules:
         self._service = service
         self._look_at: dict[str, int] = {}
         self._refused: set[str] = set()
+        self._failing: set[str] = set()
 
     def run(self) -> float:
         """Emit what is due; return the seconds until the next look, inf without schedules.
@@ -56,8 +58,10 @@ class Schedules:
         """Emit the ticks of one schedule that are due; return when to look again, in ms."""
         name = declared.schedule.name
         try:
-            return self._tick(store, declared, now_ms)
-        except redis.ResponseError as error:
+            look_at = self._tick(store, declared, now_ms)
+            self._failing.discard(name)
+            return look_at
+        except redis.RedisError as error:
             if not is_refused(error) and not is_wrong_type(error):
                 raise
             if name not in self._refused:
@@ -71,6 +75,17 @@ class Schedules:
                     declared.schedule.domain,
                 )
             return now_ms + MAX_LATE_MS
+        except Exception:
+            # Of middleware, or of the keys of a subject. It must not end the dispatcher's turn,
+            # which also serves the handlers and sends the heartbeat.
+            if name not in self._failing:
+                self._failing.add(name)
+                logger.exception(
+                    "celeriac: the tick of the schedule %s of %s cannot be emitted; retrying",
+                    name,
+                    declared.schedule.type,
+                )
+            return now_ms + LOOK_AGAIN_MS
 
     def _tick(self, store: ScheduleStore, declared: DeclaredSchedule, now_ms: int) -> int:
         schedule = declared.schedule
@@ -83,9 +98,14 @@ class Schedules:
             if due is None:
                 return stored.next_ms
             if due.tick_ms is None:
-                ticked = store.tick(schedule, expected_ms=stored.next_ms, next_ms=due.next_ms)
+                ticked = store.tick(
+                    schedule,
+                    expected_ms=stored.next_ms,
+                    next_ms=due.next_ms,
+                    dropped=due.dropped,
+                )
             else:
-                ticked = _emit(store, declared, stored, due.tick_ms, due.next_ms)
+                ticked = _emit(store, declared, stored, due, due.tick_ms)
             now_ms = store.now_ms()
         return now_ms
 
@@ -111,8 +131,8 @@ def _emit(
     store: ScheduleStore,
     declared: DeclaredSchedule,
     stored: StoredSchedule,
+    due: Due,
     tick_ms: int,
-    next_ms: int,
 ) -> Ticked:
     answer: list[Ticked] = []
 
@@ -120,10 +140,11 @@ def _emit(
         ticked = store.tick(
             declared.schedule,
             expected_ms=stored.next_ms,
-            next_ms=next_ms,
+            next_ms=due.next_ms,
             tick_ms=tick_ms,
             body=body,
             kind=kind,
+            dropped=due.dropped,
         )
         answer.append(ticked)
         return ticked.is_fired

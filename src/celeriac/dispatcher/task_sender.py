@@ -7,12 +7,17 @@ processes busy, new entries stay in the log, and go together into the next task.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from celeriac.dispatcher.chunk import Chunk
 from celeriac.dispatcher.circuits import CircuitCache
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.group_table import GroupTable
+from celeriac.dispatcher.outage import is_logged
+from celeriac.errors import BusUnavailable
+
+logger = logging.getLogger(__name__)
 
 Send = Callable[[Chunk], None]
 TASKS_AHEAD = 4  # for each process
@@ -31,6 +36,7 @@ class TaskSender:
             circuits,
         )
         self._unsent: list[Chunk] = []
+        self._failures = 0
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         """Send these chunks with the next call of `flush`."""
@@ -41,14 +47,39 @@ class TaskSender:
         self._unsent = [chunk for chunk in self._unsent if chunk.group != state.group]
 
     def flush(self) -> None:
-        """Send the chunks. A chunk that the broker refused is sent again at the next call."""
-        while self._unsent:
-            self._send(self._unsent[0])
-            chunk = self._unsent.pop(0)
-            state = self._groups.get(chunk.group)
-            if state is not None and not chunk.id:
-                note_sent(state, len(chunk.items))
-            self._circuits.sent(chunk.handler.id)
+        """Send the chunks. One that was not sent is sent again at the next call.
+
+        Raises BusUnavailable if the broker does not accept them. A chunk that fails for another
+        reason is logged, and does not hold up the others.
+        """
+        failed = 0
+        while failed < len(self._unsent):
+            chunk = self._unsent[failed]
+            try:
+                self._send(chunk)
+            except BusUnavailable:
+                raise
+            except Exception:
+                failed += 1
+                self._log_failure(chunk)
+            else:
+                del self._unsent[failed]
+                self._note_sent(chunk)
+        if not failed:
+            self._failures = 0
+
+    def _log_failure(self, chunk: Chunk) -> None:
+        self._failures += 1
+        if is_logged(self._failures):
+            logger.exception(
+                "celeriac: a delivery task of %s cannot be sent; retrying", chunk.handler.id
+            )
+
+    def _note_sent(self, chunk: Chunk) -> None:
+        state = self._groups.get(chunk.group)
+        if state is not None and not chunk.id:
+            note_sent(state, len(chunk.items))
+        self._circuits.sent(chunk.handler.id)
 
     def has_enough(self, state: GroupState) -> bool:
         """Return whether the group's handler has as many waiting tasks as it may."""

@@ -1,4 +1,4 @@
-"""A dispatcher over the store in memory, whose hints go to a list."""
+"""A dispatcher over the store in memory, whose delivery tasks go to a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from celeriac.testing.store import Store
 
 
 class Sent(list[Chunk]):
-    """The hints that were sent. While `away`, the broker takes none."""
+    """The delivery tasks that were sent. While `away`, the broker takes none."""
 
     away: Exception | None = None
 

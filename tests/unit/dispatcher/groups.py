@@ -1,4 +1,4 @@
-"""Groups of handlers, for tests of what the dispatcher knows of them."""
+"""Groups of handlers, for tests of what the dispatcher has of them."""
 
 from __future__ import annotations
 

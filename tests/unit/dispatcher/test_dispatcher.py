@@ -44,13 +44,13 @@ def emit(bus: EventBus, *ids: str, type: str = "order.placed", **attributes: Any
 
 
 def run(bus: EventBus, sent: Sent) -> None:
-    """What the workers' pool does with the hints."""
+    """What the workers' pool does with the delivery tasks."""
     for chunk in sent:
         run_task(bus.service, chunk)
     sent.clear()
 
 
-def test_a_new_event_is_hinted_once(
+def test_a_new_event_is_sent_once(
     charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     turning = dispatcher()
@@ -91,7 +91,7 @@ def test_room_is_filled_again(taking: EventBus, dispatcher: MakeDispatcher, sent
     assert ["c", "d"] == [id for chunk in sent.ids for id in chunk]
 
 
-def test_what_the_handler_does_not_want_is_settled_in_passing_without_a_pause(
+def test_what_the_handler_does_not_want_is_completed_at_the_same_time_without_a_pause(
     charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     turning = dispatcher()
@@ -133,7 +133,7 @@ def lambda_batch(events: list[Event]) -> None:
     raise ValueError("no")
 
 
-def test_a_retry_is_not_hinted_before_its_time(
+def test_a_retry_is_not_sent_before_its_time(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     bus.on("order.placed", backoff=10.0, jitter=0.0)(fail)
@@ -149,7 +149,7 @@ def test_a_retry_is_not_hinted_before_its_time(
     assert [["a"]] == sent.ids
 
 
-def test_a_hint_that_the_broker_refused_is_sent_in_the_next_turn(
+def test_a_task_that_the_broker_refused_is_sent_in_the_next_iteration(
     charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     charging.on("order.placed", "payment.failed")(bill)
@@ -261,7 +261,7 @@ def test_a_domain_that_appears_later_is_served_from_its_first_entry(
     assert [["first"], ["second"]] == sent.ids
 
 
-def test_a_rate_limit_puts_off_what_is_over_it(
+def test_a_rate_limit_requeues_what_is_over_it(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     bus.on("order.placed", rate_limit="2/s")(charge)
@@ -285,7 +285,7 @@ def test_a_rate_limit_puts_off_what_is_over_it(
     )
 
 
-def test_an_abandoned_delivery_is_hinted_when_its_lease_is_over(
+def test_an_abandoned_delivery_is_sent_when_its_lease_is_over(
     taking: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     turning = dispatcher()
@@ -327,7 +327,7 @@ def test_a_delayed_event_enters_the_log_when_its_time_has_come(
     assert [["a"]] == sent.ids
 
 
-def test_handing_back_makes_what_is_queued_due_for_others(
+def test_requeuing_makes_what_is_queued_due_for_others(
     taking: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     turning = dispatcher()
@@ -353,7 +353,7 @@ def test_a_stopped_dispatcher_turns_no_more(
     assert [] == sent.ids
 
 
-def test_a_turn_that_fails_is_told_and_followed_by_the_next(
+def test_a_failed_iteration_is_reported_and_followed_by_the_next(
     charging: EventBus, dispatcher: MakeDispatcher, sent: Sent, caplog: pytest.LogCaptureFixture
 ) -> None:
     turning = dispatcher()
@@ -373,10 +373,10 @@ def test_a_turn_that_fails_is_told_and_followed_by_the_next(
     assert "dispatching again" in caplog.text
 
 
-def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
+def test_while_enough_tasks_wait_new_events_go_into_a_larger_one(
     taking: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
-    """A quick handler under a steady flow gets few large hints, not one for each event."""
+    """A quick handler under a steady flow gets few large delivery tasks, not one for each event."""
     made = dispatcher(clock=lambda: 0.0)  # between two sweeps, which may always take
     emit(taking, "first")
     made.run_once()
@@ -392,7 +392,7 @@ def test_while_hints_enough_wait_what_comes_is_gathered_into_a_larger_one(
     assert [len(ids) for ids in sent.ids] == [10]
 
 
-def test_only_lanes_for_which_somebody_rang_are_asked_for(
+def test_only_groups_that_were_woken_are_fetched(
     charging: EventBus, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     """A thousand handlers must not each cost a script for every event of another domain."""
@@ -406,7 +406,7 @@ def test_only_lanes_for_which_somebody_rang_are_asked_for(
     assert [["b"], ["a"]] == sent.ids
 
 
-def test_a_retry_is_asked_for_when_its_time_has_come_though_nobody_rings(
+def test_a_retry_is_fetched_at_its_time_without_a_wakeup(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     bus.on("order.placed", name="charge", backoff=30.0, jitter=0)(fail)

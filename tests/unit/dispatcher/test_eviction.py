@@ -13,7 +13,7 @@ from celeriac.store.redis.connection import open_client
 from celeriac.store.redis.event_log import redis_event_log
 
 
-def test_it_is_said_at_the_first_look_and_when_more_is_lost(
+def test_it_is_reported_at_the_first_check_and_when_more_is_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     watch = EvictionWatch()

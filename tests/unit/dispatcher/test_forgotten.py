@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from celeriac import Event, EventBus
 from celeriac.delivery import Group
+from celeriac.dispatcher.group_table import wake
+from celeriac.dispatcher.poll_interval import IDLE
 from celeriac.testing.store import Store
 from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 
@@ -12,7 +14,7 @@ SECOND_MS = 1000
 
 
 def forget(store: Store, domain: str) -> None:
-    """What the janitor of another worker does."""
+    """What the maintenance of another worker does."""
     store.clock.advance(WEEK_MS + SECOND_MS)
     store.event_log.trim(domain)
     assert store.event_log.forget_domain(domain, WEEK_MS)
@@ -43,6 +45,25 @@ def test_a_wildcard_leaves_a_domain_that_is_gone_and_joins_it_again_when_it_is_b
         turning.run_once()
     assert [["a"]] == sent.ids
     assert {"brief"} == since(store, "billing.audit")
+
+
+def test_a_wildcard_leaves_the_domain_as_soon_as_its_group_is_gone(
+    bus: EventBus, store: Store, dispatcher: MakeDispatcher
+) -> None:
+    """It does not wait until domains are searched again."""
+
+    @bus.on("#")
+    def audit(event: Event) -> None: ...
+
+    now = [0.0]
+    store.event_log.register_domains(["brief"])
+    turning = dispatcher(clock=lambda: now[0])
+    turning.run_once()
+    forget(store, "brief")
+    now[0] += IDLE - 0.1
+    wake(turning._groups)
+    turning.run_once()
+    assert [] == list(turning._groups)
 
 
 def test_a_handler_that_names_the_domain_keeps_it(

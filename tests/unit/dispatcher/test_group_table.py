@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+import pytest
 
 from celeriac.dispatcher.group_state import NEVER, NOW, GroupState
 from celeriac.dispatcher.group_table import (
@@ -47,7 +50,7 @@ def test_the_groups_of_a_domain_are_known() -> None:
     assert {"order", "item"} == made.domains
 
 
-def test_a_bell_wakes_for_what_is_new_or_for_what_is_pending() -> None:
+def test_a_wakeup_is_for_new_or_for_pending_deliveries() -> None:
     made, [order, item] = table(ORDER, ITEM)
     for state in (order, item):
         state.fetch_at = state.pending_at = 50.0
@@ -58,7 +61,7 @@ def test_a_bell_wakes_for_what_is_new_or_for_what_is_pending() -> None:
     assert (50.0, NOW) == (item.fetch_at, item.pending_at)
 
 
-def test_of_those_that_are_ready_the_more_urgent_is_first_though_it_rested() -> None:
+def test_of_ready_groups_the_more_urgent_is_first_after_a_pause() -> None:
     made, [order, item] = table(ORDER, ITEM)
     idle(order, 100.0)
     wake([item])
@@ -72,7 +75,7 @@ def test_urgency_is_the_order_of_the_handlers() -> None:
     assert [fraud, order, item] == list(made)
 
 
-def test_no_turn_is_held_for_a_group_that_rests() -> None:
+def test_no_slot_is_reserved_for_an_idle_group() -> None:
     """A thousand of them, each with its own time, would have turns a thousand times a second."""
     made, [order, item] = table(ORDER, ITEM)
     poll_at(order, 5.0)
@@ -81,13 +84,13 @@ def test_no_turn_is_held_for_a_group_that_rests() -> None:
     assert ([], [item]) == (made.ready(0.9), made.ready(1.0))
 
 
-def test_a_group_that_rests_without_end_is_not_looked_at() -> None:
+def test_a_group_without_a_next_poll_is_not_polled() -> None:
     made, [order] = table(ORDER)
     idle(order, NEVER)
     assert ([], math.inf) == (made.ready(1e9), made.next_poll())
 
 
-def test_what_a_bell_rang_for_is_held_up_by_nothing_that_rested() -> None:
+def test_groups_that_were_woken_do_not_wait_for_idle_ones() -> None:
     made, groups = table(*[("item", f"a{n}") for n in range(3 * FEW_IDLE)], ORDER)
     for state in groups[:-1]:
         idle(state, 1.0)
@@ -119,7 +122,7 @@ def test_those_that_had_no_turn_have_the_next() -> None:
     assert groups[-1:] == made.ready(2.0)
 
 
-def test_a_group_is_looked_at_no_later_than_is_asked_for() -> None:
+def test_a_group_is_polled_no_later_than_requested() -> None:
     made, [order, item] = table(ORDER, ITEM)
     idle(order, 100.0)
     poll_soon([order, item], 3.0)
@@ -136,3 +139,64 @@ def test_a_group_that_is_served_no_more_is_forgotten() -> None:
 
 def test_without_groups_there_is_no_next_time() -> None:
     assert GroupTable().next_poll() == math.inf
+
+
+def test_a_group_that_is_served_no_more_is_not_polled_even_if_it_is_woken() -> None:
+    made, [order, item, fraud] = table(ORDER, ITEM, FRAUD)
+    made.keep({item.group, fraud.group})
+    wake([order])
+    assert ([], 100.0) == (made.ready(99.0), made.next_poll())
+    assert [fraud] == made.in_domain("order")
+    assert {"order", "item"} == made.domains
+    made.keep({item.group})
+    assert [] == made.in_domain("order")
+    assert {"item"} == made.domains
+
+
+def test_the_domains_are_the_same_object_until_they_change() -> None:
+    made, _ = table(ORDER)
+    before = made.domains
+    assert before is made.domains
+    made.add(make_group("item"))
+    assert {"order"} == before
+    assert {"order", "item"} == made.domains
+
+
+def test_groups_that_were_ordered_are_polled_in_that_order_and_found_by_their_domain() -> None:
+    made, [order, item, fraud] = table(ORDER, ITEM, FRAUD)
+    made.order([fraud.handler.id, item.handler.id, order.handler.id])
+    wake([order, item, fraud])
+    assert [fraud, item, order] == made.ready(0.0)
+    assert [fraud, order] == made.in_domain("order")
+
+
+@pytest.mark.parametrize(
+    ("groups", "due", "polled"), [(10, 1, 8), (200, 1, 12), (10, 0, 10), (400, 0, 256)]
+)
+def test_idle_groups_are_polled_a_few_with_others_or_many_alone(
+    groups: int, due: int, polled: int
+) -> None:
+    made, states = table(*[("item", f"a{n}") for n in range(groups)])
+    for state in states[due:]:
+        idle(state, 1.0)
+    wake(states[:due])
+    assert due + polled == len(made.ready(2.0))
+
+
+@pytest.mark.parametrize(
+    ("groups", "may_expire", "seconds"),
+    [(1, False, 2.0), (1, True, 2.0), (200, False, 2.0), (500, False, 5.0), (500, True, 2.0)],
+)
+@pytest.mark.parametrize(("jitter", "share"), [(min, 0.5), (max, 1.0)])
+def test_of_many_idle_groups_each_is_polled_less_often_unless_a_lease_may_expire(
+    monkeypatch: pytest.MonkeyPatch, groups: int, may_expire: bool, seconds: float, share: float,
+    jitter: Callable[[float, float], float],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("celeriac.dispatcher.group_table.random.uniform", jitter)
+    made, _ = table(*[("item", f"a{n}") for n in range(groups)])
+    assert share * seconds == made.idle_time(2.0, may_expire=may_expire)
+
+
+def test_without_leases_the_number_of_groups_delays_an_idle_poll() -> None:
+    made, _ = table(*[("item", f"a{n}") for n in range(500)])
+    assert made.idle_time(2.0) >= 2.5

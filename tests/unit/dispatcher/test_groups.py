@@ -5,11 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from celeriac import Event
 from celeriac.delivery import Group
-from celeriac.dispatcher.groups import FIRST, NEWEST, join, plan_joins, rejoin
+from celeriac.dispatcher.groups import (
+    FIRST,
+    NEWEST,
+    join,
+    leave_domains,
+    plan_joins,
+    rejoin,
+    without_domains,
+)
 from celeriac.handler import Handler, HandlerOptions, make_handler
 from celeriac.registry import HandlerRecord
 from celeriac.testing.store import Store
@@ -18,8 +27,9 @@ from celeriac.testing.store import Store
 def fetch(event: Event) -> None: ...
 
 
-def handler(*patterns: str, start: Any = "now") -> Handler:
-    return make_handler(fetch, patterns, HandlerOptions(start=start), service="billing")
+def handler(*patterns: str, start: Any = "now", **options: Any) -> Handler:
+    options["start"] = start
+    return make_handler(fetch, patterns, HandlerOptions(**options), service="billing")
 
 
 def known(*patterns: str, **since: str) -> HandlerRecord:
@@ -77,6 +87,44 @@ def test_joining_now_takes_part_after_the_newest_entry(store: Store) -> None:
     (record,) = join(store.backend, [handler("order.placed")], set())
     assert {"order": entry} == record.since
     assert entry == store.event_log.groups("order")[0].last_delivered
+
+
+def test_joining_now_takes_part_after_the_last_of_several_entries(store: Store) -> None:
+    with store.event_log.silence():
+        entries = [store.event_log.append("order", b"{}") for _ in range(3)]
+    (record,) = join(store.backend, [handler("order.placed")], set())
+    assert {"order": entries[-1]} == record.since
+
+
+@pytest.mark.parametrize(
+    ("gone", "remaining"),
+    [(set(), {"a", "b", "c"}), ({"a", "b"}, {"a", "c"}), ({"c"}, {"a", "b"}), ({"z"}, {*"abc"})],
+)
+def test_a_removed_domain_is_forgotten_unless_the_handler_names_it(
+    gone: set[str], remaining: set[str]
+) -> None:
+    record = known("a.placed", "*.paid", a="1-0", b="2-0", c="3-0")
+    assert {d: record.since[d] for d in remaining} == without_domains(record, gone).since
+
+
+def test_removed_domains_are_left_by_the_handlers_that_had_a_group_there(store: Store) -> None:
+    for name in ("fetch", "other", "elsewhere"):
+        since = {"b": "1-0"} if name == "elsewhere" else {"a": "1-0", "b": "1-0"}
+        record = msgspec.structs.replace(known("#"), id=f"billing.{name}", since=since)
+        store.registry.register(record)
+    leave_domains(store.backend, {"billing.fetch", "billing.elsewhere"}, {"a"})
+    left = {name: set(record.since) for name, record in store.registry.handlers().items()}
+    assert {
+        "billing.fetch": {"b"}, "billing.other": {"a", "b"}, "billing.elsewhere": {"b"}
+    } == left  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"when": lambda event: True}])
+def test_the_record_has_whether_the_handler_selects_events(
+    store: Store, options: dict[str, Any]
+) -> None:
+    (record,) = join(store.backend, [handler("order.placed", **options)], set())
+    assert bool(options) is record.when
 
 
 def test_joining_twice_changes_nothing(store: Store) -> None:
@@ -159,7 +207,44 @@ def test_older_code_that_joins_later_keeps_the_patterns_and_domains_of_the_newer
     assert dict(store.registry.handlers()) == {"billing.fetch": older}
 
 
-def test_a_wildcard_whose_record_is_gone_misses_no_domain_that_appeared_meanwhile(
+def test_code_that_has_a_leaving_or_retired_pattern_keeps_it_in_force(store: Store) -> None:
+    times = {"order.a": 5, "order.b": 6, "@acme": 7, "@globex": 8}
+    before = known("order.a", "order.b", order="0-0")
+    store.registry.register(msgspec.structs.replace(before, leaving=times, retired=times))
+    (record,) = join(store.backend, [handler("order.a", tenants=["acme"])], set())
+    assert {"order.b": 6, "@globex": 8} == record.leaving
+    assert {"order.b": 6, "@acme": 7, "@globex": 8} == record.retired
+
+
+def test_the_time_of_a_pattern_that_was_added_to_a_known_handler_is_recorded(store: Store) -> None:
+    (first,) = join(store.backend, [handler("order.a")], set())
+    assert {} == first.added
+    store.clock.advance(1000)
+    (second,) = join(store.backend, [handler("order.a", "order.b")], set())
+    assert {"order.b": store.clock.now_ms()} == second.added
+    assert first.registered_ms == second.registered_ms
+    store.clock.advance(1000)
+    (third,) = join(store.backend, [handler("order.a", "order.b", "order.c")], set())
+    assert {"order.b": store.clock.now_ms() - 1000, "order.c": store.clock.now_ms()} == third.added
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_new_handler_with_paused_is_paused_before_it_has_a_group(
+    store: Store, paused: bool
+) -> None:
+    some = handler("order.placed", paused=paused)
+    join(store.backend, [some], set())
+    limit = store.backend.circuits.probe(some.id, "w", 30_000).limit
+    assert limit == (0 if paused else None)
+    # Once resumed, a restart does not pause it again, even if its record was lost.
+    store.backend.circuits.resume(some.id)
+    join(store.backend, [some], set())
+    store.registry._handlers.clear()
+    join(store.backend, [some], {"order"})
+    assert store.backend.circuits.probe(some.id, "w", 30_000).limit is None
+
+
+def test_a_wildcard_whose_record_is_gone_misses_no_new_domain(
     store: Store,
 ) -> None:
     with store.event_log.silence():

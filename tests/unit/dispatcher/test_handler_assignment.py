@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from celeriac import Event, EventBus
+from celeriac import BusUnavailable, Event, EventBus
 from celeriac.delivery import FetchRequest, Group
 from celeriac.dispatcher import Dispatcher
 from celeriac.dispatcher.handler_assignment import UnservedHandlers
@@ -45,7 +45,7 @@ def ran(sent: Sent) -> list[tuple[str, str]]:
     return [(chunk.handler.name, item.event.id) for chunk in sent for item in chunk.items]
 
 
-def test_a_handler_whose_queue_was_cancelled_gets_no_hints(
+def test_a_handler_whose_queue_was_cancelled_gets_no_tasks(
     bus: EventBus, turning: Dispatcher, queues: set[str], sent: Sent
 ) -> None:
     queues.remove("slow")
@@ -71,9 +71,9 @@ def test_what_was_queued_for_it_goes_to_another_worker_at_once(
 def test_what_the_broker_did_not_take_yet_is_not_sent_after_it(
     bus: EventBus, turning: Dispatcher, queues: set[str], sent: Sent
 ) -> None:
-    sent.away = ConnectionError()
+    sent.away = BusUnavailable("the broker is away")
     emit(bus, "a")
-    with pytest.raises(ConnectionError):
+    with pytest.raises(BusUnavailable):
         turning.run_once()
     sent.away = None
     queues.remove("slow")
@@ -194,6 +194,14 @@ def test_a_handler_whose_last_worker_died_is_reported_and_again_after_the_next(
     ]
     assert looks == [[], [slow], [], []]
     assert [unserved.check([slow], [dead], 60_000) for _ in range(2)] == [[], [slow]]
+
+
+@pytest.mark.parametrize(("silent_ms", "reported"), [(15_000, False), (15_001, True)])
+def test_a_worker_lives_for_three_heartbeats(bus: EventBus, silent_ms: int, reported: bool) -> None:
+    unserved, slow = UnservedHandlers(), handler("slow")
+    last = worker(bus, "billing.slow", beat_ms=1000)
+    looks = [unserved.check([slow], [last], 1000 + silent_ms) for _ in range(2)]
+    assert looks == [[], [slow] if reported else []]
 
 
 def test_the_dispatcher_warns_of_it_with_the_remedy(

@@ -111,6 +111,15 @@ def test_a_registration_that_older_code_wrote_over_is_whole_again_after_a_beat(s
     assert "order.placed" in shop.backend.deliveries.patterns(group)
 
 
+def test_the_dispatcher_uses_the_records_of_the_last_heartbeat(shop: Shop) -> None:
+    records = shop.dispatchers["billing"]._members.records
+    register(shop, "order.placed", retired={"order.old": 5})
+    assert {} == records["billing.charge"].retired
+    next_beat(shop)
+    records = shop.dispatchers["billing"]._members.records
+    assert {"order.old": 5} == records["billing.charge"].retired
+
+
 def test_a_pattern_that_no_worker_has_is_retired_ten_minutes_after_it_was_noticed(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,26 +32,26 @@ class Clock:
 
 def test_the_worker_beats_and_no_more_often_than_it_should(bus: EventBus, store: Store) -> None:
     clock = Clock()
-    janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
+    duties = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     beats = []
     for clock.time in (0.0, BEAT_EVERY - 0.1, BEAT_EVERY):
         store.clock.advance(1000)
-        janitor.run((), discover=False)
+        duties.run((), discover=False)
         beats.append(store.registry.workers()[0].beat_ms - store.clock.now_ms())
     assert [0, -1000, 0] == beats
 
 
 def test_what_is_over_the_retention_goes(bus: EventBus, store: Store) -> None:
     clock = Clock()
-    janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
+    duties = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     bus.emit("order.placed")
-    janitor.run(["order"], discover=False)
+    duties.run(["order"], discover=False)
     store.clock.advance(int(bus.settings.retention * 1000) + 1)
     clock.time = TRIM_EVERY - 0.1
-    janitor.run(["order"], discover=False)
+    duties.run(["order"], discover=False)
     assert 1 == store.event_log.length("order")
     clock.time = TRIM_EVERY
-    janitor.run(["order"], discover=False)
+    duties.run(["order"], discover=False)
     assert 0 == store.event_log.length("order")
 
 
@@ -59,15 +59,15 @@ def test_logs_of_foreign_producers_are_found_where_a_wildcard_needs_them(
     bus: EventBus, store: Store
 ) -> None:
     clock = Clock()
-    janitor = Maintenance(lambda: store.backend, lambda: record(bus), clock)
+    duties = Maintenance(lambda: store.backend, lambda: record(bus), clock)
     with store.event_log.silence():
         store.event_log.append("foreign", b"{}")
-    assert not janitor.run((), discover=False)
+    assert not duties.run((), discover=False)
     assert frozenset() == store.event_log.domains()
-    assert janitor.run((), discover=True)
+    assert duties.run((), discover=True)
     assert {"foreign"} == store.event_log.domains()
     clock.time = DISCOVER_EVERY - 0.1
-    assert not janitor.run((), discover=True)
+    assert not duties.run((), discover=True)
 
 
 # -- forgetting empty domains
@@ -76,11 +76,11 @@ WEEK = 7 * 86_400.0
 
 
 class Forgetting:
-    """A janitor of a worker that reaches any domain, and the two clocks that it goes by."""
+    """A maintenance of a worker that reaches any domain, and the two clocks that it goes by."""
 
     def __init__(self, bus: EventBus, store: Store) -> None:
         self.clock, self.store = Clock(), store
-        self.janitor = Maintenance(lambda: store.backend, lambda: record(bus), self.clock)
+        self.duties = Maintenance(lambda: store.backend, lambda: record(bus), self.clock)
         self.there: list[str] = []
 
     def pass_time(self, seconds: float) -> None:
@@ -89,10 +89,10 @@ class Forgetting:
 
     def run(self, *, discover: bool = True) -> bool:
         """What a dispatcher does: a turn with the domains that it serves."""
-        return self.janitor.run(self.there, discover=discover)
+        return self.duties.run(self.there, discover=discover)
 
     def empty(self, *domains: str) -> None:
-        """Each gets an event, which nobody handles and which is over the retention then."""
+        """Each gets an event without a handler, which is older than the retention then."""
         for domain in domains:
             self.store.event_log.append(domain, b"{}")
         self.there += domains
@@ -119,7 +119,7 @@ def test_a_domain_that_is_empty_and_silent_goes(forgetting: Forgetting) -> None:
     assert {"gone"} == forgetting.store.event_log.forgotten()
 
 
-def test_a_turn_that_forgot_a_domain_says_that_there_are_fewer(forgetting: Forgetting) -> None:
+def test_after_a_domain_was_forgotten_there_are_fewer(forgetting: Forgetting) -> None:
     """Also where it looked for no others in that turn."""
     forgetting.empty("gone")
     forgetting.pass_time(FORGET_EVERY - 1)
@@ -128,6 +128,14 @@ def test_a_turn_that_forgot_a_domain_says_that_there_are_fewer(forgetting: Forge
     forgetting.pass_time(1)
     assert forgetting.run()
     assert {"gone"} == forgetting.store.event_log.forgotten()
+
+
+def test_without_an_empty_domain_there_are_not_fewer(forgetting: Forgetting) -> None:
+    forgetting.run()
+    forgetting.pass_time(DISCOVER_EVERY + 1)
+    forgetting.run()
+    forgetting.pass_time(FORGET_EVERY - DISCOVER_EVERY - 1)
+    assert forgetting.run() is False
 
 
 def test_a_domain_goes_in_its_time_also_where_another_left_before_it(
@@ -142,7 +150,7 @@ def test_a_domain_goes_in_its_time_also_where_another_left_before_it(
     assert {"second"} == forgetting.store.event_log.forgotten()
 
 
-def test_a_domain_that_is_not_silent_yet_is_asked_about_once_a_minute(
+def test_a_domain_that_is_not_silent_yet_is_checked_once_a_minute(
     forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
@@ -234,7 +242,7 @@ def test_where_the_acl_forbids_it_others_do_it(
     assert ["one"] == asked
 
 
-def test_another_refusal_is_not_passed_over(
+def test_another_refusal_is_not_ignored(
     forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(domain: str, silent_ms: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac import Event
 from celeriac.delivery import Delivery, Outcome
-from celeriac.dispatcher.message_filter import filter_deliveries
+from celeriac.dispatcher.message_filter import filter_deliveries, until_other_code_ms
 from celeriac.event import build_event, encode, key_id
 from celeriac.event.encrypted import ENCRYPTED
 from celeriac.handler import Handler, HandlerOptions, make_handler
@@ -73,7 +73,7 @@ def test_when_decides_on_the_typed_event() -> None:
     assert "skipped" == outcome(big, delivery(data=5))
 
 
-def test_when_is_not_asked_about_what_is_not_meant_for_it() -> None:
+def test_when_is_not_called_for_events_of_other_handlers() -> None:
     asked: list[str] = []
 
     def when(event: Event) -> bool:
@@ -112,7 +112,7 @@ def test_an_envelope_that_only_the_full_reader_refuses_is_invalid_where_when_nee
     ]
 
 
-def test_what_another_hand_trimmed_is_gone() -> None:
+def test_entries_that_were_trimmed_outside_celeriac_are_gone() -> None:
     assert ["1-0"] == filter_deliveries(handler(), [Delivery("1-0", None, 0)], domain="order").gone
 
 
@@ -125,7 +125,80 @@ def test_each_delivery_is_judged_for_itself_and_in_order() -> None:
     assert ["1-0", "4-0"] == [item.entry for item in filtered.wanted]
 
 
-def test_what_only_newer_code_wants_is_put_off_and_not_settled() -> None:
+def test_an_event_that_another_one_replaces_is_coalesced_unless_it_is_not_wanted() -> None:
+    replaced = [
+        msgspec.structs.replace(each, into="9-0")
+        for each in (delivery(entry="1-0", attempts=2), delivery("order.paid", entry="2-0"))
+    ]
+    filtered = filter_deliveries(handler(), replaced, domain="order")
+    assert [("1-0", Outcome.COALESCED, 2, "9-0"), ("2-0", Outcome.IGNORED, 0, "")] == [
+        (one.entry, one.outcome, one.attempt, one.into) for one in filtered.unwanted
+    ]
+    assert ([], {"test": "1-0"}) == (filtered.wanted, filtered.sources)
+
+
+def test_the_sources_of_events_that_get_a_row_are_kept_with_an_entry() -> None:
+    some = handler("order.placed", "order.paid", when=lambda event: event.type == "order.placed")
+    given = {
+        "wanted": delivery("order.placed", entry="1-0"),
+        "skipped": delivery("order.paid", entry="2-0"),
+        "ignored": delivery("order.other", entry="3-0"),
+    }
+    sources = {
+        name: filter_deliveries(some, [one], domain="order").sources for name, one in given.items()
+    }
+    assert {"wanted": {"test": "1-0"}, "skipped": {"test": "2-0"}, "ignored": {}} == sources
+
+
+@pytest.mark.parametrize(
+    ("age_s", "delay_ms"), [(0, 1000), (9, 1000), (60, 6000), (300, 30_000), (86_400, 60_000)]
+)
+def test_newer_code_is_searched_for_after_a_tenth_of_the_age_of_the_entry(
+    monkeypatch: pytest.MonkeyPatch, age_s: int, delay_ms: int
+) -> None:
+    monkeypatch.setattr("celeriac.dispatcher.message_filter.time.time", lambda: 1_000_000 + age_s)
+    assert delay_ms == until_other_code_ms("1000000000-0")
+
+
+def test_a_pattern_is_retired_for_later_entries_and_not_for_one_of_its_millisecond() -> None:
+    old = {"order.amended": 2000}
+    entries = [delivery("order.amended", entry=f"{ms}-0") for ms in (1999, 2000, 2001)]
+    unwanted = filter_deliveries(handler(), entries, (), old, domain="order").unwanted
+    outcomes = [one.outcome for one in unwanted]
+    assert [Outcome.SKIPPED, Outcome.SKIPPED, Outcome.IGNORED] == outcomes
+
+
+@pytest.mark.parametrize(
+    ("tenant", "expected"), [("acme", "wanted"), ("globex", "skipped"), (None, "skipped")]
+)
+def test_a_handler_of_some_tenants_needs_no_when(tenant: str | None, expected: str) -> None:
+    options = HandlerOptions(name="take", tenants=["acme"])
+    made = make_handler(fetch, ("order.placed",), options, service="billing")
+    event = build_event("order.placed", None, source="test", id="e1", tenant=tenant)
+    assert expected == outcome(made, Delivery("1-0", encode(event), 0))
+
+
+class Panic(BaseException):
+    """As a native extension raises it."""
+
+
+def test_an_event_whose_when_panics_goes_to_the_executor() -> None:
+    def panic(event: Event) -> bool:
+        raise Panic
+
+    assert "wanted" == outcome(handler(when=panic), delivery())
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_when_may_end_the_process(error: type[BaseException]) -> None:
+    def end(event: Event) -> bool:
+        raise error
+
+    with pytest.raises(error):
+        outcome(handler(when=end), delivery())
+
+
+def test_what_only_newer_code_wants_is_requeued_and_not_completed() -> None:
     """In a rolling deployment the old worker must leave it to the new one."""
     newest = ("order.placed", "order.amended")
     deliveries = [delivery("order.amended"), delivery("order.shipped")]

@@ -1,8 +1,8 @@
 """Two workers of a service with many handlers on Redis, in random lives: each has what it wants.
 
-Hints are lost, dispatchers crash with all they knew, one worker has older code, events are
-addressed to some, groups are set back. Each seed is one life, the same each time but for when what
-happens.
+Delivery tasks are lost, dispatchers crash with all their state, one worker has older code, events
+are addressed to some, groups are set back. Each seed is one life, the same each time but for when
+what happens.
 """
 
 from __future__ import annotations

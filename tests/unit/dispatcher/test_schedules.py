@@ -167,6 +167,34 @@ def test_middleware_sees_a_tick_once(store: Store) -> None:
     assert seen == [one.event.id] and one.event.subject == "changed"
 
 
+def test_a_tick_that_cannot_be_emitted_is_retried_and_stops_nothing(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Middleware):
+        fails = True
+
+        def before_emit(self, event: Event[Any]) -> Event[Any]:
+            if self.fails and event.domain == "report":
+                raise ValueError("wrong")
+            return event
+
+    failing = Failing()
+    bus = EventBus(service="billing", middleware=[failing])
+    for type in ("report.due", "invoice.due"):
+        bus.schedule(type, every=60)
+    schedules = Schedules(bus.service)
+    schedules.run()
+    at = to_next_tick(store)
+    for _ in range(3):
+        assert schedules.run() == LOOK_AGAIN_MS / 1000
+        store.clock.advance(LOOK_AGAIN_MS)
+    assert (ticks(store), ticks(store, "invoice")) == ([], [at])
+    assert caplog.text.count("the tick of the schedule report.due") == 1
+    failing.fails = False
+    schedules.run()
+    assert ticks(store) == [at]
+
+
 def test_without_schedules_there_is_nothing_to_wait_for(bus: EventBus, store: Store) -> None:
     assert Schedules(bus.service).run() == float("inf")
 
@@ -190,6 +218,21 @@ def test_what_the_acl_forbids_is_reported_once_and_stops_nothing(
             to_next_tick(store)
     assert len(ticks(store, "invoice")) == 2 and ticks(store) == []
     assert len([r for r in caplog.records if "does not tick in this worker" in r.message]) == 1
+
+
+def test_a_schedule_that_the_acl_forbids_for_long_is_reported_once(
+    due: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise NoPermissionError("this user has no permissions")
+
+    for command in ("declare", "read"):
+        monkeypatch.setattr(store.backend.schedules, command, refuse)
+    schedules = Schedules(due.service)
+    for _ in range(3):
+        assert schedules.run() == MAX_LATE_MS / 1000
+        store.clock.advance(MAX_LATE_MS)
+    assert caplog.text.count("does not tick in this worker") == 1
 
 
 def test_a_schedule_is_checked_when_it_is_declared(bus: EventBus) -> None:

@@ -1,4 +1,4 @@
-"""Signed events in chunks: copies are recognised in whatever field they are, and nobody who cannot
+"""Signed events in chunks: copies are recognised in any field, and no producer that cannot
 sign keeps a true event from a handler."""
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def test_a_forged_event_takes_no_id_from_the_true_one(
 def test_ids_that_others_register_keep_no_signed_event_from_the_handler(
     orders: EventBus, store: Store, ran: list[str], drain: Drain, kind: EntryKind, entry: str
 ) -> None:
-    """Whoever may emit into the domain can write the registry, and that entries are ambiguous."""
+    """Any producer of the domain can write the registry, and that entries are ambiguous."""
     [body] = signed(orders)
     now_ms = store.clock.now_ms()
     true = store.event_log._append("order", body, kind)
@@ -220,10 +220,10 @@ def test_an_event_whose_data_does_not_fit_takes_no_id_from_a_later_one(
 
 @pytest.mark.parametrize("id", [None, "order-42"])
 @pytest.mark.parametrize("is_async", [True, False])
-def test_ids_that_others_register_keep_no_postponed_event_from_the_log(
+def test_ids_that_others_register_keep_no_delayed_event_from_the_log(
     orders: EventBus, store: Store, ran: list[str], drain: Drain, id: str | None, is_async: bool
 ) -> None:
-    """Whoever reads the domain can read what is held until its time, and register its id."""
+    """Any reader of the domain can read delayed events, and register their ids."""
     if is_async:
         event = asyncio.run(orders.aemit("order.placed", {"n": 1}, id=id, delay=5))
     else:
@@ -236,7 +236,7 @@ def test_ids_that_others_register_keep_no_postponed_event_from_the_log(
     assert [event] == ran
 
 
-def test_a_postponed_event_that_is_emitted_twice_runs_once(
+def test_a_delayed_event_that_is_emitted_twice_runs_once(
     orders: EventBus, store: Store, ran: list[str], drain: Drain
 ) -> None:
     for delay in (None, 5, 7):
@@ -276,7 +276,7 @@ def test_a_copy_that_is_fetched_first_runs_instead(
 def test_a_signed_event_for_another_handler_is_no_copy(
     orders: EventBus, bus: EventBus, store: Store, ran: list[str], drain: Drain
 ) -> None:
-    """A member behind the signature narrows whom it is for: it then claims nothing here."""
+    """A member after the signature reduces its handlers: it then claims nothing here."""
     [body] = signed(orders)
     store.event_log._append("order", redriven_for(body, "mail.send"), MADE)
     store.event_log._append("order", body, MADE)

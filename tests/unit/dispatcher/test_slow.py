@@ -1,4 +1,4 @@
-"""A dispatcher beside a slow handler: what it takes for it, what it gives back, what goes on."""
+"""A dispatcher with a slow handler: what it fetches for it, what it requeues, what continues."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def measure(bus: EventBus, store: Store, name: str, type: str, mean_us: int) -> 
     store.deliveries.complete("other", group, [said], mean_us)
 
 
-def hints(sent: Sent, name: str) -> int:
+def tasks(sent: Sent, name: str) -> int:
     return sum(len(chunk.items) for chunk in sent if chunk.handler.name == name)
 
 
@@ -52,11 +52,11 @@ def test_a_slow_handler_leaves_a_process_free_and_its_backlog_in_the_log(
     bus.emit_many([("order.placed", {})] * 20)
     for _ in range(5):
         made.run_once()
-    assert hints(sent, "slow") == 2
+    assert tasks(sent, "slow") == 2
     bus.emit_many([("stock.moved", {})] * 20)
     for _ in range(5):
         made.run_once()
-    assert hints(sent, "quick") == 20
+    assert tasks(sent, "quick") == 20
     [state] = store.event_log.groups("order")
     assert state.lag is not None and state.lag + state.holders.get("scheduled", 0) == 18
 
@@ -79,10 +79,10 @@ def test_what_ends_makes_room_for_the_next(
     store.deliveries.complete(bus.service.worker, group, [said], SLOW)
     for _ in range(5):
         made.run_once()
-    assert hints(sent, "slow") == 3
+    assert tasks(sent, "slow") == 3
 
 
-def test_a_handler_that_turns_slow_gives_back_what_waits(
+def test_a_handler_that_turns_slow_requeues_what_waits(
     bus: EventBus, store: Store, dispatcher: MakeDispatcher, sent: Sent
 ) -> None:
     """The chunks of its tasks that are under way are not there any more."""
@@ -95,7 +95,7 @@ def test_a_handler_that_turns_slow_gives_back_what_waits(
         made.run_once()
     before = list(sent)
     assert len(before) == OPEN_CHUNKS * 3
-    assert hints(sent, "slow") > 50
+    assert tasks(sent, "slow") > 50
     group = bus.service.handlers["billing.slow"].group("order")
     chunk, *waiting = before
     begun = store.backend.chunks.begin("other", group, chunk.id)
@@ -106,7 +106,7 @@ def test_a_handler_that_turns_slow_gives_back_what_waits(
     sent.clear()
     for _ in range(5):
         made.run_once()
-    assert hints(sent, "slow") == 2
+    assert tasks(sent, "slow") == 2
     for one in waiting:
         assert None is store.backend.chunks.begin("other", group, one.id)
 
@@ -122,4 +122,4 @@ def test_concurrency_bounds_what_is_sent(
     bus.emit_many([("report.asked", {})] * 20)
     for _ in range(5):
         made.run_once()
-    assert hints(sent, "render") == 2
+    assert tasks(sent, "render") == 2

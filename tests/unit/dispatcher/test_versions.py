@@ -1,9 +1,11 @@
-"""Two versions of a handler's code over one backend: the older must settle nothing that only the
+"""Two versions of a handler's code over one backend: the older must complete nothing that only the
 newer wants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from celeriac.cli.doctor.versions import check_versions
 from celeriac.dispatcher.group_table import wake
 from celeriac.registry import WorkerRecord
+from celeriac.security import EventSecurity
 from celeriac.settings import Settings
 from celeriac.store.factory import redis_backend
 from celeriac.tracking import Matrix
@@ -33,8 +36,8 @@ def shops(request: pytest.FixtureRequest) -> Iterator[list[Shop]]:
     yield [Shop(backend, settings), Shop(backend, settings)]
 
 
-def start(shop: Shop, name: str, patterns: tuple[str, ...]) -> None:
-    shop.on("billing.take", *patterns)
+def start(shop: Shop, name: str, patterns: tuple[str, ...], **options: Any) -> None:
+    shop.on("billing.take", *patterns, **options)
     shop.services["billing"].worker = name
     shop.start()
 
@@ -60,13 +63,85 @@ def test_a_worker_with_older_code_that_joins_later_leaves_events_to_the_newer(
     for _ in range(3):
         old.run_until_idle()
     assert state(old, event) in {"waiting", "scheduled"}, "and the status lists the handler"
-    what_was_put_off_is_due(new)
+    make_requeued_due(new)
     wake(new.dispatchers["billing"]._groups)
     new.run_until_idle()
     assert state(new, event) == "processed"
 
 
-def what_was_put_off_is_due(shop: Shop) -> None:
+@pytest.mark.parametrize("newer", [["acme", "globex"], ["globex"], None])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_worker_with_older_code_leaves_the_events_of_new_tenants_to_the_newer(
+    shops: list[Shop], newer: list[str] | None, is_first: bool
+) -> None:
+    """The older worker restarts, or still runs, when the newer one has joined."""
+    old, new = shops
+    workers = {"new": (new, newer), "old": (old, ["acme"])}
+    for name in ("new", "old") if is_first else ("old", "new"):
+        shop, tenants = workers[name]
+        start(shop, name, OLD, tenants=tenants)
+    events = {tenant: old.emit("order.placed", tenant=tenant) for tenant in ("acme", "globex")}
+    unwanted = old.emit("order.placed", tenant="initech")
+    for _ in range(3):
+        old.run_until_idle()
+    assert state(old, events["acme"]) == "processed"
+    assert state(old, events["globex"]) in {"waiting", "scheduled"}
+    make_requeued_due(new)
+    wake(new.dispatchers["billing"]._groups)
+    new.run_until_idle()
+    assert state(new, events["globex"]) == "processed"
+    assert state(new, unwanted) == ("processed" if newer is None else "skipped")
+
+
+@pytest.mark.parametrize("options", [{}, {"signed": True}])
+def test_older_code_that_gets_a_task_of_a_newer_dispatcher_gives_its_events_back(
+    shops: list[Shop], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EventSecurity, "verify", lambda *_: None)
+    old, new = shops
+    start(old, "old", OLD, tenants=["acme"], **options)
+    start(new, "new", OLD, tenants=["acme", "globex"], **options)
+    events = {tenant: new.emit("order.placed", tenant=tenant) for tenant in ("acme", "globex")}
+    new.dispatch()
+    tasks, new.chunks = new.chunks, []
+    assert tasks
+    service = old.services["billing"]
+    [handler] = service.handlers.values()
+    old.chunks += [(service, replace(chunk, handler=handler)) for _, chunk in tasks]
+    old.run()
+    assert state(new, events["acme"]) == "processed"
+    assert state(new, events["globex"]) in {"waiting", "scheduled"}
+    make_requeued_due(new)
+    wake(new.dispatchers["billing"]._groups)
+    new.run_until_idle()
+    assert state(new, events["globex"]) == "processed"
+
+
+def test_after_a_roll_back_events_of_the_removed_tenant_wait_and_are_then_skipped(
+    shops: list[Shop],
+) -> None:
+    old, new = shops
+    start(new, "new", OLD, tenants=["acme", "globex"])
+    new.dispatchers["billing"].requeue()  # it departs
+    start(old, "old", OLD, tenants=["acme"])
+    event = old.emit("order.placed", tenant="globex")
+    beat(old)
+    old.run_until_idle()
+    assert state(old, event) in {"waiting", "scheduled"}
+    record = old.backend.registry.handlers()["billing.take"]
+    assert set(record.leaving) == {"@globex"}
+    leaving = {mark: at - 600_000 for mark, at in record.leaving.items()}
+    old.backend.registry.register(msgspec.structs.replace(record, leaving=leaving))
+    beat(old)
+    assert ("@acme",) == old.backend.registry.handlers()["billing.take"].tenants
+    make_requeued_due(old)
+    for _ in range(2):
+        wake(old.dispatchers["billing"]._groups)
+        old.run_until_idle()
+    assert state(old, event) == "skipped"
+
+
+def make_requeued_due(shop: Shop) -> None:
     deliveries = shop.backend.deliveries
     keys = getattr(deliveries, "keys", None)
     if keys is None:

@@ -1,4 +1,4 @@
-"""Handlers that reach any domain, beside ones that name theirs."""
+"""Handlers of any domain, together with ones of named domains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases that are over: the next sweep takes them over, but not right after an outage."""
+"""Expired leases: they are reclaimed, except right after an outage."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.unit.dispatcher.conftest import MakeDispatcher, Sent
 def charge(event: Event) -> None: ...
 
 
-def test_as_many_lost_hints_as_may_wait_are_all_sent_anew_by_one_sweep(
+def test_as_many_lost_tasks_as_may_wait_are_all_sent_again_at_once(
     bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
-    """They count as waiting, and must not keep themselves from being healed."""
+    """They count as waiting, and must not prevent their own recovery."""
     bus.on("order.placed", breaker=Breaker())(charge)
     turning = dispatcher()
     bus.emit("order.placed", id="first")
