@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from celeriac.delivery import Claimed, ClaimResult, Completion, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion
 from celeriac.delivery.pending_reply import PendingReply, ReceivedReply
+from celeriac.event import type_in
 from celeriac.event_log import Entry
 from celeriac.event_log.open_chunk import OpenChunk
 from celeriac.executor.completion import with_key
 from celeriac.executor.process import ExecutorProcess
-from celeriac.executor.work import type_of
 from celeriac.handler import Handler
 
 
@@ -74,8 +74,8 @@ def _completion(
     work = process.work(handler, domain, {}, keep)
     for entry in entries[suspects.start : suspects.stop]:
         claimed = Claimed(entry.id, ClaimResult.RUN, 1, entry.body)
-        work.fail(claimed, "", type_of(entry.body), error, 0, final=len(suspects) == 1)
-    work.flush()
+        work.fail(claimed, "", type_in(entry.body), error, 0, final=len(suspects) == 1)
+    work.reporter.flush()
     # Entries before these may have run unreported: they run again.
     before = [Completion(entry.id, "", 1, Outcome.REQUEUED) for entry in entries[: suspects.start]]
     bodies = {entry.id: entry for entry in entries}

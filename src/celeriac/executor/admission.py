@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from celeriac.errors import EncryptionError, UntrustedEvent
+from celeriac.errors import EncryptionError, SubjectKeysUnavailable, UntrustedEvent
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.executor.masking import masked_error
 from celeriac.security import EventSecurity
@@ -23,22 +23,32 @@ class SignedOption(Protocol):
 class Admission:
     """Belongs to one chunk of the log of `domain`.
 
-    `verified` has entries whose events were verified, with their source and type.
+    `verified` has entries whose events were verified, with their source, type and tenant.
     """
 
     guard: EventSecurity
     domain: str
     sensitive: frozenset[str] = frozenset()
-    verified: dict[str, tuple[str, str]] = field(default_factory=dict)
+    verified: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
 
     def admit(self, handler: SignedOption, entry: str, body: bytes, event: RawEvent) -> RawEvent:
         """Return the event for the handler, its data still JSON.
 
-        Raises UntrustedEvent, or EncryptionError if the event is encrypted for others, before any
-        code of the handler runs or any of its data is read.
+        Raises UntrustedEvent, EncryptionError if the event is encrypted for others, SubjectErased
+        if its subject was erased, or SubjectKeysUnavailable, before any code of the handler runs or
+        any of its data is read.
         """
-        if handler.signed and self.verified.get(entry) != (event.source, event.type):
+        self.verify(handler, entry, body, event)
+        return self.decrypt(event)
+
+    def verify(self, handler: SignedOption, entry: str, body: bytes, event: RawEvent) -> None:
+        """Raise UntrustedEvent if the handler demands a signature that the event does not have."""
+        addressed = event.source, event.type, event.tenant
+        if handler.signed and self.verified.get(entry) != addressed:
             self.guard.verify(body, event, self.domain)
+
+    def decrypt(self, event: RawEvent) -> RawEvent:
+        """Return the event with its plain data. Raises the other errors of `admit`."""
         return self.guard.decrypt(event) if is_encrypted(event) else event
 
     def shown(self, error: BaseException, bodies: Iterable[bytes | None]) -> BaseException:
@@ -46,7 +56,7 @@ class Admission:
 
         All values of an encrypted event are sensitive, since Redis stores the error in plain text.
         """
-        if isinstance(error, (UntrustedEvent, EncryptionError)):
+        if isinstance(error, (UntrustedEvent, EncryptionError, SubjectKeysUnavailable)):
             # These contain no data of the event.
             return error
         return masked_error(error, bodies, self.sensitive, self.guard.decrypt)

@@ -7,8 +7,9 @@ import atexit
 import inspect
 import os
 import threading
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from celeriac.fork import leave_to_parent
@@ -39,20 +40,41 @@ def call(handler: Handler, argument: Any) -> None:
 
 
 def run_awaitable(answer: Awaitable[Any] | None) -> Any:
-    """Return the result, from this thread's event loop; None is nothing to wait for. Blocks."""
+    """Return the result, from this thread's event loop; None is nothing to wait for. Blocks.
+
+    If an exception interrupts the waiting, such as a time limit, the awaitable is cancelled.
+    """
     if answer is None:
         return None
     if isinstance(answer, asyncio.Future):
         # A future completes only in its own loop.
         loop = answer.get_loop()
         if loop.is_running():
-            return asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop).result()
-        return loop.run_until_complete(answer)
+            waiting = asyncio.run_coroutine_threadsafe(_as_coroutine(answer), loop)
+            try:
+                return waiting.result()
+            except BaseException:
+                waiting.cancel()
+                raise
+        return _run_in(loop, loop.run_until_complete, answer)
     if not inspect.iscoroutine(answer):
         answer = _as_coroutine(answer)
-    if _in_gevent():
+    if in_gevent():
         return _run_among_greenlets(answer)
-    return _runner().run(answer, context=copy_context())
+    runner = _runner()
+    return _run_in(runner.get_loop(), partial(runner.run, context=copy_context()), answer)
+
+
+def _run_in(loop: asyncio.AbstractEventLoop, run: Callable[[Any], Any], answer: Any) -> Any:
+    try:
+        return run(answer)
+    except BaseException:
+        # The loop would run the rest of it during the next attempt.
+        for task in asyncio.all_tasks(loop):
+            if answer in (task, task.get_coro()):
+                task.cancel()
+                loop.run_until_complete(asyncio.wait([task]))
+        raise
 
 
 async def _as_coroutine(answer: Awaitable[Any]) -> Any:
@@ -77,7 +99,7 @@ def _close_own(process: int, runner: asyncio.Runner) -> None:
         runner.close()
 
 
-def _in_gevent() -> bool:
+def in_gevent() -> bool:
     """Return whether this is a monkey-patched worker, where all greenlets share one thread, and so
     at most one running event loop."""
     try:
@@ -96,6 +118,7 @@ def _run_among_greenlets(coroutine: Coroutine[Any, Any, Any]) -> Any:
     from gevent.event import AsyncResult
 
     loop, context, result = _greenlet_loop(), copy_context(), AsyncResult()
+    begun: list[asyncio.Task[Any]] = []
 
     def complete(task: asyncio.Task[Any]) -> None:
         if task.cancelled():
@@ -106,10 +129,15 @@ def _run_among_greenlets(coroutine: Coroutine[Any, Any, Any]) -> Any:
             result.set(task.result())
 
     def begin() -> None:
-        loop.create_task(coroutine, context=context).add_done_callback(complete)
+        begun.append(loop.create_task(coroutine, context=context))
+        begun[0].add_done_callback(complete)
 
     loop.call_soon_threadsafe(begin)
-    return result.get()
+    try:
+        return result.get()
+    except BaseException:
+        loop.call_soon_threadsafe(lambda: begun[0].cancel())
+        raise
 
 
 _greenlet_loops: dict[int, asyncio.AbstractEventLoop] = {}

@@ -17,6 +17,7 @@ from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
 from celeriac.executor.running_chunk import RunningChunk
 from celeriac.handler import Handler
+from celeriac.tenant import other_interests
 
 # Seconds instead of DRAIN if the service has no other handler. A task costs the worker and the
 # server a few milliseconds.
@@ -116,13 +117,9 @@ class ChunkExecutor:
         entries = process.persist(begin)
         if (entries is None and tries > 1) or (read and entries == []):
             # The first try began it and its reply was lost, or its entries were deleted.
-            self._requeue(group, chunk)
+            process.requeue_chunk(group, chunk)
             return None
         return entries
-
-    def _requeue(self, group: Group, chunk: str) -> None:
-        chunks, worker = self.process.service.backend.chunks, self.process.worker
-        self.process.persist(lambda: chunks.requeue(worker, group, chunk))
 
     def _run(self, running: RunningChunk, handler: Handler) -> bool:
         """Run a chunk; return False if it was lost, or if its rest was requeued."""
@@ -146,4 +143,4 @@ class ChunkExecutor:
 
 
 def _want_more(handler: Handler, in_force: Sequence[str]) -> bool:
-    return not {*in_force} <= {*handler.patterns}
+    return bool(other_interests(in_force, handler.interests))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from celeriac.circuit_breaker import Circuit, CircuitState
-from celeriac.errors import InvalidEvent, Reject, Retry, Skip
+from celeriac.errors import CircuitOpen, InvalidEvent, Reject, Retry, Skip
 
 REPORT_INTERVAL = 0.010  # seconds; a failure is reported at once
 
@@ -20,7 +20,7 @@ def counts_as_failure(error: BaseException) -> bool:
     Errors caused by an event's content, and retries or rejections that the handler requested, do
     not.
     """
-    return not isinstance(error, (Reject, Retry, Skip, InvalidEvent))
+    return not isinstance(error, (CircuitOpen, InvalidEvent, Reject, Retry, Skip))
 
 
 class CircuitReporter:

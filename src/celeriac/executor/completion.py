@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -10,8 +11,8 @@ from celeriac.delivery import Completion, Outcome
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkProgress
 from celeriac.delivery.counters import count_processed
 from celeriac.delivery.run_record import RunOutcome, pack_runs, processed_codes, run_code
+from celeriac.event import key_in
 from celeriac.event_log import Entry
-from celeriac.executor.work import key_of
 
 
 class ProcessedEntries:
@@ -90,6 +91,19 @@ class Unreported:
         else:
             self.exceptions.append(with_key(completion, entry))
 
+    def drop(self, entries: Container[str]) -> None:
+        """Drop the results of entries, also one whose `add` was interrupted."""
+        for type, some in list(self.processed.items()):
+            kept = ProcessedEntries()
+            for entry, took_us in zip(some.entries, some.took_us, strict=False):
+                if entry not in entries:
+                    kept.add(entry, took_us)
+            self.processed[type] = kept
+            if not kept.entries:
+                del self.processed[type]
+        self.ignored = [entry for entry in self.ignored if entry not in entries]
+        self.exceptions = [c for c in self.exceptions if c.entry not in entries]
+
     @property
     def took_us(self) -> list[int]:
         """The run times of all processed entries."""
@@ -128,4 +142,4 @@ def with_key(completion: Completion, entry: Entry) -> Completion:
     """Return the completion with its event key, which plain processed events do not need."""
     if completion.event_key:
         return completion
-    return replace(completion, event_key=key_of(entry.body))
+    return replace(completion, event_key=key_in(entry.body))

@@ -1,8 +1,8 @@
 """Execute a delivery task: claim its deliveries, decode, run, decide, complete.
 
 A delivery task proves nothing: the claim decides what may run. Each event of the task is isolated
-from the others. Completions are reported every work.REPORT_INTERVAL seconds, so that a process that
-dies repeats only those and its current event.
+from the others. Completions are reported every REPORT_INTERVAL seconds (completion_reporter.py), so
+that a process that dies repeats only those and its current event.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from celeriac.circuit_breaker import Circuit
 from celeriac.delivery import Claimed, ClaimResult, Completion, Group, Outcome
 from celeriac.delivery.pending_reply import PendingReply
+from celeriac.event import type_in
 from celeriac.event_log import entry_key
 from celeriac.executor.chunk_executor import ChunkExecutor
 from celeriac.executor.circuit_reporter import CircuitReporter
@@ -23,8 +24,9 @@ from celeriac.executor.error_text import describe
 from celeriac.executor.persistent_report import PersistentReport
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
+from celeriac.executor.run_limit import RunLimit
 from celeriac.executor.signed_duplicates import claim_results, find_signed_duplicates
-from celeriac.executor.work import Work, type_of
+from celeriac.executor.work import Work
 from celeriac.handler import Handler
 from celeriac.service import Service
 
@@ -63,34 +65,58 @@ class Executor:
         work.circuit_reporter = reporter
         if len(pairs) > 1:
             self.process.shared_progress.begin(handler.id, domain, pairs)
-        with self.process.leases.keeping(group, work.leases):
+        with self.process.leases.keeping(group, work.reporter.leases):
             try:
                 if handler.signed:
                     claimed = self._without_copies(work, group, claimed)
                 if time.monotonic() - sure_at >= self.service.settings.lease:
                     # This process may have been frozen, and another may have run some of them.
                     claimed = self._still_owned(group, work, claimed)
-                self._run(work, _slices(claimed, handler.batch), keys)
+                self._run(work, group, _slices(claimed, handler.batch), keys)
             finally:
                 # Also if the process is ending: completed deliveries must not run again.
-                work.flush()
+                work.reporter.flush()
         if reporter is not None:
             reporter.flush()
         return work.report
 
-    def _run(self, work: Work, slices: Sequence[Sequence[Claimed]], keys: dict[str, str]) -> None:
+    def _run(
+        self,
+        work: Work,
+        group: Group,
+        slices: Sequence[Sequence[Claimed]],
+        keys: dict[str, str],
+    ) -> None:
         """Run slice by slice. Requeue the rest if the circuit opens, or if the handler became so
         slow that other handlers would wait too long for this process. This includes a process that
         was frozen past its lease: it runs no delivery that it lost."""
+        limit = RunLimit(
+            len(slices), lambda running: self._requeue_now(work, group, slices[running:], keys)
+        )
+        done, cut_at = 0, self._cut_at.get(work.handler.id, -math.inf)
+        # Else the task was sent before the handler was known to be slow: it would block again.
+        if len(slices) == 1 or time.monotonic() - cut_at >= STILL_SLOW:
+            with self.process.leases.limiting(group, limit):
+                done = self._run_slices(work, slices, keys, limit)
+        if not limit.is_requeued:
+            for rest in slices[done:]:
+                work.requeue(rest, keys)
+
+    def _run_slices(
+        self,
+        work: Work,
+        slices: Sequence[Sequence[Claimed]],
+        keys: dict[str, str],
+        limit: RunLimit,
+    ) -> int:
+        """Run slices until the task must end; return their number."""
         started, handler = time.monotonic(), work.handler.id
         longest = max(LONGEST_CHUNK, LONGEST_CHUNKS * self.service.settings.chunk_time)
-        if len(slices) > 1 and started - self._cut_at.get(handler, -math.inf) < STILL_SLOW:
-            # The task was sent before the handler was known to be slow: it would block again.
-            for rest in slices:
-                work.release(rest, keys)
-            return
         index_of = {entry: n for n, entry in enumerate(keys)} if len(keys) > 1 else None
-        for done, some in enumerate(slices, 1):
+        for number, some in enumerate(slices, 1):
+            limit.running = number
+            if number > limit.end and limit.stops(number):
+                return number - 1
             if index_of is not None:
                 self.process.shared_progress.enter(
                     index_of[some[0].entry], index_of[some[-1].entry] + 1
@@ -101,9 +127,25 @@ class Executor:
             if late:
                 self._cut_at[handler] = time.monotonic()
             if halted or late:
-                for rest in slices[done:]:
-                    work.release(rest, keys)
-                return
+                return number
+        return len(slices)
+
+    def _requeue_now(
+        self,
+        work: Work,
+        group: Group,
+        slices: Sequence[Sequence[Claimed]],
+        keys: dict[str, str],
+    ) -> None:
+        """Requeue deliveries that did not begin, without waiting for the event that runs."""
+        claimed = [claim for some in slices for claim in some]
+        requeued = [
+            Completion(claim.entry, keys[claim.entry], claim.attempt, Outcome.REQUEUED)
+            for claim in claimed
+        ]
+        self.service.backend.deliveries.complete(self.service.worker, group, requeued)
+        for claim in claimed:
+            work.reporter.leases.pop(claim.entry, None)
 
     def abandon(
         self,
@@ -132,9 +174,9 @@ class Executor:
             if claim.entry in suspects:
                 claim = replace(claim, body=self._body(domain, claim.entry))
                 final = len(suspects) == 1
-                work.fail(claim, keys[claim.entry], type_of(claim.body), error, 0, final=final)
-        work.release([claim for claim in unfinished if claim.entry not in suspects], keys)
-        work.flush()
+                work.fail(claim, keys[claim.entry], type_in(claim.body), error, 0, final=final)
+        work.requeue([claim for claim in unfinished if claim.entry not in suspects], keys)
+        work.reporter.flush()
         reporter = self._circuit_reporter(handler) if unfinished else None
         if reporter is not None:
             reporter.note(error)
@@ -192,9 +234,9 @@ class Executor:
     def _still_owned(self, group: Group, work: Work, claimed: list[Claimed]) -> list[Claimed]:
         """Renew the leases of a chunk; return the claims that no other worker has taken over."""
         deliveries, worker = self.service.backend.deliveries, self.service.worker
-        leases = list(work.leases.items())
-        work.lose(self.process.persist(lambda: deliveries.renew(worker, group, leases)))
-        return [claim for claim in claimed if claim.entry in work.leases]
+        leases = list(work.reporter.leases.items())
+        work.reporter.lose(self.process.persist(lambda: deliveries.renew(worker, group, leases)))
+        return [claim for claim in claimed if claim.entry in work.reporter.leases]
 
     def _work(self, handler: Handler, group: Group, pairs: int, leases: dict[str, int]) -> Work:
         def complete(completions: Sequence[Completion]) -> PendingReply[list[str]]:
@@ -202,9 +244,8 @@ class Executor:
             mean_us = self.process.note_run_times(handler, ran)
             return self._begin_complete(group, completions, mean_us)
 
-        work = self.process.work(handler, group.domain, leases, complete)
-        work.report.pairs = pairs
-        return work
+        report = Report(pairs=pairs)
+        return self.process.work(handler, group.domain, leases, complete, report)
 
     def _begin_complete(
         self, group: Group, completions: Sequence[Completion], mean_us: int

@@ -1,4 +1,7 @@
-"""Renew leases while handlers run, so that leases can be short and handlers can run for hours."""
+"""Watch tasks while handlers run: renew their leases, and requeue what waits behind a slow event.
+
+So leases can be short, and handlers can run for hours.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from celeriac.delivery import Group
+from celeriac.executor.run_limit import RunLimit
 from celeriac.fork import after_fork_in_child
 from celeriac.service import Service
 
@@ -20,6 +24,7 @@ ANSWERED_WITHIN = 0.1  # seconds
 # Seconds until a failed renewal is retried. After an outage, dispatchers wait longer than this
 # before they reclaim expired leases (`dispatcher.RENEWED_WITHIN`).
 RETRY = 0.5
+CHECK = 1.0  # seconds between checks for slow events
 
 
 class LeaseKeeper:
@@ -38,6 +43,7 @@ class LeaseKeeper:
         """Forget all leases, as the child of a fork must."""
         self._deliveries: dict[int, tuple[Group, dict[str, int]]] = {}
         self._chunks: dict[int, tuple[Group, list[str]]] = {}
+        self._limits: dict[int, tuple[Group, RunLimit]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -57,35 +63,70 @@ class LeaseKeeper:
             yield
 
     @contextmanager
+    def limiting(self, group: Group, limit: RunLimit) -> Iterator[None]:
+        """Requeue what waits behind a slow event of a task, whose leases are kept."""
+        if limit.count < 2:
+            yield
+            return
+        try:
+            with self._kept(self._limits, group, limit):
+                yield
+        finally:
+            limit.close()
+
+    @contextmanager
     def _kept(self, of_kind: dict[int, Any], group: Group, leases: Any) -> Iterator[None]:
         key = id(leases)
-        with self._lock:
-            of_kind[key] = (group, leases)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="celeriac-leases", daemon=True
-                )
-                self._thread.start()
+        # A time limit can interrupt each line. Without a renewal the delivery runs twice; with one
+        # that never ends, no worker runs it.
         try:
+            with self._lock:
+                of_kind[key] = (group, leases)
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="celeriac-leases", daemon=True)
+                    thread.start()
+                    self._thread = thread
             yield
         finally:
-            with self._lock:
-                of_kind.pop(key, None)
+            # One call, which no signal interrupts: to wait for the lock would be another.
+            of_kind.pop(key, None)
 
     def _run(self) -> None:
         period = self._service.settings.lease / 3
         failing = False
+        renew_at = time.monotonic() + period
         while True:
-            time.sleep(min(period, RETRY) if failing else period)
+            time.sleep(max(0.0, min(CHECK, renew_at - time.monotonic())))
+            with self._lock:
+                limits = list(self._limits.values())
+            for group, limit in limits:
+                self._requeue_behind(group, limit)
+            if time.monotonic() < renew_at:
+                continue
             with self._lock:
                 if not self._deliveries and not self._chunks:
                     self._thread = None
                     return
-                deliveries = [(group, list(d.items())) for group, d in self._deliveries.values()]
-                chunks = [(group, list(some)) for group, some in self._chunks.values()]
+                deliveries = [
+                    (group, list(d.items())) for group, d in list(self._deliveries.values())
+                ]
+                chunks = [(group, list(some)) for group, some in list(self._chunks.values())]
             renewed = [self._renew(group, pairs, failing) for group, pairs in deliveries if pairs]
             renewed += [self._renew_chunks(group, some, failing) for group, some in chunks if some]
             failing = not all(renewed)
+            renew_at = time.monotonic() + (min(period, RETRY) if failing else period)
+
+    def _requeue_behind(self, group: Group, limit: RunLimit) -> None:
+        try:
+            if limit.requeue_behind(time.monotonic()):
+                logger.info("%s: requeued deliveries behind one that runs long", group.handler)
+        except Exception as error:
+            # The next check tries again, and then the process itself, when its event ends.
+            logger.warning(
+                "%s: deliveries behind one that runs long were not requeued: %s",
+                group.handler,
+                error,
+            )
 
     def _renew_chunks(self, group: Group, chunks: list[str], failing: bool) -> bool:
         """Renew leases as `_renew`. The process detects a lost chunk when it reports."""
@@ -114,7 +155,8 @@ class LeaseKeeper:
         if lost:
             time.sleep(ANSWERED_WITHIN)
         with self._lock:
-            still = {entry for _, leases in self._deliveries.values() for entry in list(leases)}
+            kept = list(self._deliveries.values())
+            still = {entry for _, leases in kept for entry in list(leases)}
         lost = [entry for entry in lost if entry in still]
         if lost:
             logger.warning(

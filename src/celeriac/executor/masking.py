@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from celeriac.errors import InvalidEvent, Reject, Retry
+from celeriac.errors import InvalidEvent, Reject, Retry, SubjectKeysUnavailable
 from celeriac.event import RawEvent, decode, is_encrypted, sensitive_values, without
 from celeriac.event.encrypted import ENCRYPTED
 from celeriac.event.sensitive import ALL
@@ -39,7 +39,11 @@ def masked_error(
 
     `opened` decrypts an event, or raises InvalidEvent.
     """
-    values = _values(bodies, names, opened)
+    try:
+        values = _values(bodies, names, opened)
+    except SubjectKeysUnavailable:
+        # The values are unknown now, so the text is not shown.
+        return _replacement(error, "the text is not shown: the data cannot be decrypted now")
     if not values:
         return error
     text, written = _text(error), trace(error)

@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from statistics import median_low
 from typing import TypeVar
 
+from celeriac.delivery import Group
 from celeriac.delivery.sources import Sources
 from celeriac.executor.admission import Admission
+from celeriac.executor.completion_reporter import CompletionReporter, ReportCompletions
 from celeriac.executor.lease import LeaseKeeper
+from celeriac.executor.report import Report
 from celeriac.executor.shared_progress import SharedProgress
-from celeriac.executor.work import ReportCompletions, Work
+from celeriac.executor.work import Work
 from celeriac.handler import Handler
 from celeriac.service import Service
 from celeriac.settings import Settings
@@ -50,12 +53,22 @@ class ExecutorProcess:
         domain: str,
         leases: dict[str, int],
         report_completions: ReportCompletions,
+        report: Report | None = None,
     ) -> Work:
-        """Return a Work for events of the domain, which reports to `report_completions`."""
+        """Return a Work for events of the domain, which reports to `report_completions`. Its
+        results are added to `report`, by default a new one."""
         admission = Admission(self.service.guard, domain, self.settings.sensitive_names)
-        middleware = self.service.middleware
+        report = Report() if report is None else report
+        reporter = CompletionReporter(handler.id, leases, report_completions, report)
+        find, group = self.service.backend.deliveries.patterns, handler.group(domain)
         return Work(
-            self.worker, handler, len(leases), leases, report_completions, admission, middleware
+            self.worker,
+            handler,
+            reporter,
+            report,
+            admission,
+            self.service.middleware,
+            in_force=lambda: self.persist(lambda: find(group)),
         )
 
     def persist(self, call: Callable[[], T], seconds: float | None = None) -> T:
@@ -67,6 +80,11 @@ class ExecutorProcess:
     def persist_result(self, call: Callable[[], T]) -> T:
         """`persist` for as long as results are kept."""
         return self.persist(call, max(RESULT_KEPT, self.settings.lease))
+
+    def requeue_chunk(self, group: Group, chunk: str) -> None:
+        """Make the rest of a chunk of this worker pending and due at once. Idempotent."""
+        chunks, worker = self.service.backend.chunks, self.worker
+        self.persist(lambda: chunks.requeue(worker, group, chunk))
 
     def note_run_times(self, handler: Handler, took_us: Sequence[int]) -> int:
         """Record run times, and return the handler's run time in this process in µs, at least 1.

@@ -22,11 +22,12 @@ from celeriac.event import Event, EventHeader, decode_unchecked
 from celeriac.event_log import Entry
 from celeriac.executor.chunk_filter import ChunkFilter
 from celeriac.executor.completion import Uncounted, Unreported
+from celeriac.executor.completion_reporter import REPORT_INTERVAL
 from celeriac.executor.persistent_report import PersistentReport
 from celeriac.executor.process import ExecutorProcess
 from celeriac.executor.report import Report
+from celeriac.executor.run_limit import RunLimit
 from celeriac.executor.signed_duplicates import find_signed_duplicates
-from celeriac.executor.work import REPORT_INTERVAL
 from celeriac.handler import Handler
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class RunningChunk:
         # Indexes of the first undecided entry and of the first unreported one.
         self._next = self._reported = 0
         self._unreported, self._uncounted = Unreported(), Uncounted()
+        self._limit = RunLimit(len(entries), self._requeue_after)
         self._mean_us = 0
         self._report_at = time.monotonic() + REPORT_INTERVAL
         self._count_at = time.monotonic() + COUNT_AFTER
@@ -82,8 +84,9 @@ class RunningChunk:
         self._progress: SentProgress | None = None
         self._sources: dict[str, str] = {}
         self._filter = ChunkFilter(handler, group.domain, others=others)
-        self._work = process.work(handler, group.domain, {}, lambda completions: ReceivedReply([]))
-        self._work.report = report
+        self._work = process.work(
+            handler, group.domain, {}, lambda completions: ReceivedReply([]), report
+        )
         if handler.signed:
             self._filter.find_repetitions(entries, self._find_copies)
         elif ambiguous:
@@ -105,13 +108,14 @@ class RunningChunk:
         return sum(isinstance(result, EventHeader) for result in inspected) > 1
 
     def run(self, longest: float) -> bool:
-        """Run the entries in order. Returns False if the chunk was lost, or if it took `longest`
-        seconds and more entries are to run."""
+        """Run the entries in order. Returns False if the chunk was lost, or if it or one of its
+        events took long and more entries are to run. `longest` is in seconds."""
         ends_at = time.monotonic() + longest
         try:
-            if self.handler.batch is None:
-                return self._run_events(ends_at)
-            return self._run_batches(self.handler.batch, ends_at)
+            with self.process.leases.limiting(self.group, self._limit):
+                if self.handler.batch is None:
+                    return self._run_events(ends_at)
+                return self._run_batches(self.handler.batch, ends_at)
         finally:
             self._report.pairs += self.wanted
             self.process.sources.add(self.group.domain, self._sources)
@@ -119,7 +123,11 @@ class RunningChunk:
     def _run_events(self, ends_at: float) -> bool:
         entries, count = self.entries, len(self.entries)
         call, enter, check_at = self._work.call, self.process.shared_progress.enter, -math.inf
+        limit = self._limit
         while self._next < count:
+            limit.running = self._next + 1
+            if self._next >= limit.end and limit.stops(self._next + 1):
+                return False
             entry = entries[self._next]
             event = self._read(entry)
             if type(event) is Event:
@@ -130,7 +138,8 @@ class RunningChunk:
                     check_at = min(self._check_at, self._sure_until, ends_at)
                     # A report may wait for Redis, which is not this event's run time.
                     started = time.monotonic()
-                enter(count - self._next, count - self._next - 1)
+                remaining = limit.end - self._next
+                enter(remaining, remaining - 1)
                 error, emitted_events = call(event, event, 1, (entry.body,))
                 took_us = int((time.monotonic() - started) * 1e6)
                 if error is None and not emitted_events:
@@ -147,12 +156,16 @@ class RunningChunk:
         return not self.lost
 
     def _run_batches(self, size: int, ends_at: float) -> bool:
-        count = len(self.entries)
+        count, limit = len(self.entries), self._limit
         while self._next < count:
             read: list[tuple[Entry, EntryResult]] = []
             events: list[Event[Any]] = []
             first = last = self._next
             for index in range(self._next, count):
+                limit.running = index + 1
+                if index >= limit.end and limit.stops(index + 1):
+                    count = index
+                    break
                 result = self._read(self.entries[index])
                 read.append((self.entries[index], result))
                 if type(result) is Event:
@@ -164,12 +177,13 @@ class RunningChunk:
             if events:
                 if not self._continues(time.monotonic(), ends_at):
                     return False
-                self.process.shared_progress.enter(count - first, count - last - 1)
+                end = limit.end
+                self.process.shared_progress.enter(end - first, end - last - 1)
                 self._run_batch(read, events)
             else:
                 self._note(read)
             self._next += len(read)
-        return not self.lost
+        return not self.lost and self._next == len(self.entries)
 
     def _run_batch(
         self, read: Sequence[tuple[Entry, EntryResult]], events: list[Event[Any]]
@@ -204,13 +218,13 @@ class RunningChunk:
             ready = self._work.read(_claim(entry), "")
         self.wanted += 1
         if ready is None:
-            [completion] = self._work.take_completions()
+            [completion] = self._work.reporter.drain()
             return completion
         return ready
 
     def _note(self, read: Sequence[tuple[Entry, EntryResult]]) -> None:
         """Add the completions of entries, including those that the executor has just made."""
-        completions = {c.entry: c for c in self._work.take_completions()}
+        completions = {c.entry: c for c in self._work.reporter.drain()}
         for entry, result in read:
             completion = completions.get(entry.id, result)
             if isinstance(completion, Completion):
@@ -223,7 +237,9 @@ class RunningChunk:
             self._await_progress()
             now = time.monotonic()
         if now >= self._report_at:
-            if now >= self._count_at or self._unreported.exceptions:
+            # After `ends_at` nothing follows that could count a progress report.
+            must_count = now >= min(self._count_at, ends_at)
+            if must_count or self._unreported.exceptions:
                 self._report_all()
             else:
                 self._report_progress()
@@ -259,13 +275,22 @@ class RunningChunk:
             return None
         return self._complete_and_fetch(completion, request)
 
+    def _requeue_after(self, running: int) -> None:
+        """Requeue all entries after the first ones."""
+        chunks, worker = self.process.service.backend.chunks, self.process.worker
+        last = self.entries[running - 1].id
+        chunks.requeue(worker, self.group, self.id, after=last)
+        self.process.shared_progress.shorten_chunk(len(self.entries) - running)
+
     def requeue_rest(self) -> None:
         """Report the decided entries; the others become pending and due at once."""
+        # An exception may have interrupted the code that notes a result.
+        self._unreported.drop({entry.id for entry in self.entries[self._next :]})
         self._report_all()
         remaining = len(self.entries) - self._next
         self._report.pairs += remaining
         if remaining and not self.lost:
-            self._requeue(self.id)
+            self.process.requeue_chunk(self.group, self.id)
 
     def _report_all(self) -> None:
         completion = self._completion()
@@ -339,14 +364,10 @@ class RunningChunk:
         except redis.RedisError:
             self._complete(completion)
             # The requested chunk, if it was opened, would wait until its lease expires.
-            self._requeue(request.chunk)
+            self.process.requeue_chunk(self.group, request.chunk)
             return None
         self._note_ownership(is_owner, sure_at, completion.done)
         return fetched
-
-    def _requeue(self, chunk: str) -> None:
-        chunks, worker = self.process.service.backend.chunks, self.process.worker
-        self.process.persist(lambda: chunks.requeue(worker, self.group, chunk))
 
     def _note_ownership(self, is_owner: bool, sure_at: float, reported: int) -> None:
         if is_owner:

@@ -68,6 +68,11 @@ class SharedProgress:
         self._shared[slot + PID] = pid
         self._shared[slot + CHUNK] = int(chunk, 16)
 
+    def shorten_chunk(self, entries: int) -> None:
+        """Record that the open chunk no longer has its last entries, which do not run."""
+        for field in (self._slot + FIRST, self._slot + END):
+            self._shared[field] = max(0, self._shared[field] - entries)
+
     def expect_chunk(self, chunk: str) -> None:
         """Record that this chunk is fetched next."""
         self._shared[self._slot + FOLLOWING] = int(chunk, 16)

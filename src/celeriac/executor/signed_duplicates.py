@@ -31,7 +31,7 @@ def find_signed_duplicates(
     for entry, body in entries:
         event = _trusted(admission, body or b"")
         if event is not None:
-            admission.verified[entry] = event.source, event.type
+            admission.verified[entry] = event.source, event.type, event.tenant
             verified.append((entry, event.key))
     if not verified:
         return {}

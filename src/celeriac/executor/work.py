@@ -1,5 +1,4 @@
-"""One running chunk: decode and run each event and decide on its outcome, isolated from the
-others."""
+"""Decode and run each event of a Celery task, and decide on its outcome apart from the others."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ from celeriac.delivery import (
     Failure,
     Outcome,
 )
-from celeriac.delivery.pending_reply import PendingReply
-from celeriac.errors import Exhausted, InvalidEvent, Retry, Skip
+from celeriac.errors import CircuitOpen, Exhausted, InvalidEvent, Skip, SubjectErased
 from celeriac.event import (
     NONE_EMITTED,
     EmittedEvents,
@@ -30,56 +28,52 @@ from celeriac.event import (
     check_domain,
     decode,
     event_key,
-    read_header,
+    key_id,
+    key_in,
+    type_in,
 )
 from celeriac.event_log import entry_time_ms
 from celeriac.executor.admission import Admission
 from celeriac.executor.attempt_hooks import run_attempt
 from celeriac.executor.call import call
 from celeriac.executor.circuit_reporter import CircuitReporter
+from celeriac.executor.completion_reporter import CompletionReporter
 from celeriac.executor.control_flow import is_control_flow, is_time_limit
 from celeriac.executor.error_text import describe, from_their_code, trace
+from celeriac.executor.failed_attempt import decide_failed, log_failed, why_exhausted
 from celeriac.executor.report import FailedAttempt, Report
-from celeriac.handler import Decision, Handler, decide
+from celeriac.handler import Handler, decide
 from celeriac.middleware import Attempt, Middleware
+from celeriac.tenant import is_excluded, is_for_other_code, other_interests
 
 logger = logging.getLogger(__name__)
 
-# Reports completions to the delivery store; the returned function waits for the reply, the entries
-# that were no longer owned.
-ReportCompletions = Callable[[Sequence[Completion]], PendingReply[list[str]]]
-
-REPORT_INTERVAL = 0.010  # seconds between reports
-
 
 class Work:
-    """One running chunk: the claimed deliveries, and the completions that are not reported yet.
+    """The claimed deliveries of one Celery task. `reporter` reports their completions.
 
-    A report is sent without waiting for its reply while more events are to run. The reply is read
-    before the next report, and at the end.
+    `in_force` reads the patterns and tenants of all versions of the handler.
     """
 
     def __init__(
         self,
         worker: str,
         handler: Handler,
-        pairs: int,
-        leases: dict[str, int],
-        report_completions: ReportCompletions,
+        reporter: CompletionReporter,
+        report: Report,
         admission: Admission,
         middleware: Sequence[Middleware] = (),
+        in_force: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.worker, self.handler = worker, handler
         self.middleware = middleware
-        self.complete = report_completions
         self.admission = admission
-        self.leases = leases
-        self.report = Report(pairs=pairs)
+        self.report, self.reporter = report, reporter
         self.circuit_reporter: CircuitReporter | None = None
-        self.completions: list[Completion] = []
-        self.reported_at = time.monotonic()
         self._admitted: set[str] = set()  # keys of events that were not refused
-        self._reply: PendingReply[list[str]] | None = None
+        self._in_force = in_force
+        # Read once: the events are older, so a version that joins later gets only newer ones.
+        self._others: frozenset[str] | None = None
 
     def run(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Decode and run one event, or one batch of them.
@@ -98,8 +92,7 @@ class Work:
             self._run_one(*ready[0])
         else:
             self._run_batch(ready)
-        if time.monotonic() - self.reported_at >= REPORT_INTERVAL:
-            self._report_completions()
+        self.reporter.report_if_due()
 
     def read(self, claim: Claimed, key: str) -> Event[Any] | None:
         """Return the event with its data decoded; None if the delivery completed without a run."""
@@ -115,7 +108,7 @@ class Work:
             return None
         try:
             if claim.result is ClaimResult.EXHAUSTED:
-                raise Exhausted(_why_exhausted(claim))
+                raise Exhausted(why_exhausted(claim))
             event = decode(claim.body)
             check_domain(event.type, self.admission.domain)
             if key and event_key(event.id, event.source) != key:
@@ -127,6 +120,9 @@ class Work:
                 self._complete(claim, key, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS)
                 return None
             return self._admitted_event(claim, key, event)
+        except SubjectErased as error:
+            self._skip_erased(claim, key, error)
+            return None
         except Exception as error:
             self._refuse(claim, key, error)
             return None
@@ -136,25 +132,54 @@ class Work:
         completed without a run. `event` is the `decode_unchecked` of the body."""
         try:
             return self._admitted_event(claim, "", check_decoded(event, claim.body or b""))
+        except SubjectErased as error:
+            self._skip_erased(claim, "", error)
+            return None
         except Exception as error:
             self._refuse(claim, "", error)
             return None
 
     def _admitted_event(self, claim: Claimed, key: str, event: RawEvent) -> Event[Any] | None:
-        event = self.admission.admit(self.handler, claim.entry, claim.body or b"", event)
+        self.admission.verify(self.handler, claim.entry, claim.body or b"", event)
+        if is_excluded(event.tenant, self.handler.tenants):
+            # Before its data is read, which may be encrypted or have another form.
+            if self._is_for_other_code(event.tenant):
+                key = key or key_in(claim.body)
+                self._complete(claim, key, Outcome.REQUEUED, delay_ms=REQUEUE_DELAY_MS)
+            else:
+                self._skip(claim, key, event.type)
+            return None
+        event = self.admission.decrypt(event)
         typed = read_data(event, self.handler.data_type)
         if key:
             self._admitted.add(key)
         if self.handler.when is not None and not self.handler.when(typed):
-            self._complete(claim, key, Outcome.SKIPPED, type=event.type)
-            self.report.skipped += 1
+            self._skip(claim, key, event.type)
             return None
         return typed
+
+    def _is_for_other_code(self, tenant: str | None) -> bool:
+        """Return whether another version of the handler gets the events of the tenant."""
+        if self._others is None:
+            self._others = other_interests(self._in_force(), self.handler.interests)
+        return is_for_other_code(tenant, self.handler.tenants, self._others)
+
+    def _skip(self, claim: Claimed, key: str, type: str) -> None:
+        """Complete a delivery that the filter of the handler rejects."""
+        self._complete(claim, key, Outcome.SKIPPED, type=type)
+        self.report.skipped += 1
+
+    def _skip_erased(self, claim: Claimed, key: str, error: SubjectErased) -> None:
+        """Complete a delivery whose data was erased: no attempt can read it again."""
+        type, key = type_in(claim.body), key or key_in(claim.body)
+        self._complete(claim, key, Outcome.SKIPPED, type=type)
+        self.report.skipped += 1
+        logger.info("%s skipped %s %s: %s", self.handler.id, type, key_id(key), error)
 
     def _refuse(self, claim: Claimed, key: str, error: Exception) -> None:
         """Decide on an attempt that failed before the handler was called."""
         is_refused = isinstance(error, InvalidEvent)
-        self.fail(claim, key, type_of(claim.body), error, 0, refused=is_refused)
+        self.fail(claim, key, type_in(claim.body), error, 0, refused=is_refused)
 
     def _run_one(self, claim: Claimed, key: str, event: Event[Any]) -> None:
         started = time.perf_counter()
@@ -173,6 +198,10 @@ class Work:
     ) -> None:
         """Decide on a run of the handler that took this many µs, and failed if there is an error
         other than Skip. `shown` is that of `fail`."""
+        if isinstance(error, CircuitOpen):
+            delay_ms = decide(self.handler.failure, error, claim.counted).delay_ms
+            self._complete(claim, key, Outcome.REQUEUED, delay_ms=delay_ms)
+            return
         is_skipped = isinstance(error, Skip)
         if error is not None and not is_skipped:
             self.fail(
@@ -215,7 +244,7 @@ class Work:
             # Emitted events belong to the first event of a batch.
             emitted_events = NONE_EMITTED
 
-    def release(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
+    def requeue(self, claimed: Sequence[Claimed], keys: dict[str, str]) -> None:
         """Requeue claimed deliveries that did not begin, without counting their attempt."""
         for claim in claimed:
             self._complete(claim, keys[claim.entry], Outcome.REQUEUED)
@@ -232,8 +261,10 @@ class Work:
         `bodies` are the events as stored in the log.
         """
         failure: BaseException | None = None
-        size = len(argument) if self.handler.batch is not None else 1
-        with HandlingContext(cause, attempt, self.handler.id, size) as under_way:
+        is_batch = self.handler.batch is not None
+        size = len(argument) if is_batch else 1
+        context = HandlingContext(cause, attempt, self.handler.id, size, is_batch=is_batch)
+        with context as under_way:
             if self.middleware:
                 failure = self._call_within(argument, cause, attempt, bodies)
             else:
@@ -302,12 +333,8 @@ class Work:
             final: Whether the delivery may be dead-lettered because of this attempt.
             refused: Whether the event was refused before the handler received it.
         """
-        key = key or key_of(claim.body)
-        decision = decide(self.handler.failure, error, claim.counted)
-        if decision.outcome is Outcome.DEAD and not final:
-            decision = Decision(Outcome.RETRY, REQUEUE_DELAY_MS)
-        if isinstance(error, Exhausted):
-            decision = Decision(Outcome.DEAD)
+        key = key or key_in(claim.body)
+        decision = decide_failed(self.handler, claim, error, final)
         counted = claim.attempt - isinstance(error, Exhausted)
         error = shown or self.admission.shown(error, [claim.body])
         text = trace(error)
@@ -332,30 +359,7 @@ class Work:
         )
         failed = FailedAttempt(key, event_type, counted, decision.outcome, error, text, correlation)
         self.report.failures.append(failed)
-        self._log_failure(failed, decision)
-
-    def _log_failure(self, failed: FailedAttempt, decision: Decision) -> None:
-        """Log the failure once, with its traceback if the delivery is not retried."""
-        retried = decision.outcome is Outcome.RETRY
-        level = logging.INFO if isinstance(failed.error, Retry) else logging.WARNING
-        logger.log(
-            level if retried else logging.ERROR,
-            "%s failed on %s %s in attempt %d (%s): %s",
-            self.handler.id,
-            failed.event_type,
-            failed.event_id,
-            failed.attempt,
-            f"retry in {decision.delay_ms / 1000:.3g} s" if retried else "dead",
-            describe(failed.error),
-            exc_info=None if retried else failed.error,
-            extra={
-                "event_type": failed.event_type,
-                "event_id": failed.event_id,
-                "handler": self.handler.id,
-                "attempt": failed.attempt,
-                "correlation_id": failed.correlation or failed.event_id,
-            },
-        )
+        log_failed(self.handler.id, failed, decision)
 
     def _complete(
         self,
@@ -370,7 +374,7 @@ class Work:
         type: str = "",
         emitted_events: EmittedEvents = NONE_EMITTED,
     ) -> None:
-        self.completions.append(
+        self.reporter.add(
             Completion(
                 claim.entry,
                 key,
@@ -385,80 +389,12 @@ class Work:
             )
         )
 
-    def lose(self, entries: Sequence[str]) -> None:
-        """Drop entries whose lease was lost: they are neither run nor reported."""
-        for entry in entries:
-            self.leases.pop(entry, None)
-        self.report.lost += entries
-        if entries:
-            logger.warning(
-                "%s: the leases of %d deliveries expired before they began; another worker runs "
-                "them",
-                self.handler.id,
-                len(entries),
-            )
-
-    def take_completions(self) -> list[Completion]:
-        """Return the completions that are not reported yet; they will not be reported here."""
-        completions, self.completions = self.completions, []
-        return completions
-
-    def flush(self) -> None:
-        """Report all completions to the delivery store, and wait for the reply."""
-        self._report_completions()
-        self._await_reply()
-
-    def _report_completions(self) -> None:
-        self._await_reply()
-        if not self.completions:
-            return
-        completions, self.completions = self.completions, []
-        # No lease to keep from here on: the delivery is completed now, or it was lost before.
-        for completion in completions:
-            self.leases.pop(completion.entry, None)
-        self._reply = self.complete(completions)
-        self.reported_at = time.monotonic()
-
-    def _await_reply(self) -> None:
-        if self._reply is None:
-            return
-        reply, self._reply = self._reply, None
-        if lost := reply.result():
-            # A retry after a lost reply also finds nothing to complete, which is not a loss.
-            self.report.lost += lost
-            logger.warning("%s: %d deliveries were no longer owned", self.handler.id, len(lost))
-
 
 def _us(started: float) -> int:
     return int((time.perf_counter() - started) * 1e6)
-
-
-def _why_exhausted(claim: Claimed) -> str:
-    if claim.lost_runs:
-        return (
-            f"its worker died, or lost the lease, in {claim.lost_runs} of {claim.attempt - 1} "
-            "runs; dead-lettered as poison"
-        )
-    return f"all {claim.attempt - 1} attempts are used up"
 
 
 def _concurrent_ms(entry: str) -> int:
     """Return the delay until the next try: half the age of the entry, from 1 s to 1 min."""
     age = int(time.time() * 1000) - entry_time_ms(entry)
     return max(REQUEUE_DELAY_MS, min(age // 2, MAX_REQUEUE_DELAY_MS))
-
-
-def key_of(body: bytes | None) -> str:
-    """Return the key of the event in `body`; '' if it cannot be read."""
-    try:
-        return read_header(body).key if body else ""
-    except InvalidEvent:
-        return ""
-
-
-def type_of(body: bytes | None) -> str:
-    """Return the type of the event in `body`; '' if it cannot be read."""
-    try:
-        return decode(body).type if body else ""
-    except InvalidEvent:
-        return ""

@@ -21,6 +21,7 @@ from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
 from celeriac.store.redis.connection import address
 from celeriac.store.redis.emitted import flush_emitted
+from celeriac.tenant import tenant_marks
 from celeriac.worker.add_step import add_step
 from celeriac.worker.broadcasting import install_broadcasts, start_in_pool_process
 from celeriac.worker.celery_fixes.broker_refusal import survive_refusals
@@ -39,6 +40,13 @@ from celeriac.worker.task_events import sends_task_events
 from celeriac.worker.unknown_tasks import requeue_unknown
 
 logger = logging.getLogger(__name__)
+
+# Celery's pools, and the limits that they ignore.
+UNENFORCED = {
+    "gevent": ("soft_time_limit",),
+    "thread": ("time_limit", "soft_time_limit"),
+    "solo": ("time_limit", "soft_time_limit"),
+}
 
 
 def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> None:
@@ -115,7 +123,17 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         for handler in self.service.handlers.values():
             check_task(parent.app, handler)
         delivery_serializer(parent.app)
-        return bool(self.service.handlers or self.service.schedules)
+        # With broadcasts only, its heartbeats are what registers them.
+        service = self.service
+        if service.handlers or service.schedules or service.broadcasts:
+            return True
+        if service.settings.service:
+            logger.info(
+                "celeriac: %s has no handlers in this worker. If it has some, name their modules "
+                "in app.conf.imports",
+                service.settings.service,
+            )
+        return False
 
     def start(self, parent: Any) -> None:
         app = parent.app
@@ -126,6 +144,7 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             logger.critical("celeriac: the worker does not start: %s", error)
             raise SystemExit(1) from None
         log_start(self.service, app.amqp.queues.consume_from)
+        warn_of_unenforced_limits(self.service, _pool_name(parent), app.amqp.queues.consume_from)
         self._dispatcher = Dispatcher(
             self.service,
             delivery_sender(
@@ -179,6 +198,11 @@ def _processes(worker: Any) -> int:
     return int(getattr(pool, "num_processes", None) or worker.concurrency or 1)
 
 
+def _pool_name(worker: Any) -> str:
+    """Return the module of the worker's pool: prefork, thread, gevent, solo."""
+    return type(worker.pool).__module__.rpartition(".")[2]
+
+
 def log_start(service: Service, queues: Collection[str]) -> None:
     """Log one INFO line: the Redis server, what runs here, and what does not."""
     handlers = sorted(service.handlers.values(), key=lambda handler: handler.id)
@@ -198,6 +222,20 @@ def log_start(service: Service, queues: Collection[str]) -> None:
     )
 
 
+def warn_of_unenforced_limits(service: Service, pool: str, queues: Collection[str]) -> None:
+    """Log a WARNING for each handler here with a time limit that Celery ignores in this pool."""
+    for handler in service.handlers.values():
+        ignored = [name for name in UNENFORCED.get(pool, ()) if getattr(handler, name)]
+        if ignored and handler.queue in queues:
+            logger.warning(
+                "celeriac: %s of %s has no effect: Celery does not enforce it in the pool %s. Run "
+                "the handler in a worker with --pool prefork",
+                " and ".join(ignored),
+                handler.id,
+                pool,
+            )
+
+
 def describe(
     service: Service, worker: Any, contracts: ContractDeclaration | None = None
 ) -> WorkerRecord:
@@ -211,12 +249,14 @@ def describe(
         service=service.settings.service,
         hostname=socket.gethostname(),
         pid=os.getpid(),
-        pool=type(worker.pool).__module__.rpartition(".")[2],
+        pool=_pool_name(worker),
         processes=_processes(worker),
         queues=queues,
         handlers=tuple(sorted(h.id for h in handlers if h.queue in queues)),
         patterns={h.id: tuple(h.patterns) for h in handlers if h.queue in queues},
+        tenants={h.id: tenant_marks(h.tenants) for h in handlers if h.tenants},
         reads={} if contracts is None else dict(contracts.reads),
         unserved={h.id: h.queue for h in handlers if h.queue not in queues},
+        broadcasts=service.broadcast_records(),
         version=VERSION,
     )

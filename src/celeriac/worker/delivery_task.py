@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 from celery.exceptions import InvalidTaskError
@@ -71,10 +72,13 @@ def write_chunk(chunk: Chunk) -> dict[str, Any]:
         return {"domain": chunk.group.domain, "events": write_pairs(chunk.pairs)}
     named: dict[str, Any] = {"domain": chunk.group.domain, "chunk": chunk.id, "more": chunk.more}
     if chunk.entries is not None:
-        named["entries"] = [
-            [entry.id, entry.kind.value, None if entry.body is None else entry.body.decode()]
-            for entry in chunk.entries
-        ]
+        # A body that is not UTF-8, from another program, cannot be written: the process then reads
+        # the chunk from the log.
+        with suppress(UnicodeDecodeError):
+            named["entries"] = [
+                [entry.id, entry.kind.value, None if entry.body is None else entry.body.decode()]
+                for entry in chunk.entries
+            ]
     return named
 
 

@@ -69,9 +69,7 @@ def requeue_deliveries(service: Service, group: Group, pairs: list[tuple[str, st
             for c in claimed
         ],
     )
-    logger.warning(
-        "%s is not in this worker's code; requeued %d events", group.handler, len(claimed)
-    )
+    _warn_requeued(group, len(claimed))
 
 
 def requeue_chunk(service: Service, group: Group, chunk: str) -> None:
@@ -87,6 +85,9 @@ def requeue_chunk(service: Service, group: Group, chunk: str) -> None:
     chunks.complete(
         worker, group, chunk, ChunkCompletion(entries[-1].id, len(entries), b"", requeued)
     )
-    logger.warning(
-        "%s is not in this worker's code; requeued %d events", group.handler, len(entries)
-    )
+    _warn_requeued(group, len(entries))
+
+
+def _warn_requeued(group: Group, events: int) -> None:
+    number = "1 event" if events == 1 else f"{events} events"
+    logger.warning("%s is not in this worker's code; requeued %s", group.handler, number)

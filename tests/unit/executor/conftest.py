@@ -30,7 +30,7 @@ class Bench:
         return self.handler
 
     def queue(self) -> list[tuple[str, str]]:
-        """The hint for all that can be taken now: what waits, what is due, whose lease is over."""
+        """The task for all deliveries that can be fetched: waiting, due, or expired."""
         (taken,) = self.store.deliveries.fetch(
             self.bus.service.worker, [FetchRequest(self.group, limit=100, reclaim=True)]
         )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import types
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gevent import monkey
 
 from celeriac import Event
 from celeriac.delivery import DeliveryState
@@ -156,3 +160,101 @@ def test_any_other_answer_is_ignored(bench: Bench, answer: Any) -> None:
     bench.emit("a")
     bench.execute()
     assert bench.place("a") == DeliveryState.PROCESSED
+
+
+class Returned:
+    """Notes what is emitted, and how replies are sent."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def emit(self, answer: Any) -> None:
+        self.calls.append(answer)
+
+    def send_replies(self, *, is_committed: bool) -> None:
+        self.calls.append(is_committed)
+
+
+async def answers() -> str:
+    return "later"
+
+
+@pytest.mark.parametrize(
+    ("answer", "has_receiver", "calls"),
+    [
+        (lambda: None, False, []),
+        (lambda: None, True, [True]),
+        (lambda: "at once", False, ["at once", False]),
+        (lambda: "at once", True, ["at once", True]),
+        (answers, False, ["later", False]),
+    ],
+)
+def test_what_a_function_returns_is_emitted_and_replies_are_sent(
+    answer: Callable[[], Any], has_receiver: bool, calls: list[Any]
+) -> None:
+    """A receiver has committed the replies, also those of a function that returned nothing."""
+    returned = Returned()
+    handler: Any = SimpleNamespace(
+        id="billing.h",
+        receiver=(lambda event: answer()) if has_receiver else None,
+        function=lambda event: answer(),
+        returned=returned,
+    )
+    call.call(handler, None)
+    assert returned.calls == calls
+    handler.returned = None
+    call.call(handler, None)
+
+
+def test_nothing_is_awaited_of_nothing() -> None:
+    assert call.run_awaitable(None) is None
+    assert call.run_awaitable(answers()) == "later"
+
+
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """What belongs to a new thread."""
+    local = SimpleNamespace()
+    monkeypatch.setattr(call, "_local", local)
+    yield local
+    local.runner[1].close()
+
+
+def test_a_thread_keeps_its_loop_and_closes_it_at_exit(
+    local: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered: list[tuple[Any, ...]] = []
+    atexit = SimpleNamespace(register=lambda *action: registered.append(action))
+    monkeypatch.setattr(call, "atexit", atexit)
+    runner = call._runner()
+    assert call._runner() is runner
+    assert registered == [(call._close_own, os.getpid(), runner)]
+    assert local.runner == (os.getpid(), runner)
+
+
+def test_a_loop_of_the_parent_is_left_to_it(
+    local: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Any] = []
+    inherited = local.runner = (os.getpid() + 1, object())
+    monkeypatch.setattr(call, "leave_to_parent", left.append)
+    assert call._runner() is not inherited[1]
+    assert left == [inherited]
+    assert local.runner[0] == os.getpid()
+
+
+@pytest.mark.parametrize(("is_other", "is_closed"), [(0, True), (1, False)])
+def test_a_loop_is_closed_only_by_its_process(is_other: int, is_closed: bool) -> None:
+    closed: list[int] = []
+    runner: Any = SimpleNamespace(close=lambda: closed.append(1))
+    call._close_own(os.getpid() + is_other, runner)
+    assert bool(closed) == is_closed
+
+
+@pytest.mark.parametrize("gevent", [None, SimpleNamespace(monkey=monkey)])
+def test_without_patches_of_gevent_there_is_no_greenlet(
+    monkeypatch: pytest.MonkeyPatch, gevent: Any
+) -> None:
+    """Whether gevent is installed or not."""
+    monkeypatch.setitem(sys.modules, "gevent", gevent)
+    assert call.in_gevent() is False

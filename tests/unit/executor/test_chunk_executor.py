@@ -1,4 +1,4 @@
-"""Running chunks: what runs, what is reported, what is given back, and when a task ends."""
+"""Running chunks: what runs, what is reported, what is requeued, and when a task ends."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Reply:
         return self.reply.result()
 
 
-def test_a_chunk_runs_in_the_order_of_the_log_and_says_how_each_event_ran(bench: Bench) -> None:
+def test_a_chunk_runs_in_the_order_of_the_log_and_records_how_each_event_ran(bench: Bench) -> None:
     bench.subscribe()
     events = bench.emit(3)
     chunk, fetched = bench.fetch()
@@ -215,14 +215,24 @@ def test_what_another_version_may_want_becomes_due_by_itself(bench: Bench) -> No
     assert [("scheduled", 0)] * 2 == bench.pending()
 
 
-def test_a_chunk_that_another_version_queued_is_not_passed_over(bench: Bench) -> None:
-    """Of an event that only the newer code wants, the older says nothing."""
+def test_a_chunk_that_another_version_queued_is_not_skipped(bench: Bench) -> None:
+    """The older code reports nothing about an event that only the newer code wants."""
     bench.subscribe()
     bench.emit(1, "order.amended")
     chunk, _ = bench.fetch()
     bench.store.deliveries.note_patterns(bench.group, ["order.placed", "order.amended"])
     bench.executor.chunks.execute(bench.handler, "order", chunk)
     assert [("scheduled", 0)] == bench.pending()
+
+
+def test_events_that_no_version_wants_leave_nothing(bench: Bench) -> None:
+    """Though another process queued the chunk, whose code has the same patterns."""
+    bench.subscribe()
+    bench.emit(1, "order.amended")
+    chunk, _ = bench.fetch()
+    bench.store.deliveries.note_patterns(bench.group, ["order.placed"])
+    bench.executor.chunks.execute(bench.handler, "order", chunk)
+    assert [] == bench.pending()
 
 
 def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> None:
@@ -233,7 +243,7 @@ def test_events_that_the_handler_does_not_want_leave_nothing(bench: Bench) -> No
     assert ([], []) == (bench.pending(), bench.chunks.open_chunks(bench.group))
 
 
-def test_while_there_is_more_one_task_goes_on(bench: Bench) -> None:
+def test_while_there_is_more_one_task_continues(bench: Bench) -> None:
     bench.subscribe()
     events = bench.emit(50)
     report = bench.execute(1, more=FEW)
@@ -382,7 +392,7 @@ def test_a_batch_that_fails_is_retried_event_by_event(bench: Bench) -> None:
     assert [("scheduled", 1)] * 3 == bench.pending()
 
 
-def test_progress_is_reported_while_the_chunk_goes_on(
+def test_progress_is_reported_while_the_chunk_continues(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
@@ -396,7 +406,7 @@ def test_progress_is_reported_while_the_chunk_goes_on(
 
 
 def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the one event that runs while the answer is under way that says so."""
+    """Except for the one event that runs until the reply arrives."""
     monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
     bench.subscribe(
         lambda event: bench.chunks.requeue(bench.bus.service.worker, bench.group, chunk)
@@ -409,7 +419,7 @@ def test_what_was_lost_is_not_run_any_more(bench: Bench, monkeypatch: pytest.Mon
     assert [("scheduled", 0)] * 3 == bench.pending()
 
 
-def test_a_chunk_that_was_given_back_while_its_task_waited_does_not_run(bench: Bench) -> None:
+def test_a_chunk_that_was_requeued_while_its_task_waited_does_not_run(bench: Bench) -> None:
     """As in a warm stop, or where the lease expired: though the task carries the entries."""
     bench.subscribe()
     events = bench.emit(2)
@@ -437,7 +447,7 @@ def test_a_process_that_was_frozen_past_its_lease_runs_nothing_more(
     assert events[:1] == bench.ran
 
 
-def test_a_handler_that_becomes_slow_gives_back_the_rest(
+def test_a_handler_that_becomes_slow_requeues_the_rest(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunk_executor, "LONGEST_CHUNK", 0.005)
@@ -451,7 +461,19 @@ def test_a_handler_that_becomes_slow_gives_back_the_rest(
     assert [("scheduled", 0)] * 5 == bench.pending()
 
 
-def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_back(
+def test_what_ran_just_before_the_rest_is_requeued_is_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celeriac.executor.running_chunk.REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr(chunk_executor, "LONGEST_CHUNK", 0.005)
+    bench.subscribe(lambda event: time.sleep(0.01))
+    bench.emit(3)
+    bench.execute()
+    assert (1, 1) == (len(bench.ran), bench.stats["processed"])
+    assert [("scheduled", 0)] * 2 == bench.pending()
+
+
+def test_a_result_whose_reply_was_lost_is_reported_again_and_the_fetch_requeued(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.subscribe()
@@ -468,7 +490,7 @@ def test_a_result_whose_answer_was_lost_is_reported_again_and_the_fetch_given_ba
     assert [("scheduled", 0)] == bench.pending()
 
 
-def test_a_begin_whose_answer_was_lost_is_given_back(
+def test_a_begin_whose_answer_was_lost_is_requeued(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.subscribe()
@@ -488,6 +510,32 @@ def test_a_begin_whose_answer_was_lost_is_given_back(
     assert ([], [("scheduled", 0)]) == (bench.ran, bench.pending())
 
 
+def test_a_begin_that_reaches_the_store_at_the_second_try_runs_the_chunk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.subscribe()
+    events = bench.emit(1)
+    chunk, _ = bench.fetch()
+    begin, tries = bench.chunks.begin, []
+
+    def refuse_once(*named: Any, **more: Any) -> Any:
+        tries.append(named)
+        if len(tries) == 1:
+            raise redis.ConnectionError("refused")
+        return begin(*named, **more)
+
+    monkeypatch.setattr(bench.chunks, "begin", refuse_once)
+    bench.executor.chunks.execute(bench.handler, "order", chunk)
+    assert (events, []) == (bench.ran, bench.pending())
+
+
+def test_a_chunk_without_runs_reports_no_run_time(bench: Bench) -> None:
+    bench.subscribe()
+    bench.emit(3, "order.paid")
+    bench.execute()
+    assert ([], 0) == (bench.ran, bench.stats.get("mean_us", 0))
+
+
 def test_a_store_that_stays_away_ends_the_task(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,7 +550,7 @@ def test_a_store_that_stays_away_ends_the_task(
         bench.executor.chunks.execute(bench.handler, "order", new_chunk_id())
 
 
-def test_what_ends_the_process_reports_what_was_done_and_gives_back_the_rest(bench: Bench) -> None:
+def test_what_ends_the_process_reports_what_was_done_and_requeues_the_rest(bench: Bench) -> None:
     def stop(event: Event[Any]) -> None:
         if len(bench.ran) == 2:
             raise KeyboardInterrupt
@@ -526,11 +574,11 @@ def die(bench: Bench, chunk: str, at: int | None, end: int = 0) -> None:
         shared_progress.enter(at, end)
 
 
-def abandon(bench: Bench, chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def abandon(bench: Bench, chunk: str, monkeypatch: pytest.MonkeyPatch) -> int:
     pid = os.getpid()
     monkeypatch.setattr("celeriac.executor.abandoned_chunk.os.getpid", lambda: -1)
     error = RuntimeError("SIGSEGV")
-    abandon_chunk(bench.executor.process, bench.handler, "order", chunk, error, pid)
+    return abandon_chunk(bench.executor.process, bench.handler, "order", chunk, error, pid)
 
 
 def test_the_event_that_was_being_run_failed_and_its_neighbours_did_not(
@@ -540,8 +588,8 @@ def test_the_event_that_was_being_run_failed_and_its_neighbours_did_not(
     bench.emit(4)
     chunk, _ = bench.fetch()
     die(bench, chunk, 3, 2)
-    for _ in range(2):  # idempotent
-        abandon(bench, chunk, monkeypatch)
+    assert 1 == abandon(bench, chunk, monkeypatch)
+    assert 0 == abandon(bench, chunk, monkeypatch), "idempotent"
     assert [
         ("scheduled", 0),
         ("scheduled", 1),
@@ -563,7 +611,7 @@ def test_a_process_that_died_before_the_first_event_costs_no_attempt(
     assert [("scheduled", 0)] * 2 == bench.pending()
 
 
-def test_the_chunk_that_was_fetched_since_is_settled_as_well(
+def test_the_chunk_that_was_fetched_since_is_completed_as_well(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.subscribe(backoff=60.0)
@@ -602,7 +650,7 @@ def test_a_lone_event_without_retries_is_dead(
     assert [("scheduled", 0)] == bench.pending()
 
 
-def test_the_chunk_of_another_worker_is_let_be(
+def test_the_chunk_of_another_worker_is_left_unchanged(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.subscribe()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeriac import Breaker, Event, EventBus, Reject, Retry
+from celeriac import Breaker, CircuitOpen, Event, EventBus, PushFailed, Reject, Retry
 from celeriac.circuit_breaker import CircuitState
 from celeriac.errors import InvalidData
 from celeriac.executor.circuit_reporter import counts_as_failure
@@ -15,25 +15,28 @@ from celeriac.testing import in_memory
 BREAKER = Breaker(failures=3, window=60, recovery_timeout=30)
 
 
-@pytest.mark.parametrize("error", [Reject("no"), Retry(), InvalidData("bad")])
+@pytest.mark.parametrize(
+    "error", [Reject("no"), Retry(), InvalidData("bad"), CircuitOpen("open", after=1)]
+)
 def test_poison_and_control_flow_do_not_count(error: Exception) -> None:
     assert not counts_as_failure(error)
     assert counts_as_failure(ConnectionError("down"))
+    assert counts_as_failure(PushFailed("down", after=1))
 
 
 def broken_bus(breaker: Breaker | None, **options: Any) -> tuple[EventBus, list[int], list[bool]]:
-    """A bus whose handler notes what it runs, and fails while the list of mending is empty."""
+    """A bus whose handler notes what it runs, and fails while `repaired` is empty."""
     bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
     ran: list[int] = []
-    mended: list[bool] = []
+    repaired: list[bool] = []
 
     @bus.on("order.placed", breaker=breaker, **options)
     def charge(event: Event[dict[str, int]]) -> None:
         ran.append(event.data["n"])
-        if not mended:
+        if not repaired:
             raise ConnectionError("the gateway is down")
 
-    return bus, ran, mended
+    return bus, ran, repaired
 
 
 def test_it_opens_and_burns_no_further_attempt() -> None:
@@ -53,7 +56,7 @@ def test_it_opens_and_burns_no_further_attempt() -> None:
 
 
 def test_after_the_pause_one_event_is_tried_and_closes_it() -> None:
-    bus, ran, mended = broken_bus(BREAKER)
+    bus, ran, repaired = broken_bus(BREAKER)
     with in_memory(bus) as memory:
         bus.emit_many([("order.placed", {"n": n}) for n in range(20)])
         memory.run_until_idle(jump=False)
@@ -61,7 +64,7 @@ def test_after_the_pause_one_event_is_tried_and_closes_it() -> None:
         memory.advance(31)
         memory.run_until_idle(jump=False)
         assert len(ran) == 4  # the trial, which failed
-        mended.append(True)
+        repaired.append(True)
         memory.run_until_idle()
         assert set(ran) == set(range(20))
         assert bus.service.backend.circuits.all() == {}
@@ -69,7 +72,7 @@ def test_after_the_pause_one_event_is_tried_and_closes_it() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Reject("not wanted"), Retry(after=3600)])
-def test_after_a_trial_that_says_nothing_of_the_handler_the_next_event_is_tried(
+def test_after_an_inconclusive_trial_the_next_event_is_tried(
     outcome: Exception,
 ) -> None:
     """Else it would stay half-open, with one event tried and no answer awaited."""

@@ -1,4 +1,4 @@
-"""Executing what a hint names: each event for itself, and each exactly as the claim allows."""
+"""Executing what a delivery task names: each event separately, exactly as the claim allows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import redis
 
-from celeriac import Event, Reject, Retry, current_attempt, current_event
+from celeriac import CircuitOpen, Event, Reject, Retry, current_attempt, current_event
 from celeriac.delivery import MAX_LOST_RUNS, DeliveryState, FetchRequest, Group, Outcome
 from celeriac.event import build_event, encode, event_key
 from celeriac.executor import Report
+from celeriac.executor.completion_reporter import REPORT_INTERVAL
 from celeriac.executor.error_text import LONGEST_ERROR, describe
 from celeriac.executor.process import typical_us
-from celeriac.executor.work import REPORT_INTERVAL
 from celeriac.testing.store import SimulatedCrash
 from tests.unit.executor.conftest import Bench
 
@@ -40,7 +40,7 @@ def fail_on_b(event: Event) -> None:
         raise ValueError("not b")
 
 
-def test_what_is_hinted_runs_in_order_and_is_processed(bench: Bench) -> None:
+def test_what_is_sent_runs_in_order_and_is_processed(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit(*"abc")
     report = bench.execute()
@@ -48,6 +48,29 @@ def test_what_is_hinted_runs_in_order_and_is_processed(bench: Bench) -> None:
     assert (3, 3, "3 processed") == (report.pairs, report.processed, str(report))
     assert {DeliveryState.PROCESSED} == {bench.place(id) for id in "abc"}
     assert 0 == bench.store.event_log.groups("order")[0].pending
+
+
+@pytest.mark.parametrize("retries", [0, 5])
+def test_an_open_circuit_requeues_without_an_attempt(bench: Bench, retries: int) -> None:
+    """A delivery that waits for its endpoint's circuit never becomes a dead letter for it."""
+    attempts: list[int] = []
+
+    def call_endpoint(event: Event) -> None:
+        attempts.append(current_attempt())
+        if len(attempts) < 4:
+            raise CircuitOpen("down", after=30)
+
+    bench.subscribe(call_endpoint, retries=retries)
+    bench.emit("a")
+    for _ in range(3):
+        report = bench.execute()
+        assert report.failures == []
+        assert bench.row("a") is None
+        assert 1 == bench.store.event_log.groups("order")[0].pending
+        bench.store.clock.advance(31_000)
+    bench.execute()
+    assert attempts == [1, 1, 1, 1]
+    assert bench.place("a") is DeliveryState.PROCESSED
 
 
 def test_a_failure_leaves_its_neighbours_alone(bench: Bench) -> None:
@@ -97,8 +120,8 @@ def test_a_failed_batch_is_retried_one_by_one(bench: Bench) -> None:
     assert ["a", "b"] == [failure.event_id for failure in report.failures]
     assert 1 == report.processed
     bench.store.clock.advance(1000)
-    for hint in bench.queue():
-        bench.execute([hint])
+    for task in bench.queue():
+        bench.execute([task])
     assert [["a"], ["b"]] == ran[2:]
     assert {DeliveryState.PROCESSED} == {bench.place(id) for id in "abc"}
 
@@ -152,7 +175,7 @@ def test_a_coroutine_that_was_cancelled_has_failed(bench: Bench) -> None:
     assert "2 retried" == str(bench.execute())
 
 
-def test_what_ends_the_process_passes_and_what_was_done_is_told(bench: Bench) -> None:
+def test_what_ends_the_process_propagates_and_completed_work_is_reported(bench: Bench) -> None:
     def handle(event: Event) -> None:
         if event.id == "b":
             raise KeyboardInterrupt
@@ -166,7 +189,7 @@ def test_what_ends_the_process_passes_and_what_was_done_is_told(bench: Bench) ->
     ]
 
 
-def test_a_duplicate_is_settled_without_a_run(bench: Bench) -> None:
+def test_a_duplicate_is_completed_without_a_run(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a", "a", "b")
     report = bench.execute()
@@ -175,12 +198,12 @@ def test_a_duplicate_is_settled_without_a_run(bench: Bench) -> None:
     assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
-def test_a_hint_given_twice_runs_once(bench: Bench) -> None:
+def test_a_task_given_twice_runs_once(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
-    hint = bench.queue()
-    bench.execute(hint)
-    assert "nothing to do: completed, scheduled or running elsewhere" == str(bench.execute(hint))
+    task = bench.queue()
+    bench.execute(task)
+    assert "nothing to do: completed, scheduled or running elsewhere" == str(bench.execute(task))
     assert ["a"] == ran
 
 
@@ -223,7 +246,7 @@ def test_the_deaths_of_its_workers_leave_an_event_all_its_retries(bench: Bench) 
 
 
 @pytest.mark.parametrize("forged", [event_key("b", "billing"), event_key("a", "shop"), "a", "b"])
-def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, forged: str) -> None:
+def test_a_task_with_another_event_key_is_requeued_and_not_run(bench: Bench, forged: str) -> None:
     bench.subscribe(note)
     bench.emit("a")
     ((entry, _),) = bench.queue()
@@ -237,7 +260,7 @@ def test_a_hint_with_another_event_key_is_released_and_not_run(bench: Bench, for
     assert ["a"] == ran
 
 
-def test_a_hint_for_what_is_not_queued_runs_nothing(bench: Bench) -> None:
+def test_a_task_for_what_is_not_queued_runs_nothing(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
     bench.execute(
@@ -281,7 +304,7 @@ def test_retry_and_reject_are_control_flow(bench: Bench) -> None:
     assert 1 == len(bench.queue())
 
 
-def test_when_is_asked_again_and_its_failure_counts(bench: Bench) -> None:
+def test_when_is_called_again_and_its_failure_counts(bench: Bench) -> None:
     bench.subscribe(note, when=lambda event: event.data["n"] > 1)
     bench.emit("a", data={"n": 1})
     bench.emit("b", data={"n": 2})
@@ -322,7 +345,7 @@ def test_what_a_lost_lease_gave_away_is_reported(
     assert bench.place("a") is DeliveryState.RUNNING
 
 
-def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
+def test_slow_work_is_reported_event_by_event(bench: Bench) -> None:
     places: list[Any] = []
 
     def handle(event: Event) -> None:
@@ -338,9 +361,11 @@ def test_slow_work_is_told_event_by_event(bench: Bench) -> None:
     ] == places
 
 
-def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_lease_is_kept_of_what_was_reported(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its renewal would be refused, and reported as a lost lease."""
-    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr("celeriac.executor.completion_reporter.REPORT_INTERVAL", 0.0)
     held: list[dict[str, int]] = []
     keeping = bench.executor.process.leases.keeping
 
@@ -351,15 +376,15 @@ def test_no_lease_is_kept_of_what_was_told(bench: Bench, monkeypatch: pytest.Mon
     monkeypatch.setattr(bench.executor.process.leases, "keeping", noted)
     bench.subscribe(lambda event: ran.append([*held[0]]))
     bench.emit(*"abc")
-    hint = bench.queue()
-    bench.execute(hint)
-    first, second, third = (entry for entry, _ in hint)
+    task = bench.queue()
+    bench.execute(task)
+    first, second, third = (entry for entry, _ in task)
     assert [[first, second, third], [second, third], [third]] == ran
     assert [{}] == held
 
 
 @pytest.mark.parametrize("in_answer", [False, True], ids=["sending", "answer"])
-def test_what_could_not_be_told_is_told_again(
+def test_a_failed_report_is_repeated(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, in_answer: bool
 ) -> None:
     """And the next one does not wait for it: the handler runs while the answer is under way."""
@@ -378,7 +403,7 @@ def test_what_could_not_be_told_is_told_again(
         return Lost() if in_answer else Lost().result()
 
     monkeypatch.setattr(bench.store.deliveries, "begin_complete", begin)
-    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr("celeriac.executor.completion_reporter.REPORT_INTERVAL", 0.0)
     bench.subscribe(note)
     bench.emit(*"ab")
     assert "2 processed" == str(bench.execute())
@@ -387,7 +412,7 @@ def test_what_could_not_be_told_is_told_again(
     assert 0 == bench.store.event_log.groups("order")[0].pending
 
 
-def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_work_is_reported_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
     finish = bench.store.deliveries.complete
 
@@ -396,7 +421,7 @@ def test_quick_work_is_told_together(bench: Bench, monkeypatch: pytest.MonkeyPat
         return finish(worker, group, settled, mean_us)
 
     monkeypatch.setattr(bench.store.deliveries, "complete", counted)
-    monkeypatch.setattr("celeriac.executor.work.REPORT_INTERVAL", 60.0)
+    monkeypatch.setattr("celeriac.executor.completion_reporter.REPORT_INTERVAL", 60.0)
     bench.subscribe(note)
     bench.emit(*"abcde")
     bench.execute()
@@ -448,13 +473,13 @@ def test_one_held_up_by_the_machine_does_not_make_the_handler_slow(bench: Bench)
 def test_abandoning_fails_only_what_this_worker_was_running(bench: Bench) -> None:
     handler = bench.subscribe(note, backoff=1.0, jitter=0.0)
     bench.emit(*"abc")
-    hint = bench.queue()
+    task = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.deliveries.claim(worker, bench.group, hint[:1], 9)
-    bench.store.deliveries.claim("another", bench.group, hint[1:2], 9)
+    bench.store.deliveries.claim(worker, bench.group, task[:1], 9)
+    bench.store.deliveries.claim("another", bench.group, task[1:2], 9)
     for _ in range(2):
-        bench.executor.abandon(handler, "order", hint, RuntimeError("SIGKILL"))
-    owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in hint]
+        bench.executor.abandon(handler, "order", task, RuntimeError("SIGKILL"))
+    owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in task]
     assert [DeliveryState.SCHEDULED, "running:another", f"queued:{worker}"] == [
         o and o.owner for o in owners
     ]
@@ -463,24 +488,24 @@ def test_abandoning_fails_only_what_this_worker_was_running(bench: Bench) -> Non
 
 
 def test_a_crash_in_company_gives_none_up_even_without_retries(bench: Bench) -> None:
-    """One of them is poison, and nobody knows which: each runs again alone, and there it shows."""
+    """One of them is poison, which one is unknown: each runs again alone, which finds it."""
     handler = bench.subscribe(note, retries=0)
     bench.emit(*"ab")
-    hint = bench.queue()
+    task = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.max_attempts)
-    bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
-    owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in hint]
+    bench.store.deliveries.claim(worker, bench.group, task, handler.failure.max_attempts)
+    bench.executor.abandon(handler, "order", task, RuntimeError("SIGSEGV"))
+    owners = [bench.store.deliveries.pending(bench.group, entry) for entry, _ in task]
     assert [DeliveryState.SCHEDULED, DeliveryState.SCHEDULED] == [o and o.owner for o in owners]
 
 
 def test_a_crash_alone_without_retries_is_final(bench: Bench) -> None:
     handler = bench.subscribe(note, retries=0)
     bench.emit("a")
-    hint = bench.queue()
+    task = bench.queue()
     worker = bench.bus.service.worker
-    bench.store.deliveries.claim(worker, bench.group, hint, handler.failure.max_attempts)
-    bench.executor.abandon(handler, "order", hint, RuntimeError("SIGSEGV"))
+    bench.store.deliveries.claim(worker, bench.group, task, handler.failure.max_attempts)
+    bench.executor.abandon(handler, "order", task, RuntimeError("SIGSEGV"))
     assert ["a"] == [letter.event_id for letter in bench.store.deliveries.dead("order")]
 
 
@@ -496,23 +521,23 @@ def test_a_process_that_was_frozen_runs_nothing_that_another_has_taken(
             # Frozen in the middle of it; meanwhile another worker took the rest and ran "b".
             real = time.monotonic
             monkeypatch.setattr(time, "monotonic", lambda: real() + 1000)
-            rest = [pair for pair in hint if pair[1] != bench.key("a")]
+            rest = [pair for pair in task if pair[1] != bench.key("a")]
             bench.store.deliveries.lease_ms = 0
             bench.store.deliveries.fetch("w2", [FetchRequest(bench.group, 9, reclaim=True)])
             bench.store.deliveries.claim("w2", bench.group, rest, 9)
 
     bench.subscribe(handle)
     bench.emit(*"abc")
-    hint = bench.queue()
-    report = bench.execute(hint)
+    task = bench.queue()
+    report = bench.execute(task)
     assert ["a"] == seen
-    assert {bench.key("b"), bench.key("c")} <= {key for entry, key in hint if entry in report.lost}
+    assert {bench.key("b"), bench.key("c")} <= {key for entry, key in task if entry in report.lost}
 
 
 def test_a_process_whose_chunk_was_cut_begins_no_other_one_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That one was sent before anybody knew how slow the handler had become."""
+    """That one was sent before the handler was measured as slow."""
     late, real = 0.0, time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() + late)
 
@@ -522,12 +547,12 @@ def test_a_process_whose_chunk_was_cut_begins_no_other_one_at_once(
         late += 3.0 if event.id == "a" else 0.0
 
     bench.subscribe(handle)
-    hints = []
+    tasks = []
     for ids in ("ab", "cd", "e"):
         bench.emit(*ids)
-        hints.append(bench.queue())
-    for hint in hints:
-        bench.execute(hint)
+        tasks.append(bench.queue())
+    for task in tasks:
+        bench.execute(task)
     assert ["a", "e"] == ran
     late += 3.0
     assert "3 processed" == str(bench.execute())
@@ -540,7 +565,7 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
 ) -> None:
     bench.subscribe(note)
     bench.emit(*"ab")
-    hint = bench.queue()
+    task = bench.queue()
     deliveries = bench.store.deliveries
     claim, real = deliveries.claim, time.monotonic
 
@@ -553,12 +578,12 @@ def test_a_process_frozen_between_claim_and_run_runs_only_what_it_still_holds(
         return claimed
 
     monkeypatch.setattr(deliveries, "claim", frozen_after)
-    report = bench.execute(hint)
+    report = bench.execute(task)
     assert ["b"] == ran
-    assert [hint[0][0]] == report.lost
+    assert [task[0][0]] == report.lost
 
 
-def test_an_executor_that_dies_before_it_tells_leaves_all_running(bench: Bench) -> None:
+def test_an_executor_that_dies_before_its_report_leaves_all_running(bench: Bench) -> None:
     bench.subscribe(note)
     bench.emit("a")
     bench.store.deliveries.crashes = 1
@@ -599,7 +624,7 @@ def test_a_report_of_one_event_has_its_failure() -> None:
 
 
 def test_an_event_of_another_domain_than_its_log_does_not_run(bench: Bench) -> None:
-    """Also where a forged hint leads to it past the dispatcher."""
+    """Also where a forged delivery task leads to it past the dispatcher."""
     bench.bus.on("payment.captured", "order.placed", name="handle")(note)
     bench.handler = bench.bus.service.handlers["billing.handle"]
     bench.group = bench.handler.group("order")

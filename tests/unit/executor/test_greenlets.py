@@ -39,15 +39,33 @@ def run(n):
     call(SimpleNamespace(receiver=None, returned=None, function=meet, id="billing.meet"), n)
 
 
+async def late(n):
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        ended.append(n)
+        raise
+
+
 greenlets = [gevent.spawn(run, n) for n in range(3)]
 gevent.joinall(greenlets, timeout=20)
 assert len(loops) == 1, loops
 assert sorted(ended) == [0, 1], ended
 assert [type(one.exception) for one in greenlets] == [type(None), type(None), ValueError]
+
+try:
+    with gevent.Timeout(0.01):
+        call(SimpleNamespace(receiver=None, returned=None, function=late, id="billing.late"), 3)
+except gevent.Timeout:
+    with gevent.Timeout(20):
+        while 3 not in ended:
+            gevent.sleep(0.001)
+else:
+    raise AssertionError("no time limit")
 """
 
 
-def test_coroutines_run_beside_each_other_in_one_loop() -> None:
+def test_coroutines_run_concurrently_in_one_loop_and_are_cancelled_at_a_time_limit() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True, timeout=60
     )

@@ -10,7 +10,9 @@ import pytest
 from celery.utils.serialization import get_pickleable_exception
 
 from celeriac import Event, Reject, Retry
-from celeriac.event import RawEvent
+from celeriac.errors import SubjectKeysUnavailable
+from celeriac.event import RawEvent, decode
+from celeriac.executor.error_text import trace
 from celeriac.executor.masking import MaskedError, masked_error
 from tests.unit.executor.conftest import Bench
 
@@ -127,3 +129,74 @@ def test_a_body_that_is_no_event_and_an_error_without_text_do_no_harm() -> None:
 
     error = Silent()
     assert masked_error(error, [None, b'"sensitive"', BODY], frozenset({"x"}), as_it_is) is error
+
+
+def test_data_that_cannot_be_decrypted_now_hides_the_text() -> None:
+    def opened(event: RawEvent) -> RawEvent:
+        raise SubjectKeysUnavailable("away")
+
+    encrypted = BODY.replace(b'"sensitive":"card"', b'"datacontenttype":"application/jose+json"')
+    error = masked_error(ValueError(CARD), [encrypted], frozenset(), opened)
+    assert str(error) == "the text is not shown: the data cannot be decrypted now"
+    assert type(error).__name__ == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "shown"),
+    [
+        (BODY, frozenset(), "no *** nor 4111"),
+        (BODY.replace(b',"sensitive":"card"', b""), frozenset(), f"no {CARD} nor 4111"),
+        (BODY.replace(b',"sensitive":"card"', b""), frozenset({"card"}), "no *** nor 4111"),
+        (BODY.replace(b'"card"', b'"other"', 1), frozenset(), f"no {CARD} nor 4111"),
+        (b'{"sensitive"', frozenset(), f"no {CARD} nor 4111"),
+        (None, frozenset({"card"}), f"no {CARD} nor 4111"),
+    ],
+)
+def test_which_values_are_removed(body: bytes, names: frozenset[str], shown: str) -> None:
+    assert str(masked_error(ValueError(f"no {CARD} nor 4111"), [body], names, as_it_is)) == shown
+
+
+def test_an_invalid_event_does_not_show_the_values_of_the_next() -> None:
+    bodies = [None, b'{"sensitive"', b'{"data":1}', BODY]
+    assert str(masked_error(ValueError(CARD), bodies, frozenset(), as_it_is)) == "***"
+
+
+def test_a_value_that_contains_another_is_removed_as_a_whole() -> None:
+    bodies = [BODY.replace(CARD.encode(), card) for card in (b"secret", b"secretly")]
+    error = masked_error(ValueError("secretly and secret"), bodies, frozenset(), as_it_is)
+    assert str(error) == "*** and ***"
+
+
+@pytest.mark.parametrize("sensitive", [b"", b'"sensitive":"other",'])
+def test_all_values_of_an_encrypted_event_are_sensitive(sensitive: bytes) -> None:
+    decrypted = decode(BODY.replace(b',"sensitive":"card"', b""))
+    jose = b'"datacontenttype":"application/jose+json"'
+    encrypted = BODY.replace(b'"sensitive":"card"', sensitive + jose)
+    error = masked_error(ValueError(CARD), [encrypted], frozenset(), lambda event: decrypted)
+    assert str(error) == "***"
+
+
+def test_a_masked_error_has_the_place_and_class_of_the_original() -> None:
+    class Declined(Exception):
+        pass
+
+    try:
+        raise Declined(CARD)
+    except Declined as error:
+        masked = masked_error(error, [BODY], frozenset(), as_it_is)
+        assert masked.__traceback__ is error.__traceback__
+    assert (type(masked).__qualname__, type(masked).__module__) == (
+        Declined.__qualname__, Declined.__module__,
+    )  # fmt: skip
+    assert CARD not in trace(masked) and "test_masking.py" in trace(masked)
+
+
+def test_a_value_only_in_the_traceback_is_removed_too() -> None:
+    try:
+        raise KeyError(CARD)
+    except KeyError as cause:
+        error = ValueError("declined")
+        error.__cause__ = cause
+    masked = masked_error(error, [BODY], frozenset(), as_it_is)
+    assert masked is not error
+    assert (str(masked), CARD in trace(masked)) == ("declined", False)

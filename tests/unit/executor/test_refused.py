@@ -1,8 +1,7 @@
-"""A result that Redis refuses to take for longer than a lease is kept, and told once."""
+"""A result that Redis refuses for longer than a lease is kept, and reported once."""
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +16,11 @@ from celeriac.settings import Settings
 
 def test_a_result_outlives_a_refusal_of_many_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    # Not of the module: threads of other tests sleep too.
+    own = SimpleNamespace(
+        monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
+    )
+    monkeypatch.setattr("celeriac.store.redis.connection.time", own)
 
     class DeliveryStore:
         calls = 0

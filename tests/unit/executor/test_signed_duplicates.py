@@ -57,5 +57,5 @@ def test_while_the_other_one_is_pending_and_has_not_run_it_waits(
     assert result(bus, entry) is DUPLICATE, "the handler was given it, so it was not refused"
 
 
-def test_without_copies_nothing_is_asked(bus: EventBus, store: Store) -> None:
+def test_without_copies_nothing_is_read(bus: EventBus, store: Store) -> None:
     assert {} == claim_results(Executor(bus.service).process, GROUP, {})

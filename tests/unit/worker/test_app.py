@@ -23,7 +23,7 @@ def test_queues_are_named_as_the_service_alone() -> None:
 
 
 def test_the_queues_of_another_namespace_are_others() -> None:
-    """Else the hints of two buses on one Redis would cross over, and wait for their leases."""
+    """Else the delivery tasks of two buses on one Redis would mix, and wait for their leases."""
     assert transport_options(namespace="staging")["global_keyprefix"] == "staging:"
 
 
@@ -32,7 +32,7 @@ def test_a_broker_that_is_away_for_long_does_not_end_the_worker() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
-def test_on_rabbitmq_hints_lie_in_quorum_queues(scheme: str) -> None:
+def test_on_rabbitmq_tasks_are_in_quorum_queues(scheme: str) -> None:
     app = make_app(
         Settings.load({}, service="billing", namespace="staging", broker_url=f"{scheme}://h")
     )
@@ -40,8 +40,8 @@ def test_on_rabbitmq_hints_lie_in_quorum_queues(scheme: str) -> None:
         assert app.amqp.queues[queue].queue_arguments == {"x-queue-type": "quorum"}
 
 
-def test_on_rabbitmq_whoever_awaits_an_answer_gives_up_a_silent_link() -> None:
-    """A broker that has nothing to say sends a heartbeat every half of the interval."""
+def test_on_rabbitmq_a_caller_that_awaits_a_reply_closes_a_silent_connection() -> None:
+    """An idle broker sends a heartbeat every half of the interval."""
     conf = make_app(Settings.load({}, service="billing", broker_url="amqp://h")).conf
     options = conf.broker_transport_options
     assert options.keys() == {"read_timeout", "write_timeout"}
@@ -54,7 +54,7 @@ def test_on_redis_queues_are_lists_without_arguments() -> None:
 
 
 def test_no_queues_for_delays_are_declared() -> None:
-    """Stock Celery declares 28 of them beside quorum queues; events are delayed in Redis."""
+    """Stock Celery declares 28 of them with quorum queues; events are delayed in Redis."""
     assert UNUSED in consumer.Consumer.Blueprint.default_steps
     assert UNUSED not in Consumer.Blueprint.default_steps
     assert (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from celeriac import Event, EventBus
-from celeriac.worker.bootstep import log_start
+from celeriac.worker.bootstep import DispatcherStep, log_start, warn_of_unenforced_limits
 
 
 def charge(event: Event) -> None: ...
@@ -33,7 +34,7 @@ def charge(event: Event) -> None: ...
         ),
     ],
 )
-def test_one_line_says_where_the_events_are_and_what_runs_here(
+def test_one_line_names_the_redis_and_the_handlers(
     caplog: pytest.LogCaptureFixture, queues: tuple[str, ...], line: str
 ) -> None:
     bus = EventBus(service="billing", redis_url="redis://:secret@127.0.0.1:1/0")
@@ -43,3 +44,38 @@ def test_one_line_says_where_the_events_are_and_what_runs_here(
         log_start(bus.service, queues)
     assert caplog.messages == [f"celeriac: billing on redis://:***@127.0.0.1:1/0 {line}"]
     assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+@pytest.mark.parametrize(("service", "lines"), [("billing", 1), ("", 0)])
+def test_a_worker_without_handlers_names_the_likely_cause(
+    caplog: pytest.LogCaptureFixture, service: str, lines: int
+) -> None:
+    bus = EventBus(service=service, redis_url="redis://127.0.0.1:1/0")
+    worker = SimpleNamespace(app=bus.app)
+    with caplog.at_level(logging.INFO):
+        step = type("Step", (DispatcherStep,), {"service": bus.service})
+        assert not step(worker).include_if(worker)
+    assert [True] * lines == ["app.conf.imports" in message for message in caplog.messages]
+
+
+@pytest.mark.parametrize(
+    ("pool", "ignored"),
+    [
+        ("prefork", ""),
+        ("gevent", "soft_time_limit"),
+        ("thread", "time_limit and soft_time_limit"),
+        ("solo", "time_limit and soft_time_limit"),
+    ],
+)
+def test_a_limit_that_the_pool_ignores_is_a_warning(
+    caplog: pytest.LogCaptureFixture, pool: str, ignored: str
+) -> None:
+    bus = EventBus(service="billing", redis_url="redis://127.0.0.1:1/0")
+    bus.on("order.placed", time_limit=9, soft_time_limit=5)(charge)
+    bus.on("order.placed", name="elsewhere", queue="slow", time_limit=9)(charge)
+    bus.on("order.placed", name="unlimited")(charge)
+    warn_of_unenforced_limits(bus.service, pool, ("billing",))
+    assert [f"celeriac: {ignored} of billing.charge has no effect"] * bool(ignored) == [
+        message.rpartition(": Celery does not enforce it in the pool")[0]
+        for message in caplog.messages
+    ]

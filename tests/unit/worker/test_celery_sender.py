@@ -1,4 +1,4 @@
-"""The message of a hint, and what people see of it."""
+"""The message of a delivery task, and what people see of it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def event(id: str, **attributes: Any) -> EventHeader:
     return EventHeader(id=id, source="shop", type="order.placed", **attributes)
 
 
-def test_a_hint_of_one_event_shows_it_and_continues_its_chain(
+def test_a_task_of_one_event_shows_it_and_continues_its_chain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = Published(monkeypatch, "memory://").send(
@@ -72,7 +72,7 @@ def test_the_first_event_of_a_chain_is_its_root(monkeypatch: pytest.MonkeyPatch)
     assert ("a", "a") == (options["parent_id"], options["root_id"])
 
 
-def test_a_hint_of_many_shows_how_many_and_belongs_to_no_chain(
+def test_a_task_of_many_shows_how_many_and_belongs_to_no_chain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = Published(monkeypatch, "memory://", queue="slow").send(event("a"), event("b"))
@@ -99,7 +99,7 @@ def test_monitors_that_listen_are_mentioned(monkeypatch: pytest.MonkeyPatch) -> 
         (["amqp://127.0.0.1:1", "amqp://127.0.0.1:2"], 7, 7),
     ],
 )
-def test_urgency_is_told_in_the_numbers_of_the_broker(
+def test_priority_is_sent_in_the_numbers_of_the_broker(
     monkeypatch: pytest.MonkeyPatch, broker: Any, urgency: int, priority: int | None
 ) -> None:
     assert priority == Published(monkeypatch, broker, priority=urgency).send(event("a"))["priority"]
@@ -108,10 +108,10 @@ def test_urgency_is_told_in_the_numbers_of_the_broker(
 @pytest.mark.parametrize(
     "broker", ["amqp://127.0.0.1:1", ["amqp://127.0.0.1:1", "amqp://127.0.0.1:2"]]
 )
-def test_on_rabbitmq_a_hint_is_confirmed_on_a_connection_of_its_own(
+def test_on_rabbitmq_a_task_is_confirmed_on_a_connection_of_its_own(
     monkeypatch: pytest.MonkeyPatch, broker: Any
 ) -> None:
-    """Else a hint that the broker refuses, or never gets, looks like one that it took."""
+    """Else a delivery task that the broker refuses, or never gets, looks like one that it took."""
     published = Published(monkeypatch, broker)
     options = published.send(event("a"))
     assert options["producer"].connection.transport_options == {"confirm_publish": True}
@@ -157,7 +157,7 @@ def test_the_first_of_several_brokers_is_named(monkeypatch: pytest.MonkeyPatch) 
         {"task_create_missing_queues": False},
     ],
 )
-def test_a_hint_goes_to_its_handlers_queue_whatever_the_app_says_of_its_own_tasks(
+def test_a_delivery_task_goes_to_its_handlers_queue_whatever_the_app_routes(
     conf: dict[str, Any],
 ) -> None:
     app = Celery("billing", broker="memory://", set_as_current=False)

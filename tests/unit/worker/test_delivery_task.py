@@ -19,10 +19,20 @@ from kombu.utils import imports as kombu_imports
 
 from celeriac import ConfigurationError, Event, EventBus
 from celeriac.delivery import FetchRequest, Group
-from celeriac.event import event_key
+from celeriac.dispatcher import Chunk
+from celeriac.dispatcher.chunk import Item
+from celeriac.event import EventHeader, event_key
+from celeriac.event_log import Entry
+from celeriac.handler import HandlerOptions, make_handler
 from celeriac.settings import MAX_DELIVERIES_PER_TASK, Settings
 from celeriac.testing.store import Store
-from celeriac.worker.delivery_task import check_message, read_pairs, write_pairs
+from celeriac.worker.delivery_task import (
+    check_message,
+    read_entries,
+    read_pairs,
+    write_chunk,
+    write_pairs,
+)
 from celeriac.worker.request import DeliveryRequest, guarded_strategy
 
 # kombu ships no types
@@ -35,7 +45,7 @@ ran: list[str] = []
 
 
 @pytest.mark.parametrize("domain", ["order", "a-b_C9", "x" * 255])
-def test_a_hint_as_dispatchers_send_it_is_read(domain: str) -> None:
+def test_a_task_as_dispatchers_send_it_is_read(domain: str) -> None:
     assert read_pairs(domain, GOOD) == [("1-0", "a"), ("12-3", "b")]
 
 
@@ -180,10 +190,10 @@ def note_abandoned(abandoned: list[Any]) -> Callable[..., int]:
 
 
 @pytest.mark.parametrize("soft", [True, False])
-def test_only_the_limit_that_kills_the_process_settles_what_it_ran(
+def test_only_the_limit_that_kills_the_process_completes_what_it_ran(
     task: Any, soft: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the soft limit the handler still runs: a retry that is due would run beside it."""
+    """After the soft limit the handler still runs: a scheduled retry would run at the same time."""
     abandoned: list[Any] = []
     monkeypatch.setattr(task, "abandon", note_abandoned(abandoned), raising=False)
     request(task, message()).on_timeout(soft, 1)
@@ -201,7 +211,7 @@ def test_celery_logs_an_end_of_the_process_only_where_no_attempt_was_logged(
         assert expected == caplog.text.count("Hard time limit")
 
 
-def test_an_end_that_celery_reports_twice_is_settled_once(
+def test_an_end_that_celery_reports_twice_is_completed_once(
     task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the second report the next attempt may be running."""
@@ -269,9 +279,9 @@ def test_what_the_handler_was_not_given_is_not_run(task: Any, bus: EventBus, sto
     ):
         assert "nothing to do" in task.run(domain=domain, events=events)
     (taken,) = store.deliveries.fetch(bus.service.worker, [FetchRequest(group, limit=1)])
-    hint = {"domain": "order", "events": f"{taken.deliveries[0].entry} {key}"}
-    assert task.run(**hint) == "1 processed"
-    assert "nothing to do" in task.run(**hint)
+    sent_task = {"domain": "order", "events": f"{taken.deliveries[0].entry} {key}"}
+    assert task.run(**sent_task) == "1 processed"
+    assert "nothing to do" in task.run(**sent_task)
     assert ran == [id]
 
 
@@ -285,7 +295,7 @@ def test_what_the_handler_was_not_given_is_not_run(task: Any, bus: EventBus, sto
         ("shipping.send", {"domain": "order", "events": GOOD}),
     ],
 )
-def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
+def test_a_task_for_a_handler_that_is_not_here_is_bounded_too(
     task: Any, bus: EventBus, store: Store, name: str, kwargs: Any
 ) -> None:
     def claimed(*_: Any) -> Any:
@@ -295,6 +305,28 @@ def test_a_hint_for_a_handler_that_is_not_here_is_bounded_too(
     signals.task_unknown.send(sender=None, message=message(kwargs=kwargs), name=name)
 
 
-def test_no_dispatcher_sends_more_than_a_hint_may_name() -> None:
+def test_no_dispatcher_sends_more_than_a_task_may_name() -> None:
     with pytest.raises(ConfigurationError, match="CELERIAC_MAX_CHUNK=10001: must be at most 10000"):
         Settings.load({}, max_chunk=10_001)
+
+
+def chunk_of(*bodies: bytes | None) -> Chunk:
+    def charge(event: Event) -> None: ...
+
+    handler = make_handler(charge, ["order.#"], HandlerOptions(), service="billing")
+    header = EventHeader(id="a", source="s", type="order.placed")
+    entries = tuple(Entry(f"{n}-0", body) for n, body in enumerate(bodies, 1))
+    items = (Item("1-0", 0, header),)
+    return Chunk(handler, handler.group("order"), items, id="0" * 16, entries=entries)
+
+
+@pytest.mark.parametrize("bodies", [(b"{}",), (b"{}", None), ('{"a": "é\u2028"}'.encode(), b"[")])
+def test_the_entries_of_a_chunk_are_read_as_they_were_written(bodies: tuple[Any, ...]) -> None:
+    chunk = chunk_of(*bodies)
+    assert read_entries(write_chunk(chunk)["entries"]) == list(chunk.entries or ())
+
+
+def test_a_chunk_with_a_body_that_is_not_utf8_is_written_without_entries() -> None:
+    """Another program can append anything to the log; the process reads the chunk there."""
+    written = write_chunk(chunk_of(b"{}", b"\xff\xfe\x00"))
+    assert written == {"domain": "order", "chunk": "0" * 16, "more": 0}

@@ -1,4 +1,4 @@
-"""The short way of a hint to the pool of its own worker, on a consumer with Celery's own loop."""
+"""Direct delivery of a task to the worker's own pool, on a consumer with Celery's own loop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Request:
 
 
 class Worker:
-    """What the way knows of a worker: `received` are the messages its consumer was given."""
+    """What direct delivery has of a worker: `received` are the messages its consumer was given."""
 
     def __init__(self, processes: int = 2) -> None:
         self.app = Celery("billing", broker="memory://", set_as_current=False)
@@ -125,7 +125,7 @@ def test_nothing_waits_for_processes_that_other_tasks_hold(
     assert worker.way.capacity(worker.app, "billing") is None
 
 
-def test_a_worker_without_an_event_loop_gets_its_hints_from_the_broker(worker: Worker) -> None:
+def test_a_worker_without_an_event_loop_gets_its_tasks_from_the_broker(worker: Worker) -> None:
     worker.consumer.hub = None
     worker.way.open(worker.consumer)
     assert not worker.offer()
@@ -165,7 +165,7 @@ def test_kombu_that_cannot_wake_the_loop_is_reported_once_and_the_broker_deliver
 
 
 @needs_direct_delivery
-def test_busy_processes_get_hints_through_the_queue_that_others_share(worker: Worker) -> None:
+def test_busy_processes_get_tasks_through_the_queue_that_others_share(worker: Worker) -> None:
     worker.way.open(worker.consumer)
     running = Request()
     state.reserved_requests.add(running)
@@ -184,7 +184,7 @@ def test_a_queue_that_the_worker_does_not_consume_any_more_is_not_passed_by(
     assert not worker.offer()
 
 
-def test_who_listens_to_publishing_sees_every_hint(worker: Worker) -> None:
+def test_listeners_of_publishing_receive_every_task(worker: Worker) -> None:
     worker.way.open(worker.consumer)
 
     def listen(**_: Any) -> None: ...
@@ -229,7 +229,7 @@ def test_the_message_is_the_one_that_the_broker_would_deliver(
     assert [9, 0] == ours.headers["timelimit"]
 
 
-def test_there_is_nobody_to_acknowledge_it_to(worker: Worker) -> None:
+def test_it_needs_no_acknowledgement(worker: Worker) -> None:
     message = local_message(worker.app, worker.task, "billing", OPTIONS)
     message.ack()
     message.reject()

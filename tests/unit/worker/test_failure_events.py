@@ -1,4 +1,4 @@
-"""What monitors are told of a failure within a chunk, by Celery's own task events."""
+"""What monitors receive about a failure within a chunk, by Celery's own task events."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_failure_within_a_chunk_is_a_failed_task_of_its_own() -> None:
     assert 1 == len({event["uuid"] for event in seen})
 
 
-def test_monitors_that_cannot_be_told_fail_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_unreachable_monitors_fail_nothing(caplog: pytest.LogCaptureFixture) -> None:
     _, show = watched("redis://127.0.0.1:1", [FAILED])
     with caplog.at_level(logging.WARNING):
         show()

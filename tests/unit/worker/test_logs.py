@@ -57,7 +57,7 @@ def test_another_app_keeps_its_lines_as_they_were() -> None:
     assert "INFO ??? charged" == said(*set_up())
 
 
-def test_a_setting_asks_for_json_in_any_app() -> None:
+def test_a_setting_selects_json_in_any_app() -> None:
     install_logs(
         Settings.load({"CELERIAC_LOG_FORMAT": "json"}, service="billing"), is_celeriac_app=False
     )
@@ -76,7 +76,7 @@ def test_each_format_has_its_formatter(name: str, kind: type) -> None:
 
 
 def test_only_workers_of_the_app_are_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app that merely lies in the same process has no say in the logs of another's worker."""
+    """An app that is only in the same process does not change the logs of another's worker."""
     # what other tests imported listens as well, and would be told of a worker that there is not
     monkeypatch.setattr(signals.celeryd_init, "receivers", [])
     from celeriac import EventBus

@@ -1,4 +1,4 @@
-"""Which serializer hints are sent with."""
+"""Which serializer delivery tasks are sent with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def app_with(**conf: Any) -> Celery:
         ({"accept_content": ["application/x-python-serialize"]}, "pickle"),
     ],
 )
-def test_hints_are_sent_with_a_serializer_that_the_app_accepts(
+def test_tasks_are_sent_with_a_serializer_that_the_app_accepts(
     conf: dict[str, Any], serializer: str
 ) -> None:
     assert delivery_serializer(app_with(**conf)) == serializer
@@ -57,7 +57,7 @@ def test_an_app_that_accepts_nothing_of_use_does_not_start(accepted: list[str]) 
         step.include_if(worker)
 
 
-def test_the_local_way_uses_it_too() -> None:
+def test_direct_delivery_uses_it_too() -> None:
     app = app_with()
     bus = EventBus(app, service="billing", redis_url="redis://127.0.0.1:1/0")
 

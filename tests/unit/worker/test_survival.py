@@ -36,7 +36,7 @@ def test_a_memory_error_in_a_handler_does_not_end_the_main_process(
         )
 
 
-def test_a_link_to_the_broker_that_says_nothing_is_given_up() -> None:
+def test_a_silent_connection_to_the_broker_is_closed() -> None:
     options = make_app(Settings.load({}, service="billing")).conf.broker_transport_options
     assert 1 < options["socket_timeout"] <= 10, "BRPOP is answered within a second"
     assert options["health_check_interval"] <= 10

@@ -103,7 +103,7 @@ def test_a_reconnect_keeps_what_remote_control_turned_off() -> None:
     assert not sends_task_events(reconnected)
 
 
-def test_a_broker_that_cannot_be_asked_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_broker_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     dispatcher = dispatcher_of(app_of(), "worker", "task")
     dispatcher.has_receivers = True
     check_receivers(dispatcher, MagicMock(side_effect=OSError("away")))
@@ -154,7 +154,7 @@ def test_a_worker_that_is_not_connected_sends_none() -> None:
     assert not sends_task_events(None)
 
 
-def test_on_a_transport_that_cannot_be_asked_they_are_sent() -> None:
+def test_on_a_transport_without_a_count_they_are_sent() -> None:
     assert receiver_check(dispatcher_of(app_of()))()
 
 
@@ -169,7 +169,7 @@ def on_redis(**channel: Any) -> tuple[Any, MagicMock]:
 
 
 @pytest.mark.parametrize("receivers", [0, 2])
-def test_redis_tells_how_many_received_a_batch_of_no_events(receivers: int) -> None:
+def test_redis_returns_how_many_received_an_empty_batch(receivers: int) -> None:
     check, client = on_redis()
     client.publish.return_value = receivers
     assert check() is bool(receivers)

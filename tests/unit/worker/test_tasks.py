@@ -24,7 +24,7 @@ def charge(event: Event) -> None:
 
 
 def call(bus: EventBus, store: Store, *ids: str) -> Any:
-    """What a pool process does with the hint of these events."""
+    """What a pool process does with the delivery task of these events."""
     group = Group("order", "billing.handle")
     store.event_log.join("order", group.handler, "0")
     for id in ids:
@@ -77,7 +77,7 @@ class Retrying(Task):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("finalized", [False, True])
-def test_nothing_that_the_app_says_of_its_tasks_reaches_a_handler(finalized: bool) -> None:
+def test_no_task_setting_of_the_app_reaches_a_handler(finalized: bool) -> None:
     """Neither its settings, nor its annotations, nor its class of tasks."""
     app = Celery("shop", broker="memory://", set_as_current=False, task_cls=Retrying)
     every = {"rate_limit": "1/h", "acks_late": True, "time_limit": 3, "soft_time_limit": 2}
@@ -116,7 +116,7 @@ def test_an_app_made_for_the_service_has_the_handlers_so_far_and_those_to_come()
     assert ("billing", True) == (bus.app.conf.task_default_queue, bus.app.conf.task_ignore_result)
 
 
-def test_two_services_in_one_app_stand_side_by_side() -> None:
+def test_two_services_in_one_app_run_side_by_side() -> None:
     app = Celery("shop", broker="memory://", set_as_current=False)
     for service in ("billing", "shipping"):
         EventBus(app, service=service).on("order.placed")(charge)
@@ -126,7 +126,7 @@ def test_two_services_in_one_app_stand_side_by_side() -> None:
     assert dispatchers == {"celeriac.dispatcher.billing", "celeriac.dispatcher.shipping"}
 
 
-def test_a_task_says_what_it_did(bus: EventBus, store: Store) -> None:
+def test_a_task_returns_what_it_did(bus: EventBus, store: Store) -> None:
     bus.on("order.placed", name="handle")(charge)
     assert "2 processed" == call(bus, store, "a", "b")
 

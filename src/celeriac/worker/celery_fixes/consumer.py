@@ -13,6 +13,7 @@ from amqp.exceptions import NotFound, ResourceLocked  # type: ignore[import-unty
 from celery.worker import consumer
 
 from celeriac.worker.app import BROKEN_AFTER
+from celeriac.worker.celery_fixes.silent_connection import close_if_silent
 
 # What kombu raises for an item of a Redis list that is not a message, such as `[]` or invalid JSON.
 NO_MESSAGE = (ValueError, TypeError, LookupError, AttributeError)
@@ -53,6 +54,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         if events is not None:
             with suppress(Exception):
                 events.collect(socket_timeout=BROKEN_AFTER)
+        close_if_silent(getattr(self, "connection", None), exc)
         super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:

@@ -60,7 +60,7 @@ def test_a_link_that_cannot_even_be_dropped_is_no_reason_to_end(
 def test_a_queue_that_is_gone_or_locked_is_tried_again_and_one_of_another_type_ends_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The last stays wrong until somebody deletes it."""
+    """The last stays wrong until it is deleted."""
 
     def make(self: Any, *_: Any, **__: Any) -> None:
         self.connection_errors = (OSError,)

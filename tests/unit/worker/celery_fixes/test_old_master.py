@@ -1,4 +1,4 @@
-"""Leaving a master that Sentinels replaced, on pools that are told where the master is."""
+"""Leaving a master that Sentinels replaced, on pools that get the master's address."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_producer_keeps_what_another_thread_uses() -> None:
     assert (1, 0) == (pool.asked, pool.closed)
 
 
-def test_what_never_connected_is_not_asked_for() -> None:
+def test_a_server_that_never_connected_is_not_used() -> None:
     pool = Pool(None, NEW)
     old_master().leave(channel(pool, pool), in_use=True)
     old_master(None).leave(channel(Pool(OLD, NEW), pool), in_use=True)

@@ -37,7 +37,7 @@ def pool(hub: Any) -> Iterator[Any]:
 
 
 def test_a_process_whose_job_was_forgotten_ends_at_once(pool: Any, hub: Any, tmp_path: Any) -> None:
-    """It ran the job, and nobody waits for the half minute in which billiard hopes to be read."""
+    """It ran the job, and does not wait half a minute as billiard does for a reader."""
     ran = tmp_path / "ran"
     job = pool.apply_async(ran.touch)
     for _ in range(100):
