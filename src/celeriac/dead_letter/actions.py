@@ -31,7 +31,8 @@ def redrive_dead_letter(
     if dead_letter is None:
         return False
     group = group_of(records, dead_letter)
-    return bool(backend.deliveries.redrive(group, [(dead_letter, addressed(dead_letter))], note))
+    event = addressed(dead_letter.event, dead_letter.handler)
+    return bool(backend.deliveries.redrive(group, [(dead_letter, event)], note))
 
 
 def group_of(records: Mapping[str, HandlerRecord], dead_letter: DeadLetter) -> Group:
@@ -54,14 +55,12 @@ def discard_dead_letters(
     return done
 
 
-def addressed(dead_letter: DeadLetter) -> bytes:
-    """Return the event, addressed to the handler only."""
+def addressed(event: bytes, handler: str) -> bytes:
+    """Return the event, addressed to the handler only; unchanged if it is not a valid event."""
     try:
-        if split(dead_letter.event) is not None:
+        if split(event) is not None:
             # Encoding it again would invalidate the signature.
-            return redriven_for(dead_letter.event, dead_letter.handler)
-        return encode(
-            msgspec.structs.replace(decode(dead_letter.event), handlers=(dead_letter.handler,))
-        )
+            return redriven_for(event, handler)
+        return encode(msgspec.structs.replace(decode(event), handlers=(handler,)))
     except InvalidEvent:
-        return dead_letter.event
+        return event

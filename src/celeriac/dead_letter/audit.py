@@ -18,7 +18,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `actor` is a user of Flower or of the machine, `did` the action, `what` its subject. Notes of
     one `operation` belong together. `reason` is given by the actor; `diff` is the masked difference
-    of an edit as RFC 6902.
+    of an edit as RFC 6902; `key` is the id of a key that was erased.
     """
 
     actor: str
@@ -28,6 +28,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation: str = ""
     reason: str = ""
     diff: str = ""
+    key: str = ""
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -67,12 +68,17 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 # Used instead of a domain for actions on the bus. No event type begins with it.
 BUS = "*"
+ERASE = "erase"
+
+
+def record_action(backend: Backend, note: Note) -> None:
+    """Write an action on a handler or on the bus to the audit log."""
+    backend.deliveries.record(BUS, note.encode())
 
 
 def record_setting(backend: Backend, *, actor: str, what: str) -> None:
     """Write a change of a bus setting to the audit log."""
-    note = Note(actor=actor, did="set", what=what, via="celeriac")
-    backend.deliveries.record(BUS, note.encode())
+    record_action(backend, Note(actor=actor, did="set", what=what, via="celeriac"))
 
 
 def audit_log(backend: Backend, *, count: int = 200) -> list[AuditEntry]:

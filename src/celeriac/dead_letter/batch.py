@@ -64,7 +64,7 @@ def redrive_batch(
                 refused += 1
                 faults.add(str(error))
         for group, chosen in groups.items():
-            pairs = ((dead_letter, addressed(dead_letter)) for dead_letter in chosen)
+            pairs = ((dead, addressed(dead.event, dead.handler)) for dead in chosen)
             for portion in portions((pair, len(pair[1])) for pair in pairs):
                 try:
                     done += backend.deliveries.redrive(group, portion, note)

@@ -9,7 +9,7 @@ from itertools import islice
 
 from celeriac.delivery import DeadLetter, exception_of
 from celeriac.errors import InvalidEvent, NotFound
-from celeriac.event import compile_patterns, read_header
+from celeriac.event import EventHeader, compile_patterns, read_header
 from celeriac.event_log import entry_key
 from celeriac.store.factory import Backend
 
@@ -21,7 +21,7 @@ class Choice:
     """A filter of dead letters; None matches everything.
 
     `pattern` is a pattern of event types, `error` a part of the error's text, `exception` its type,
-    `until_ms` the latest time of the failure.
+    `until_ms` the latest time of the failure, `tenant` that of the event.
     """
 
     handler: str | None = None
@@ -29,6 +29,7 @@ class Choice:
     error: str | None = None
     exception: str | None = None
     until_ms: int | None = None
+    tenant: str | None = None
 
     def test(self) -> Callable[[DeadLetter], bool]:
         """Return a test of dead letters. Raises SubscriptionError for an invalid pattern."""
@@ -41,6 +42,7 @@ class Choice:
                 and self.exception in (None, exception_of(dead_letter.error))
                 and (text is None or text in dead_letter.error.lower())
                 and (self.until_ms is None or entry_key(dead_letter.id)[0] <= self.until_ms)
+                and self.tenant in (None, tenant_of(dead_letter))
                 and (matcher is None or matcher.matches(type_of(dead_letter)))
             )
 
@@ -85,7 +87,18 @@ def dead_letter_at(backend: Backend, name: str) -> DeadLetter:
 
 def type_of(dead_letter: DeadLetter) -> str:
     """Return the event's type; empty if it is not an event."""
+    header = _header(dead_letter)
+    return "" if header is None else header.type
+
+
+def tenant_of(dead_letter: DeadLetter) -> str | None:
+    """Return the event's tenant; None if it has none, or is not an event."""
+    header = _header(dead_letter)
+    return None if header is None else header.tenant
+
+
+def _header(dead_letter: DeadLetter) -> EventHeader | None:
     try:
-        return read_header(dead_letter.event).type
+        return read_header(dead_letter.event)
     except InvalidEvent:
-        return ""
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from celeriac.store.factory import Backend
 # The identity of the event, and the attributes that an edit sets.
 FIXED = (
     "id", "source", "type", "specversion", "handlers", "causationid", "correlationid", "time",
-    "sensitive", "traceparent",
+    "sensitive", "tenant", "traceparent",
 )  # fmt: skip
 MAX_DIFF = 4000  # characters of a difference in the audit log
 
@@ -76,11 +76,17 @@ def document_of(dead_letter: DeadLetter) -> dict[str, Any]:
     event = decode(dead_letter.event)
     if is_encrypted(event):
         raise InvalidEvent(f"{name} is encrypted and cannot be edited. Emit a corrected event.")
-    document: dict[str, Any] = msgspec.json.decode(_bare(event))
+    try:
+        document: dict[str, Any] = msgspec.json.decode(_bare(event))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise InvalidEvent(
+            f"{name} has data that cannot be read, such as a number out of range, and cannot be "
+            "edited. Emit a corrected event."
+        ) from None
     return document
 
 
-def masked_document(document: Document, names: Collection[str]) -> dict[str, Any]:
+def masked_document(document: Document, names: Set[str]) -> dict[str, Any]:
     """Return the document without its sensitive values."""
     shown = masked_envelope(msgspec.json.encode(document), names)
     return shown if isinstance(shown, dict) else {}
@@ -90,13 +96,25 @@ def edit_dead_letter(
     dead_letter: DeadLetter,
     change: Change,
     contracts: RegisteredContracts,
-    names: Collection[str] = (),
+    names: Set[str] = frozenset(),
 ) -> DeadLetterEdit:
     """Return the edit of a dead letter; `change` maps its document to the edited one.
 
     Raises InvalidEvent if nothing or the identity of the event changes, or the result is not an
     event; InvalidData if the data does not match its contract, or the handler cannot read it.
     """
+    try:
+        return _edited(dead_letter, change, contracts, names)
+    except RecursionError:
+        name = f"{dead_letter.domain}/{dead_letter.id}"
+        raise InvalidEvent(
+            f"{name} has data that is nested too deeply to be edited. Emit a corrected event."
+        ) from None
+
+
+def _edited(
+    dead_letter: DeadLetter, change: Change, contracts: RegisteredContracts, names: Set[str]
+) -> DeadLetterEdit:
     before = document_of(dead_letter)
     changed = change(msgspec.json.decode(msgspec.json.encode(before)))
     if not isinstance(changed, dict):
@@ -104,7 +122,8 @@ def edit_dead_letter(
     fixed = [name for name in FIXED if before.get(name) != changed.get(name)]
     if fixed:
         raise InvalidEvent(f"an edit cannot change {', '.join(fixed)}. Emit a new event instead.")
-    if before == changed:
+    # As JSON: Python compares 1, 1.0 and true as equal.
+    if _sorted_json(before) == _sorted_json(changed):
         name = f"{dead_letter.domain}/{dead_letter.id}"
         raise InvalidEvent(
             f"nothing was changed. Redrive it without an edit: celeriac dead redrive {name}"
@@ -171,7 +190,7 @@ def patch_change(patch: bytes | str) -> Change:
     return change
 
 
-def unmasked_change(dead_letter: DeadLetter, edited: str, names: Collection[str]) -> Change:
+def unmasked_change(dead_letter: DeadLetter, edited: str, names: Set[str]) -> Change:
     """Return the change between the masked document of a dead letter and `edited`.
 
     Applied to the unmasked document, it keeps values that are still masked. Raises InvalidEvent if
@@ -195,6 +214,10 @@ def difference(before: Document, after: Document) -> str:
 
 def _bare(event: RawEvent) -> bytes:
     return encode(msgspec.structs.replace(event, keyid=None, signature=None))
+
+
+def _sorted_json(document: Document) -> bytes:
+    return msgspec.json.encode(document, order="deterministic")
 
 
 def _lines(document: Document) -> list[str]:

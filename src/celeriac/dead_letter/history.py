@@ -38,8 +38,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def history_of(event: EventStatus, handler: str | None = None) -> list[Step]:
     """Return the steps of an event, oldest first; only those of `handler` if given."""
     first = Step(did="emitted", at_ms=event.time_ms, actor=event.source)
-    if event.location == "postponed":
-        first = Step(did="postponed", at_ms=None, due_ms=event.time_ms, actor=event.source)
+    if event.location == "delayed":
+        first = Step(did="delayed", at_ms=None, due_ms=event.time_ms, actor=event.source)
     timed: list[tuple[float, Step]] = [(0, first)]
     for cell in event.cells:
         # Clocks differ: a failure has its worker's time, a restart the server's.

@@ -9,7 +9,8 @@ from typing import Any
 from celeriac.contract import read_data
 from celeriac.errors import CeleriacError, ContractTooNew, InvalidData
 from celeriac.event import RawEvent, is_encrypted
-from celeriac.handler import Handler, ShareFilter
+from celeriac.handler import Handler
+from celeriac.handler.event_filter import given_when
 from celeriac.registry import HandlerRecord
 from celeriac.security import EventSecurity
 
@@ -45,7 +46,9 @@ class Code:
             patterns=handler.patterns,
             queue=handler.queue,
             flow_control=handler.flow_control,
-            when=handler.when is not None,
+            concurrency=handler.concurrency,
+            per_second=handler.per_second,
+            when=handler.has_filter,
             options=handler.describe_options(),
             doc=handler.doc,
         )
@@ -65,7 +68,7 @@ class Code:
             except CeleriacError as error:
                 return CodeResults(signature=signature, key=str(error))
         try:
-            read_data(event, self.handler.data_type)
+            read_data(event, self.handler.data_type_of(event.type))
         except ContractTooNew as error:
             return CodeResults(signature=signature, key=key, contract=str(error))
         except InvalidData as error:
@@ -73,9 +76,7 @@ class Code:
         return CodeResults(self._when(event), signature, key, data=True)
 
     def _when(self, event: RawEvent) -> bool | str | None:
-        when = self.handler.when
-        if isinstance(when, ShareFilter):  # the share is a separate check
-            when = when.when
+        when = given_when(self.handler.when)  # tenants and share are separate checks
         if when is None:
             return None
         try:

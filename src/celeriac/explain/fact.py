@@ -37,7 +37,7 @@ class Facts:
     """The stored state of one event and one handler. Times are ms by the server's clock.
 
     `event` is None if it is not in the logs; `row` can still be the handler's record of it.
-    `emitted` is False for a described event. `entry` is None for an event that is postponed to
+    `emitted` is False for a described event. `entry` is None for an event that is delayed to
     `time_ms`. `record` is None for a handler that is not registered. `removed`: an operator removed
     the handler. `from_code`: the record was made from code.
 

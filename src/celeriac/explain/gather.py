@@ -85,6 +85,7 @@ class BusReader:
         if from_code:
             record = self.code[handler].record()
         service = record.service if record is not None else ""
+        pull = record.pull if record is not None else None
         return Facts(
             handler=handler,
             now_ms=self.now_ms,
@@ -92,7 +93,7 @@ class BusReader:
             domains=self.domains,
             retention_s=bus.retention,
             dedup_window_s=bus.dedup_window,
-            lease_ms=self.lease_ms,
+            lease_ms=self.lease_ms if pull is None else int(pull.lease * 1000),
             record=record,
             from_code=from_code,
             removed=removed,
@@ -117,7 +118,7 @@ class BusReader:
 
 
 def gather(reading: BusReader, located: Located, names: Sequence[str]) -> list[Facts]:
-    """Return the facts about an event in the log or postponed, for each handler.
+    """Return the facts about an event in the log or delayed, for each handler.
 
     Blocks for about 20 round trips, and up to 8 more per handler, independent of the size of the
     log. Raises redis.RedisError.

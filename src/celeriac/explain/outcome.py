@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import msgspec
 
 from celeriac.delivery import exception_of
+from celeriac.event.encrypted import is_for_subject
 from celeriac.explain.answer import Check, CheckResult, failed, passed, unknown
 from celeriac.explain.command import edit_command, redrive, replay
 from celeriac.explain.contract import remedy_of
 from celeriac.explain.fact import Facts
-from celeriac.explain.progress import share_checks
-from celeriac.time_text import age, took, when
+from celeriac.explain.progress import share_checks, tenant_checks
+from celeriac.time_text import duration, run_time, when
 from celeriac.tracking import DeliveryState
 
 # The checks that end a delivery before the handler runs, by the type of their error.
@@ -28,8 +29,9 @@ _REFUSED = {
 def outcome_checks(facts: Facts) -> Iterator[Check]:
     state = facts.state
     if state is DeliveryState.SKIPPED:
-        outside = [check for check in share_checks(facts) if check.result is CheckResult.FAILED]
-        yield from outside or [_skipped(facts)]
+        checks = (*tenant_checks(facts), *share_checks(facts))
+        outside = [check for check in checks if check.result is CheckResult.FAILED]
+        yield outside[0] if outside else _skipped(facts)
         return
     if state is DeliveryState.COALESCED:
         yield failed("coalesced", _at(_coalesced(facts), facts), replay(facts))
@@ -42,7 +44,7 @@ def outcome_checks(facts: Facts) -> Iterator[Check]:
         yield failed("ignored", text, replay(facts))
         return
     if state is DeliveryState.FORGOTTEN:
-        text = f"the record has expired; records are kept for {age(facts.dedup_window_s)}"
+        text = f"the record has expired; records are kept for {duration(facts.dedup_window_s)}"
         remedy = "celeriac config set dedup_window SECONDS, for later events"
         yield unknown("forgotten", text, remedy)
         return
@@ -58,12 +60,23 @@ def outcome_checks(facts: Facts) -> Iterator[Check]:
 
 
 def _skipped(facts: Facts) -> Check:
+    has_filter = facts.record is not None and facts.record.when
+    fault = facts.key if isinstance(facts.key, str) else ""
+    is_erasable = facts.event is not None and is_for_subject(facts.event)
+    # The store does not have the reason. Without a filter, the erasure is the only possible one.
+    if is_erasable and (fault or not has_filter):
+        text = fault or "the key of its subject was erased"
+        return failed("key", _at(f"skipped: {text}", facts), "")
     options = facts.record.options if facts.record is not None else {}
-    if options.get("share") and not options.get("when"):
-        text = "it was outside the share= at that time"
-        return failed("share", _at(text, facts), replay(facts))
+    selecting = [name for name in ("tenants", "share") if options.get(name)]
+    if selecting and not options.get("when"):
+        text = f"{' or '.join(f'{name}=' for name in selecting)} rejected it at that time"
+        return failed(selecting[0].removesuffix("s"), _at(text, facts), replay(facts))
     if facts.record is not None and not facts.record.when:
-        text = "skipped: its pattern was removed before a worker with that code ran it"
+        text = (
+            "skipped: the handler raised Skip, or its pattern was removed before a worker with "
+            "that code ran it"
+        )
         return failed("skipped", _at(text, facts), replay(facts))
     remedy = _again("change when=", facts)
     return failed("when", _at("when= rejected it", facts), remedy)
@@ -84,7 +97,7 @@ def _processed(facts: Facts) -> Check:
     if facts.attempts:
         parts.append(f"in attempt {facts.attempts}")
     if last is not None and last.took_us:
-        parts.append(f"({took(last.took_us)})")
+        parts.append(f"({run_time(last.took_us)})")
     if facts.run is not None and facts.run.worker:
         parts.append(f"by {facts.run.worker}")
     again = replay(facts) if facts.event is not None and facts.entry else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.event import is_encrypted
@@ -13,7 +13,9 @@ from celeriac.explain.contract import contract_checks
 from celeriac.explain.fact import Facts, Other
 from celeriac.flow_control import FlowControl
 from celeriac.handler.share import in_share, position, sharing_subject
-from celeriac.time_text import age, when
+from celeriac.registry import WorkerRecord
+from celeriac.tenant import tenant_names
+from celeriac.time_text import duration, when
 from celeriac.tracking import DeliveryState
 from celeriac.visible import listed
 
@@ -23,6 +25,9 @@ def readiness_checks(facts: Facts) -> Iterator[Check]:
     yield from _admission(facts)
     yield from _circuit(facts)
     yield from _worker(facts)
+    if facts.record is not None and facts.record.pull is not None:
+        yield passed("delivered", "the next client that fetches would get it")
+        return
     queue = facts.record.queue if facts.record is not None else ""
     yield passed("delivered", f"would be delivered through the queue {queue}")
 
@@ -32,7 +37,7 @@ def progress_checks(facts: Facts, state: DeliveryState) -> Iterator[Check]:
         yield from _admission(facts)
         yield from _circuit(facts)
     if facts.entry is None:
-        yield _postponed(facts)
+        yield _delayed(facts)
         return
     if state is DeliveryState.BLOCKED:
         yield _sequence(facts)
@@ -73,6 +78,7 @@ def _admission(facts: Facts) -> Iterator[Check]:
         else:
             yield passed("key", encrypted_for(event))
     yield from contract_checks(facts)
+    yield from tenant_checks(facts)
     yield from share_checks(facts)
     if record.options.get("when"):
         if facts.when is True:
@@ -83,6 +89,22 @@ def _admission(facts: Facts) -> Iterator[Check]:
             yield failed("when", facts.when, f"change when= of {record.id}")
         else:
             yield passed("when", "has a when=, which its worker runs; -A APP runs it here")
+
+
+def tenant_checks(facts: Facts) -> Iterator[Check]:
+    """Check whether the handler gets events of the tenant."""
+    text = facts.record.options.get("tenants") if facts.record is not None else None
+    if not text or facts.event is None:
+        return
+    tenants, tenant = tenant_names(text), facts.event.tenant
+    if tenant in tenants:
+        yield passed("tenant", f"tenant {tenant} is among {listed(tenants)} (tenants=)")
+        return
+    if tenant is None:
+        text = f"it has no tenant, and the handler gets those of {listed(tenants)} (tenants=)"
+    else:
+        text = f"tenant {tenant} is not among {listed(tenants)} (tenants=)"
+    yield failed("tenant", text, f"change tenants= of {facts.handler}")
 
 
 def share_checks(facts: Facts) -> Iterator[Check]:
@@ -176,7 +198,8 @@ def _rate(facts: Facts) -> Iterator[Check]:
     if facts.rate_wait_ms <= 0:
         yield passed("rate", f"within rate_limit={rate}")
         return
-    text = f"rate_limit={rate} is reached; the next delivery in {age(facts.rate_wait_ms / 1000)}"
+    wait = duration(facts.rate_wait_ms / 1000)
+    text = f"rate_limit={rate} is reached; the next delivery in {wait}"
     yield waiting("rate", text, f"raise rate_limit= of {facts.handler}")
 
 
@@ -187,6 +210,9 @@ def _worker(facts: Facts) -> Iterator[Check]:
     # A dispatcher without a pool has no processes.
     living = [worker for worker in facts.workers if worker.processes]
     serving = [worker for worker in living if record.id in worker.handlers]
+    if record.pull is not None:
+        yield _client(record.id, serving)
+        return
     if serving:
         named = serving[0].name if len(serving) == 1 else f"{len(serving)} workers"
         yield passed("worker", f"served by {named}, on the queue {record.queue}")
@@ -205,6 +231,14 @@ def _worker(facts: Facts) -> Iterator[Check]:
     yield waiting("worker", text, start_worker(record.queue))
 
 
+def _client(handler: str, gateways: Sequence[WorkerRecord]) -> Check:
+    """Check that a client fetches the deliveries of a pull handler."""
+    if gateways:
+        return passed("worker", f"a client fetches it, through {listed(g.name for g in gateways)}")
+    text = "no client has fetched it in the last 30 s"
+    return waiting("worker", text, f"start a client: POST /v1/handlers/{handler}/fetch")
+
+
 def _queued(facts: Facts) -> Check:
     worker, until = _holder(facts)
     living = any(known.name == worker for known in facts.workers)
@@ -216,7 +250,13 @@ def _queued(facts: Facts) -> Check:
 
 def _running(facts: Facts) -> Check:
     worker, until = _holder(facts)
-    if any(known.name == worker for known in facts.workers):
+    if facts.record is not None and facts.record.pull is not None:
+        # A client may have it, whether the gateway runs or not.
+        text = (
+            f"a client runs attempt {max(1, facts.attempts)}, fetched through {worker}; lease "
+            f"until {until}"
+        )
+    elif any(known.name == worker for known in facts.workers):
         text = f"attempt {max(1, facts.attempts)} runs on {worker}, lease until {until}"
     else:
         text = (
@@ -255,13 +295,17 @@ def _scheduled(facts: Facts) -> Check:
     else:
         why = "requeued"
     if _is_due(facts):
-        return waiting("scheduled", f"due since {at}, {why}; the next free process runs it")
+        is_pulled = facts.record is not None and facts.record.pull is not None
+        runs = (
+            "the next client that fetches gets it" if is_pulled else "the next free process runs it"
+        )
+        return waiting("scheduled", f"due since {at}, {why}; {runs}")
     return waiting("scheduled", f"scheduled at {at}, {why}")
 
 
-def _postponed(facts: Facts) -> Check:
+def _delayed(facts: Facts) -> Check:
     at = when(facts.time_ms, now_ms=facts.now_ms)
-    return waiting("postponed", f"is appended to the log at {at} (delay= or at=)")
+    return waiting("delayed", f"is appended to the log at {at} (delay= or at=)")
 
 
 def _behind(facts: Facts) -> Check:

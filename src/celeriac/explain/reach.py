@@ -10,7 +10,7 @@ from celeriac.explain.answer import Check, failed, passed, unknown
 from celeriac.explain.command import emit_for, replay
 from celeriac.explain.fact import Facts
 from celeriac.explain.mismatch import nearest
-from celeriac.time_text import age, when
+from celeriac.time_text import duration, when
 from celeriac.visible import listed
 
 
@@ -34,11 +34,11 @@ def _emitted(facts: Facts) -> Iterator[Check]:
         by = f"by {facts.event.source}"
         at = when(facts.time_ms, now_ms=facts.now_ms)
         if facts.entry is None:
-            yield passed("emitted", f"{by}, postponed to {at}")
+            yield passed("emitted", f"{by}, delayed to {at}")
         else:
             yield passed("emitted", f"{at} {by}, entry {facts.entry} of {facts.domain}")
         return
-    kept = f"kept for {age(facts.retention_s)} (CELERIAC_RETENTION)"
+    kept = f"kept for {duration(facts.retention_s)} (CELERIAC_RETENTION)"
     if facts.row is not None:
         at = when(entry_time_ms(facts.row.entry), now_ms=facts.now_ms)
         yield passed("emitted", f"{at}, entry {facts.row.entry} of {facts.domain}")
@@ -140,6 +140,6 @@ def _duplicate(facts: Facts) -> Check:
     entry = facts.row.entry if facts.row is not None else facts.original
     named = f"entry {entry}" if entry else "an earlier entry"
     state = f", which is {facts.state}" if facts.row is not None and facts.state else ""
-    window = f"{age(facts.dedup_window_s)} (CELERIAC_DEDUP_WINDOW)"
+    window = f"{duration(facts.dedup_window_s)} (CELERIAC_DEDUP_WINDOW)"
     text = f"repeats {named}{state}: the same id and source within {window}"
     return failed("duplicate", text, "emit it with another id")

@@ -58,7 +58,7 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
     domain: str
     entry: str | None
-    location: Literal["log", "postponed"]
+    location: Literal["log", "delayed"]
     time_ms: int
     event: RawEvent
     kind: EntryKind = EntryKind.MADE
@@ -83,10 +83,11 @@ class EventStatus(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     domain: str
     entry: str | None
-    location: Literal["log", "postponed"]
+    location: Literal["log", "delayed"]
     time_ms: int
     cells: tuple[Cell, ...]
     subject: str | None = None
+    tenant: str | None = None
     correlationid: str | None = None
     causationid: str | None = None
     handlers: tuple[str, ...] = ()
@@ -114,7 +115,7 @@ class HandlerLag(msgspec.Struct, frozen=True, kw_only=True):
         dead: Dead letters.
         processed: Deliveries processed since the handler joined.
         retried: Failed attempts that were followed by another one.
-        skipped: Deliveries that `when=` or `share=` rejected.
+        skipped: Deliveries that `when=`, `tenants=` or `share=` rejected.
         failed: Deliveries that became dead letters.
         oldest_s: Age of the oldest unfinished event, in seconds.
         mean_us: Mean run time of an event, in microseconds.
@@ -153,7 +154,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         emitted: Events in the streams, duplicates not counted.
         repeated: Entries that repeat an event.
-        postponed: Events that are emitted later.
+        delayed: Events that are emitted later.
         invalid: Entries that hold no valid event.
         expected: Deliveries.
         retried: Deliveries that took more than one attempt.
@@ -161,7 +162,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     emitted: int = 0
     repeated: int = 0
-    postponed: int = 0
+    delayed: int = 0
     invalid: int = 0
     expected: int = 0
     waiting: int = 0

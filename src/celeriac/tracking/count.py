@@ -28,7 +28,7 @@ class MatrixCount:
     def domain(self, domain: str) -> Iterator[None]:
         """Count one domain as it is now; yield after each page."""
         event_log = self.backend.event_log
-        self._events["postponed"] += event_log.postponed(domain)
+        self._events["delayed"] += event_log.delayed(domain)
         newest = event_log.read(domain, count=1, newest_first=True)
         start = "-"
         while newest and (
@@ -64,7 +64,7 @@ class MatrixCount:
         return Totals(
             emitted=events["emitted"],
             repeated=events["repeated"],
-            postponed=events["postponed"],
+            delayed=events["delayed"],
             invalid=events["invalid"],
             expected=states.total(),
             waiting=states[DeliveryState.WAITING],

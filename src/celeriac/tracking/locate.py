@@ -49,7 +49,7 @@ def locate(
     Several sources and domains can use the same id; `source` selects one source. `near`
     (`domain/entry`) names a likely entry. An id that emit created contains its time. An id that was
     given is registered with its entry, and rows of the delivery store have it. Otherwise, the time
-    in a UUIDv7 is used, then postponed events, then the newest events. The number of events read is
+    in a UUIDv7 is used, then delayed events, then the newest events. The number of events read is
     bounded by five times MAX_ENTRIES, independent of the size of the logs; `deep` reads all.
     `progress` is called with the number of events read.
     """
@@ -139,7 +139,7 @@ def _searches(
             reading.begin()
             yield _between(event_log, domains, first_ms, last_ms, wanted, reading)
     reading.begin()
-    yield _postponed(event_log, domains, wanted, reading)
+    yield _delayed(event_log, domains, wanted, reading)
     reading.begin()
     yield islice(_newest(event_log, domains, wanted, reading), 1)
 
@@ -245,7 +245,7 @@ def _newest(
             yield from _wanted(domain, some, wanted)
 
 
-def _postponed(
+def _delayed(
     event_log: EventLog, domains: Sequence[str], wanted: Wanted, reading: LogReader
 ) -> Iterator[Located]:
     for domain in domains:
@@ -254,7 +254,7 @@ def _postponed(
                 yield Located(
                     domain=domain,
                     entry=None,
-                    location="postponed",
+                    location="delayed",
                     time_ms=time_ms,
                     event=decode(body),
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -30,16 +30,16 @@ NEWEST = 20_000  # entries read for a list of events without a time limit
 
 
 class Matrix:
-    """Reads what became of events. Make it by `Matrix(bus.service.backend)`.
+    """Reads what became of events. A bus has it as `bus.matrix`.
 
     Every method blocks, changes nothing, and raises redis.RedisError while Redis is down. A
     delivery that moves during a read is seen in its old or in its new state. Data is masked: paths
     that the events name, and members whose name is in `sensitive`.
     """
 
-    def __init__(self, backend: Backend, sensitive: Collection[str] = ()) -> None:
+    def __init__(self, backend: Backend, sensitive: frozenset[str] = frozenset()) -> None:
         self.backend = backend
-        self.sensitive = frozenset(sensitive)
+        self.sensitive = sensitive
 
     def find(
         self,
@@ -110,6 +110,7 @@ class Matrix:
             time_ms=located.time_ms,
             cells=cells,
             subject=event.subject,
+            tenant=event.tenant,
             correlationid=event.correlationid,
             causationid=event.causationid,
             handlers=event.handlers,
@@ -149,6 +150,7 @@ class Matrix:
         since: datetime | None = None,
         state: DeliveryState | None = None,
         subject: str | None = None,
+        tenant: str | None = None,
     ) -> list[EventStatus]:
         """Return up to `limit` events of `newest`."""
         return list(
@@ -159,6 +161,7 @@ class Matrix:
                 since=since,
                 state=state,
                 subject=subject,
+                tenant=tenant,
             ).events
         )
 
@@ -171,6 +174,7 @@ class Matrix:
         since: datetime | None = None,
         state: DeliveryState | None = None,
         subject: str | None = None,
+        tenant: str | None = None,
     ) -> EventPage:
         """Return up to `limit` events, newest first, and whether the search stopped early.
 
@@ -181,6 +185,7 @@ class Matrix:
             since: Read all entries since then. Default: the newest 20,000 entries.
             state: Only events with a cell in this state.
             subject: Only events whose subject begins with this text.
+            tenant: Only events of this tenant.
 
         Raises:
             SubscriptionError: The pattern is invalid.
@@ -190,6 +195,7 @@ class Matrix:
             pattern=pattern,
             state=state,
             subject=subject,
+            tenant=tenant,
             since_ms=None if since is None else int(since.timestamp() * 1000),
         )
         max_read = NEWEST if since is None else sys.maxsize

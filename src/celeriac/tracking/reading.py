@@ -63,7 +63,7 @@ class LogReader:
         return entries
 
     def upcoming(self, event_log: EventLog, domain: str) -> Iterator[tuple[int, bytes]]:
-        """Yield the postponed events of the domain with their times, the next one first."""
+        """Yield the delayed events of the domain with their times, the next one first."""
         start, count = 0, FIRST_PAGE
         while self._may_read():
             events = event_log.upcoming(domain, start=start, count=count)

@@ -42,6 +42,7 @@ class Query:
         domain: The first segment of the type.
         id: The beginning of the id.
         subject: The beginning of the subject.
+        tenant: The tenant.
         service: Only events with a cell of this service. With `handler` and `state`, the same cell.
         handler: Only events with a cell of this handler.
         state: Only events with a cell in this state.
@@ -53,6 +54,7 @@ class Query:
     domain: str | None = None
     id: str | None = None
     subject: str | None = None
+    tenant: str | None = None
     service: str | None = None
     handler: str | None = None
     state: DeliveryState | None = None
@@ -168,7 +170,8 @@ def _event_test(query: Query) -> Callable[[EventHeader], bool]:
 
     def fits(event: EventHeader) -> bool:
         return (
-            (query.id is None or event.id.startswith(query.id))
+            query.tenant in (None, event.tenant)
+            and (query.id is None or event.id.startswith(query.id))
             and (query.subject is None or (event.subject or "").startswith(query.subject))
             and (matcher is None or matcher.matches(event.type))
         )
@@ -240,6 +243,7 @@ def _status(domain: str, item: PageItem, cells: tuple[Cell, ...]) -> EventStatus
         time_ms=entry_key(entry)[0],
         cells=cells,
         subject=event.subject,
+        tenant=event.tenant,
         correlationid=event.correlationid,
         handlers=event.handlers,
     )

@@ -15,7 +15,7 @@ MEANINGS: Mapping[DeliveryState, str] = MappingProxyType(
         DeliveryState.SCHEDULED: "runs at a later time: a retry, or requeued",
         DeliveryState.BLOCKED: "waits for its key: a slot, the rate, its turn, or debounce",
         DeliveryState.PROCESSED: "the handler succeeded",
-        DeliveryState.SKIPPED: "rejected by when=, or outside the share=",
+        DeliveryState.SKIPPED: "rejected by when=, tenants= or share=",
         DeliveryState.COALESCED: "another event of its key was handled instead",
         DeliveryState.IGNORED: "not for this handler",
         DeliveryState.DEAD: "a dead letter: all attempts failed",

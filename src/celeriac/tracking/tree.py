@@ -25,7 +25,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a tree. `handler` emitted it while it ran on the event with the key `parent`.
 
     `key` is the event key, or only the id if the event is `gone`: no longer in the log, so that its
-    source is unknown. `entry` is None if it is not known: the event is postponed, or was appended
+    source is unknown. `entry` is None if it is not known: the event is delayed, or was appended
     much later than emitted.
     """
 

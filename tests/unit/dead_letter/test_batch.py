@@ -22,16 +22,9 @@ from celeriac.dead_letter import (
 )
 from celeriac.delivery import DeadLetter, Group
 from celeriac.settings import Settings
-from celeriac.store.factory import Backend, redis_backend
-from tests.unit.tracking.shop import Shop, memory_backend
-
-
-@pytest.fixture(params=["memory", "redis"])
-def backend(request: pytest.FixtureRequest, namespace: str) -> Backend:
-    if request.param == "memory":
-        return memory_backend(Settings.load({}))
-    url = request.getfixturevalue("redis_url")
-    return redis_backend(Settings.load({}, redis_url=url, namespace=namespace))
+from celeriac.store.factory import Backend
+from tests.unit.tracking.backend import backend as backend
+from tests.unit.tracking.shop import Shop
 
 
 class Boom(Exception):
@@ -106,7 +99,7 @@ def test_dead_letters_that_arrive_later_are_excluded(shop: Shop) -> None:
     assert 0 == redrive_batch(shop.backend, records, choice).chosen
 
 
-def test_batches_are_short_and_go_on_where_the_last_ended(
+def test_batches_are_short_and_continue_where_the_last_ended(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "READ", 2)
@@ -186,3 +179,25 @@ def test_large_letters_are_read_a_few_at_a_time(
     assert 9 == count_batch(shop.backend, Choice()).chosen
     assert 9 == len(dead_page(shop.backend, Choice()).dead_letters)
     assert 18 == sum(size > 0 for size in read)
+
+
+def remaining(backend: Backend, choice: Choice) -> set[str]:
+    return {*ids(dead_page(backend, choice).dead_letters)}
+
+
+def test_dead_letters_of_a_tenant_are_chosen_and_redriven_alone(backend: Backend) -> None:
+    shop = Shop(backend, Settings.load({}))
+    shop.on("billing.charge", "order.*", function=fail, retries=0)
+    shop.start()
+    for n, tenant in enumerate(("acme", "globex", None, "acme")):
+        shop.emit("order.placed", id=f"order.{n}", tenant=tenant)
+    shop.run_until_idle()
+    choice = Choice(tenant="acme")
+    assert remaining(backend, choice) == {"order.3", "order.0"}
+    assert count_batch(backend, choice).chosen == 2
+    redriven = redrive_batch(backend, backend.registry.handlers(), choice)
+    assert (redriven.chosen, redriven.done) == (2, 2)
+    assert remaining(backend, Choice()) == {"order.2", "order.1"}
+    discarded = discard_batch(backend, Choice(tenant="globex"))
+    assert discarded.done == 1
+    assert remaining(backend, Choice()) == {"order.2"}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from celeriac import Skip
 from celeriac.delivery import Group
 from celeriac.event import encode
 from celeriac.event.build import build_event
@@ -125,11 +126,35 @@ def rejected_by_when(shop: Shop) -> Asked:
     return Asked(id, CHARGE)
 
 
+def skipped_by_its_handler(shop: Shop) -> Asked:
+    def refuse(_: object) -> None:
+        raise Skip("a test order")
+
+    started(shop, function=refuse)
+    id = shop.emit("order.placed")
+    shop.run_until_idle()
+    return Asked(id, CHARGE)
+
+
 def outside_of_its_share(shop: Shop) -> Asked:
     """`order/1` is at 0.95 of all subjects, `order/2` at 0.06."""
     started(shop, share=0.3)
     shop.emit("order.placed", subject="order/2")
     id = shop.emit("order.placed", subject="order/1")
+    shop.run_until_idle()
+    return Asked(id, CHARGE)
+
+
+def of_another_tenant(shop: Shop) -> Asked:
+    started(shop, tenants=["globex", "initech"])
+    id = shop.emit("order.placed", tenant="acme")
+    shop.run_until_idle()
+    return Asked(id, CHARGE)
+
+
+def without_a_tenant(shop: Shop) -> Asked:
+    started(shop, tenants=["acme"])
+    id = shop.emit("order.placed")
     shop.run_until_idle()
     return Asked(id, CHARGE)
 
@@ -245,7 +270,7 @@ def scheduled(shop: Shop) -> Asked:
     return Asked(id, CHARGE)
 
 
-def postponed(shop: Shop) -> Asked:
+def delayed(shop: Shop) -> Asked:
     started(shop)
     shop.emit("order.placed")
     return Asked(shop.emit("order.placed", delay=3600), CHARGE)

@@ -132,6 +132,15 @@ def test_data_that_the_handler_cannot_read_decides_before_it_is_fetched(
     assert "4111" not in decision.text
 
 
+def test_data_that_cannot_be_decoded_is_named(shop: Shop) -> None:
+    declare(shop, reader(Cents, 1))
+    body = b'{"specversion":"1.0","id":"1","source":"s","type":"order.placed","data":1e400}'
+    shop.backend.event_log.append("order", body)
+    decision = explained(shop, "1").decision
+    assert CheckResult.FAILED is decision.result
+    assert "data: cannot be read" in decision.text
+
+
 def test_during_a_deploy_it_depends_on_the_worker(shop: Shop) -> None:
     declare(shop, reader(Cents, 1), reader(Amount, 2, 1))
     decision = explained(shop, emit(shop, {"amount": 1}, 2)).decision
@@ -145,7 +154,7 @@ def test_without_a_running_worker_the_last_registered_reader_counts(shop: Shop) 
     assert "contract" == explained(shop, emit(shop, {"amount": 1}, 2)).decision.name
 
 
-def test_a_dead_letter_says_whether_it_can_be_redriven_now(shop: Shop) -> None:
+def test_a_dead_letter_shows_whether_it_can_be_redriven_now(shop: Shop) -> None:
     def refuse(_: object) -> None:
         raise ContractTooNew("version 2 of order.placed")
 

@@ -53,7 +53,16 @@ REASONS = [
     ),
     (reasons.duplicate, "duplicate", FAILED, "which is processed", "another id"),
     (reasons.rejected_by_when, "when", FAILED, "when= rejected it", "celeriac replay"),
+    (reasons.skipped_by_its_handler, "skipped", FAILED, "the handler raised Skip", "replay"),
     (reasons.outside_of_its_share, "share", FAILED, "outside: order/1 is at 0.", "raise share="),
+    (
+        reasons.of_another_tenant,
+        "tenant",
+        FAILED,
+        "tenant acme is not among globex, initech (tenants=)",
+        "change tenants= of billing.charge",
+    ),
+    (reasons.without_a_tenant, "tenant", FAILED, "it has no tenant", "change tenants="),
     (reasons.unsigned, "signature", FAILED, "not signed", "CELERIAC_SIGNING_KEY"),
     (
         reasons.data_does_not_fit,
@@ -92,7 +101,7 @@ REASONS = [
     (reasons.running_elsewhere, "lease", WAITING, "attempt 1 runs on billing@", ""),
     (reasons.running_on_a_dead_worker, "lease", WAITING, "which has stopped; runs again", ""),
     (reasons.scheduled, "scheduled", WAITING, "after attempt 1: ValueError: declined", ""),
-    (reasons.postponed, "postponed", WAITING, "is appended to the log at", ""),
+    (reasons.delayed, "delayed", WAITING, "is appended to the log at", ""),
     (reasons.not_fetched, "fetched", WAITING, "1 not fetched yet", ""),
     (
         reasons.dead,
@@ -162,7 +171,7 @@ def test_explaining_changes_nothing(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\x00", b"", b"7"])
-def test_what_cannot_be_read_of_a_sequence_is_passed_over(shop: Shop, garbage: bytes) -> None:
+def test_unreadable_records_of_a_sequence_are_skipped(shop: Shop, garbage: bytes) -> None:
     asked = reasons.behind_its_sequence(shop)
     if isinstance(shop.backend.event_log, RedisEventLog):
         keys, client = shop.backend.event_log.keys, shop.backend.event_log.client

@@ -18,10 +18,12 @@ from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.circuits import MemoryCircuits
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
-from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from celeriac.store.memory.schedules import MemorySchedules
+from celeriac.tenant import tenant_marks
 from tests.unit.delivery_task import run_task
 
 
@@ -98,6 +100,10 @@ class Shop:
             name=service.worker, service=name, hostname="host", pid=1, pool="solo",
             processes=1, queues=queues, handlers=tuple(service.handlers), version="0",
             patterns={handler.id: handler.patterns for handler in service.handlers.values()},
+            tenants={
+                handler.id: tenant_marks(handler.tenants)
+                for handler in service.handlers.values() if handler.tenants
+            },
         )  # fmt: skip
 
     def dispatch(self, *names: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from celeriac import SubscriptionError
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
-from celeriac.store.memory.event_log import MemoryClock
 from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop, memory_backend
 
@@ -62,7 +62,7 @@ def test_a_page_has_the_cells_of_each_event(shop: Shop, matrix: Matrix) -> None:
     }
 
 
-def test_what_is_no_event_is_passed_over(shop: Shop, backend: Backend, matrix: Matrix) -> None:
+def test_invalid_entries_are_skipped(shop: Shop, backend: Backend, matrix: Matrix) -> None:
     shop.emit("order.placed")
     backend.event_log.append("order", b"no event")
     assert 1 == len(matrix.events())
@@ -86,7 +86,7 @@ def test_totals_count_every_delivery_once(shop: Shop, matrix: Matrix) -> None:
     told: list[tuple[int, int]] = []
     found = matrix.totals(progress=lambda done, of: told.append((done, of)))
     assert (6, 6) == told[-1]
-    assert 1 == found.postponed
+    assert 1 == found.delayed
     assert 4 == found.processed  # n = 0, 1, 2 and the doubled one
     assert 1 == found.skipped
     assert 5 == found.dead

@@ -13,7 +13,8 @@ from celeriac import NotFound, Retry, SubscriptionError
 from celeriac.event import build_event, encode
 from celeriac.event_log import EventLog
 from celeriac.registry import HandlerRecord
-from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.store.memory.clock import MemoryClock
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.tracking import DeliveryState, Matrix, Query
 from celeriac.tracking.locate import SAMPLE
 from tests.unit.tracking.shop import Shop
@@ -46,7 +47,7 @@ def test_pages_hold_every_event_once(shop: Shop, matrix: Matrix, limit: int) -> 
     assert set(ids) == set(seen)
 
 
-def test_what_comes_meanwhile_disturbs_no_cursor(shop: Shop, matrix: Matrix) -> None:
+def test_new_events_change_no_cursor(shop: Shop, matrix: Matrix) -> None:
     ids = [shop.emit("order.placed") for _ in range(4)]
     first = matrix.page(Query(), limit=2)
     shop.emit("order.placed")
@@ -54,7 +55,7 @@ def test_what_comes_meanwhile_disturbs_no_cursor(shop: Shop, matrix: Matrix) -> 
     assert ids[::-1] == [one.id for page in (first, second) for one in page.events]
 
 
-def test_a_search_stops_when_enough_was_read_and_goes_on(
+def test_a_search_stops_when_enough_was_read_and_continues(
     shop: Shop, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = shop.emit("order.rare")
@@ -94,6 +95,17 @@ def test_one_cell_must_match_all_filters(shop: Shop, matrix: Matrix) -> None:
     assert set() == set(found(matrix, service="nobody"))
     [row] = matrix.page(Query(service="mail", pattern="order.#")).events
     assert {"billing.charge", "mail.send"} == {cell.handler for cell in row.cells}
+
+
+def test_events_are_found_by_their_tenant_exactly(shop: Shop, matrix: Matrix) -> None:
+    first = shop.emit("order.placed", tenant="acme")
+    other = shop.emit("user.joined", tenant="acme-eu")
+    shop.emit("order.placed")
+    assert [first] == found(matrix, tenant="acme")
+    assert [other] == found(matrix, tenant="acme-eu")
+    assert [] == found(matrix, tenant="ac")
+    assert "acme" == matrix.status(first).tenant
+    assert ["acme"] == [event.tenant for event in matrix.events(tenant="acme")]
 
 
 def test_events_are_found_by_what_id_subject_and_time_begin_with(

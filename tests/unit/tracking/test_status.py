@@ -154,12 +154,12 @@ def test_an_event_of_a_new_domain_waits_for_a_wildcard_that_is_down(
     assert {"audit.store": "waiting"} == states(matrix, id)
 
 
-def test_a_postponed_event_is_found_and_waits(shop: Shop, matrix: Matrix) -> None:
+def test_a_delayed_event_is_found_and_waits(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.placed")
     shop.start()
     id = shop.emit("order.placed", {"n": 1}, delay=60)
     found = matrix.status(id)
-    assert "postponed" == found.location
+    assert "delayed" == found.location
     assert found.entry is None
     assert {"billing.charge": "waiting"} == states(matrix, id)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from celeriac.event import MAX_EMITTED
-from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.store.memory.clock import MemoryClock
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.tracking import DeliveryState, Matrix
 from tests.unit.tracking.shop import Shop
 
@@ -51,7 +52,7 @@ def test_it_is_the_same_tree_from_each_event(chain: Shop, matrix: Matrix, begin:
 
 
 @pytest.mark.parametrize("given", [{"id": "p"}, {}], ids=["given id", "made id"])
-def test_an_effect_of_which_no_handler_has_a_record_is_found_in_the_log(
+def test_an_emitted_event_without_a_record_is_found_in_the_log(
     shop: Shop, matrix: Matrix, given: dict[str, Any]
 ) -> None:
     emitted: list[str] = []
@@ -70,7 +71,7 @@ def test_an_effect_of_which_no_handler_has_a_record_is_found_in_the_log(
     assert matrix.find(effect.id).entry == effect.entry
 
 
-def test_an_effect_that_is_postponed_has_no_entry(shop: Shop, matrix: Matrix) -> None:
+def test_an_effect_that_is_delayed_has_no_entry(shop: Shop, matrix: Matrix) -> None:
     shop.on("billing.charge", "order.placed", function=lambda e: shop.emit("order.due", delay=60))
     shop.start()
     shop.emit("order.placed", id="o")

@@ -18,6 +18,8 @@ class Definition:
 
 _BY_TYPE = ("service", "handler", "type")
 _BY_GROUP = ("service", "handler", "domain")
+_BY_TENANT = ("service", "handler", "tenant")
+_BY_SCHEDULE = ("service", "schedule", "type")
 
 METRICS: dict[str, Definition] = {
     "celeriac_up": Definition("gauge", (), "1 where the last scrape reached Redis, else 0"),
@@ -29,13 +31,26 @@ METRICS: dict[str, Definition] = {
         "counter", ("domain",), "Entries ever appended to the log, exact"
     ),
     "celeriac_log_length": Definition("gauge", ("domain",), "Entries in the log"),
-    "celeriac_postponed": Definition("gauge", ("domain",), "Postponed events"),
+    "celeriac_delayed": Definition("gauge", ("domain",), "Delayed events"),
     "celeriac_delivered": Definition("counter", _BY_TYPE, "Deliveries with a first attempt"),
     "celeriac_processed": Definition("counter", _BY_TYPE, "Deliveries processed"),
     "celeriac_failed": Definition("counter", _BY_TYPE, "Attempts that failed"),
     "celeriac_retried": Definition("counter", _BY_TYPE, "Failed attempts that are retried"),
     "celeriac_dead": Definition("counter", _BY_TYPE, "Deliveries that were dead-lettered"),
-    "celeriac_skipped": Definition("counter", _BY_TYPE, "Deliveries that when= rejected"),
+    "celeriac_skipped": Definition(
+        "counter", _BY_TYPE, "Deliveries that when=, tenants= or share= rejected"
+    ),
+    "celeriac_tenant_emitted": Definition(
+        "counter", ("tenant",), "Events emitted for the tenant, as reported by emitters"
+    ),
+    "celeriac_tenant_processed": Definition(
+        "counter", _BY_TENANT, "Deliveries of the tenant's events that were processed"
+    ),
+    "celeriac_tenant_dead": Definition(
+        "counter",
+        _BY_TENANT,
+        "Deliveries of the tenant's events that failed permanently",
+    ),
     "celeriac_wait_seconds": Definition(
         "histogram", _BY_TYPE, "Time from the log to the start of the first attempt"
     ),
@@ -60,11 +75,36 @@ METRICS: dict[str, Definition] = {
         "gauge", ("service", "handler", "state"), "1 for the state of the handler's circuit"
     ),
     "celeriac_process_instances": Definition(
-        "gauge", ("service", "handler", "status"), "Instances of a process by status"
+        "gauge",
+        ("service", "handler", "status"),
+        "Instances of a process by status, counted up to 100,000",
     ),
     "celeriac_process_oldest_seconds": Definition(
         "gauge", ("service", "handler"), "Age of the oldest open instance of a process"
     ),
+    "celeriac_requests_pending": Definition("gauge", ("type",), "Requests that wait for replies"),
+    "celeriac_requests": Definition(
+        "counter", ("type", "outcome"), "Requests that ended: replied, timed_out or failed"
+    ),
+    "celeriac_late_replies": Definition(
+        "counter", ("type",), "Replies that came after their request had ended"
+    ),
+    "celeriac_request_seconds": Definition(
+        "histogram", ("type",), "Time from a request to its last reply"
+    ),
+    "celeriac_schedule_fired": Definition("counter", _BY_SCHEDULE, "Ticks that were emitted"),
+    "celeriac_schedule_missed": Definition(
+        "counter", _BY_SCHEDULE, "Ticks that passed without a worker and were not emitted"
+    ),
+    "celeriac_schedule_last_tick_timestamp_seconds": Definition(
+        "gauge", _BY_SCHEDULE, "Time of the last emitted tick, since 1970"
+    ),
+    "celeriac_schedule_next_tick_timestamp_seconds": Definition(
+        "gauge", _BY_SCHEDULE, "Time of the first tick that is not emitted yet, since 1970"
+    ),
     "celeriac_workers": Definition("gauge", ("service",), "Workers with a recent heartbeat"),
+    "celeriac_scaled_to_zero": Definition(
+        "gauge", ("service",), "1 if the service needs no worker now, by its autoscaler"
+    ),
     "celeriac_processes": Definition("gauge", ("service",), "Pool processes of these workers"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import (
@@ -17,8 +17,9 @@ from celeriac.circuit_breaker import CircuitState
 from celeriac.delivery import HandlerStats
 from celeriac.delivery.counters import OTHER, Histogram, upper_bound_s
 from celeriac.observability.metrics.bound import Bounds
-from celeriac.observability.metrics.definition import METRICS
+from celeriac.observability.metrics.definition import METRICS, Definition
 from celeriac.observability.metrics.snapshot import GroupSnapshot, Snapshot
+from celeriac.reply import RequestOutcome, RequestStats, by_type
 from celeriac.tracking import HandlerLag
 
 STATES = ("waiting", "queued", "running", "scheduled", "blocked")
@@ -42,14 +43,21 @@ def families(snapshot: Snapshot, bounds: Bounds) -> list[Metric]:
     _of_logs(made, snapshot, bounds)
     _of_groups(made, snapshot)
     _of_types(made, snapshot, bounds)
+    _of_tenants(made, snapshot)
     _of_instances(made, snapshot)
+    _of_schedules(made, snapshot)
+    _of_requests(made, snapshot, bounds)
     _of_workers(made, snapshot)
     return list(made.values())
 
 
 def family(name: str) -> Family:
     """Return a family without samples."""
-    definition = METRICS[name]
+    return family_of(name, METRICS[name])
+
+
+def family_of(name: str, definition: Definition) -> Family:
+    """Return a family of this definition without samples."""
     return _KINDS[definition.kind](name, definition.help, labels=definition.labels)
 
 
@@ -63,7 +71,7 @@ def _of_logs(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> 
             made["celeriac_emitted"].add_metric([volume.domain, type], count)
         made["celeriac_appended"].add_metric([volume.domain], volume.appended)
         made["celeriac_log_length"].add_metric([volume.domain], volume.length)
-        made["celeriac_postponed"].add_metric([volume.domain], volume.postponed)
+        made["celeriac_delayed"].add_metric([volume.domain], volume.delayed)
 
 
 def _of_groups(made: Mapping[str, Family], snapshot: Snapshot) -> None:
@@ -119,8 +127,7 @@ def _of_types(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) ->
             ("run", stats.run),
             ("completion", stats.total),
         ):
-            buckets, total = list(_buckets(histogram)), histogram.sum_us / 1e6
-            made[f"celeriac_{name}_seconds"].add_metric([*labels], buckets, total)
+            add_histogram(made[f"celeriac_{name}_seconds"], labels, histogram)
 
 
 def _by_type(groups: Sequence[GroupSnapshot], bounds: Bounds) -> dict[Labels, HandlerStats]:
@@ -142,11 +149,24 @@ def _timed(by_type: Mapping[Labels, HandlerStats], bounds: Bounds) -> dict[Label
     return dict(sorted(timed.items()))
 
 
+def add_histogram(family: Family, labels: Iterable[str], histogram: Histogram) -> None:
+    """Add a sample with these labels to a family of histograms in seconds."""
+    family.add_metric([*labels], list(_buckets(histogram)), histogram.sum_us / 1e6)
+
+
 def _buckets(histogram: Histogram) -> Iterator[tuple[str, int]]:
     for bound in BOUNDS:
         below = sum(n for bucket, n in histogram.buckets.items() if bucket <= bound)
         yield str(upper_bound_s(bound)), below
     yield "+Inf", histogram.count
+
+
+def _of_tenants(made: Mapping[str, Family], snapshot: Snapshot) -> None:
+    for counted, count in sorted(snapshot.tenants.items()):
+        labels = [counted.tenant]
+        if counted.handler:
+            labels = [counted.handler.partition(".")[0], counted.handler, counted.tenant]
+        made[f"celeriac_tenant_{counted.what}"].add_metric(labels, count)
 
 
 def _of_instances(made: Mapping[str, Family], snapshot: Snapshot) -> None:
@@ -155,6 +175,30 @@ def _of_instances(made: Mapping[str, Family], snapshot: Snapshot) -> None:
         made["celeriac_process_instances"].add_metric([*labels, count.status], count.number)
         if count.status == "open":
             made["celeriac_process_oldest_seconds"].add_metric(labels, count.oldest_s)
+
+
+def _of_schedules(made: Mapping[str, Family], snapshot: Snapshot) -> None:
+    for schedule in snapshot.schedules:
+        labels = [schedule.service, schedule.name, schedule.type]
+        made["celeriac_schedule_fired"].add_metric(labels, schedule.fired)
+        made["celeriac_schedule_missed"].add_metric(labels, schedule.dropped)
+        next_s, last_s = schedule.next_ms / 1000, schedule.last_ms / 1000
+        made["celeriac_schedule_next_tick_timestamp_seconds"].add_metric(labels, next_s)
+        if schedule.last_ms:
+            made["celeriac_schedule_last_tick_timestamp_seconds"].add_metric(labels, last_s)
+
+
+def _of_requests(made: Mapping[str, Family], snapshot: Snapshot, bounds: Bounds) -> None:
+    bounds.types.learn(type for type, _ in by_type(snapshot.requests))
+    summed: defaultdict[str, RequestStats] = defaultdict(RequestStats)
+    for type, stats in snapshot.requests.items():
+        summed[bounds.label(type)].add(stats)
+    for type, stats in sorted(summed.items()):
+        made["celeriac_requests_pending"].add_metric([type], stats.pending)
+        for outcome in RequestOutcome:
+            made["celeriac_requests"].add_metric([type, outcome.value], stats.count(outcome))
+        made["celeriac_late_replies"].add_metric([type], stats.late)
+        add_histogram(made["celeriac_request_seconds"], [type], stats.took)
 
 
 def _of_workers(made: Mapping[str, Family], snapshot: Snapshot) -> None:
@@ -166,3 +210,5 @@ def _of_workers(made: Mapping[str, Family], snapshot: Snapshot) -> None:
     for service in sorted({*workers, *(state.lag.service for state in snapshot.groups)}):
         made["celeriac_workers"].add_metric([service], workers[service])
         made["celeriac_processes"].add_metric([service], processes[service])
+    for service, is_idle in sorted(snapshot.scaled_to_zero.items()):
+        made["celeriac_scaled_to_zero"].add_metric([service], int(is_idle))

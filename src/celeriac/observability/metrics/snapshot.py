@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from celeriac.delivery import Counters, Group
+from celeriac.delivery.tenant_counts import TenantCount
 from celeriac.event_log import StreamStats
-from celeriac.registry import WorkerRecord
+from celeriac.registry import Registry, WorkerRecord
+from celeriac.registry.scale_target import targets_of
+from celeriac.reply import RequestStats
+from celeriac.schedule import StoredSchedule
 from celeriac.store.factory import Backend
 from celeriac.tracking import HandlerLag, Matrix
 
@@ -46,13 +50,20 @@ def no_instances() -> Sequence[InstanceCount]:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The input of all metrics. `took_s` is the duration of the reading."""
+    """The input of all metrics. `took_s` is the duration of the reading.
+
+    `scaled_to_zero` has each service whose autoscaler asks: whether it needs no worker now.
+    """
 
     groups: tuple[GroupSnapshot, ...]
     stream_stats: tuple[StreamStats, ...]
     workers: tuple[WorkerRecord, ...]
     took_s: float
     instances: tuple[InstanceCount, ...] = ()
+    schedules: tuple[StoredSchedule, ...] = ()
+    tenants: Mapping[TenantCount, int] = field(default_factory=dict)
+    requests: Mapping[str, RequestStats] = field(default_factory=dict)
+    scaled_to_zero: Mapping[str, bool] = field(default_factory=dict)
 
 
 def take_snapshot(backend: Backend, read_instances: ReadInstances = no_instances) -> Snapshot:
@@ -63,11 +74,29 @@ def take_snapshot(backend: Backend, read_instances: ReadInstances = no_instances
     counters, stats = backend.deliveries.counters(groups), backend.deliveries.stats_many(groups)
     groups_ = (GroupSnapshot(*row) for row in zip(lags, counters, stats, strict=True))
     oldest = backend.registry.now_ms() - ALIVE_MS
-    instances = tuple(read_instances())
+    tenants = backend.tenant_counts.read()
+    instances, domains = tuple(read_instances()), sorted(backend.event_log.domains())
     return Snapshot(
         groups=tuple(groups_),
-        stream_stats=tuple(backend.event_log.stream_stats(sorted(backend.event_log.domains()))),
+        stream_stats=tuple(backend.event_log.stream_stats(domains)),
         workers=tuple(worker for worker in backend.registry.workers() if worker.beat_ms >= oldest),
         took_s=time.monotonic() - started,
         instances=instances,
+        schedules=tuple(backend.schedules.all(domains)),
+        tenants=tenants,
+        requests=backend.replies.stats(),
+        scaled_to_zero=_scaled_to_zero(backend.registry),
     )
+
+
+def _scaled_to_zero(registry: Registry) -> dict[str, bool]:
+    records, now_ms = registry.scale_targets().values(), registry.now_ms()
+    targets = {
+        service: targets_of(records, service, now_ms)
+        for service in {record.service for record in records}
+    }
+    return {
+        service: not any(target.is_overdue(now_ms) for target in active)
+        for service, active in targets.items()
+        if active
+    }

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from celeriac.delivery.tenant_counts import TenantCount
+from celeriac.event import build_event, encode
 from celeriac.observability.metrics.definition import METRICS
+from celeriac.registry.scale_target import ScaleTargetRecord
+from celeriac.reply import RequestEnd, RequestOutcome
+from celeriac.schedule.schedule import make_schedule
 from celeriac.testing.memory import MemoryBus
 from tests.unit.observability.metrics.conftest import Scrape
 from tests.unit.observability.metrics.promql import NotPromQL, Use, uses
@@ -39,6 +44,24 @@ ALL = list(expressions())
 @pytest.fixture
 def series(shop: MemoryBus, scrape: Scrape) -> dict[str, set[str]]:
     """Series → its labels, of a real scrape."""
+    schedule = make_schedule("report.due", service="reports", every=60)
+    schedules = shop.store.backend.schedules
+    schedules.declare(schedule, 60_000)
+    body = encode(build_event("report.due", None, source="reports", id="a"))
+    schedules.tick(schedule, expected_ms=60_000, next_ms=120_000, tick_ms=60_000, body=body)
+    shop.store.event_log.register_domains(["report"])
+    processed, dead = (
+        TenantCount("processed", "acme", "billing.charge"),
+        TenantCount("dead", "acme", "billing.charge"),
+    )
+    shop.store.backend.tenant_counts.note([TenantCount("emitted", "acme"), processed, dead])
+    registry = shop.store.backend.registry
+    registry.note_scale_target(
+        ScaleTargetRecord(service="billing", cooldown=60, workers=0, requested_ms=registry.now_ms())
+    )
+    replies = shop.store.backend.replies
+    replies.open("m1", "price.asked", 1000)
+    replies.count_end(RequestEnd("m1", "price.asked", RequestOutcome.REPLIED, 1000))
     found: dict[str, set[str]] = {}
     for samples in scrape(shop.store.backend).values():
         for sample in samples:

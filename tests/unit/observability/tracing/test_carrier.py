@@ -33,9 +33,9 @@ def test_without_a_vendors_state_the_event_has_no_more_than_traceparent() -> Non
 def test_the_state_of_another_span_does_not_stay() -> None:
     context = SpanContext(TRACE, SPAN, is_remote=False)
     old = build_event(
-        "order.placed", None, source="shop", extensions={"tracestate": "vendor=1", "tenant": "t"}
+        "order.placed", None, source="shop", extensions={"tracestate": "vendor=1", "region": "t"}
     )
-    assert {"tenant": "t"} == dict(put_context(old, context).extensions)
+    assert {"region": "t"} == dict(put_context(old, context).extensions)
 
 
 def test_a_span_without_a_context_changes_nothing() -> None:
