@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Self
 
 import redis
 
-from celeriac.errors import LogFull
-from celeriac.event_log import AsyncEventLog, EntryKind, Item, time_ms, tried_at
-from celeriac.spool.event_log import SpooledEventLog
+from celeriac.event_log import EntryKind, Item, ServerEventLog, time_ms, tried_at
+from celeriac.spool.event_log import SpooledEventLog, note_partial
 from celeriac.store.redis.connection import is_transient
 from celeriac.store.redis.refusal import nothing_written
 
@@ -18,7 +18,7 @@ from celeriac.store.redis.refusal import nothing_written
 class AsyncSpooledEventLog:
     """The appending part of AsyncEventLog, over the same spool. See SpooledEventLog."""
 
-    def __init__(self, inner: AsyncEventLog, spooled: SpooledEventLog) -> None:
+    def __init__(self, inner: ServerEventLog, spooled: SpooledEventLog) -> None:
         self.inner, self._spooled = inner, spooled
 
     async def register_domains(self, domains: Iterable[str]) -> None:
@@ -54,18 +54,18 @@ class AsyncSpooledEventLog:
             try:
                 await self.inner.append_many(items[appended:])
                 appended = len(items)
-            except (redis.RedisError, LogFull) as error:
-                appended += getattr(error, "appended", 0)
-                if isinstance(error, LogFull):
-                    error.appended = appended
-                else:
-                    items[appended:] = tried_at(began, items[appended:])
+            except BaseException as error:
+                appended = note_partial(error, items, appended, began)
                 raise
 
         if not await self._must_queue():
             await self._try(append)
         if appended < len(items):
-            await self._spool(items[appended:])
+            try:
+                await self._spool(items[appended:])
+            except BaseException as error:
+                error.appended = appended  # type: ignore[attr-defined]
+                raise
 
     async def append_delayed(
         self,
@@ -89,6 +89,12 @@ class AsyncSpooledEventLog:
 
     async def close(self) -> None:
         await self.inner.close()
+
+    async def ping(self) -> None:
+        await self.inner.ping()
+
+    def refusing(self) -> Self:
+        return type(self)(self.inner.refusing(), self._spooled)
 
     async def _must_queue(self) -> bool:
         # This check takes microseconds; only `must_queue`, which may drain, needs a thread.

@@ -16,9 +16,10 @@ import redis
 from celeriac.errors import LogFull
 from celeriac.event_log import EntryKind, EventLog, Item, time_ms, tried_at
 from celeriac.fork import after_fork_in_child
+from celeriac.invalid_record import is_wrong_type
 from celeriac.settings import Settings
 from celeriac.spool.file import Spooled, SpoolFile
-from celeriac.store.redis.connection import is_transient
+from celeriac.store.redis.connection import is_refused, is_transient
 from celeriac.store.redis.refusal import nothing_written
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ BATCH = 500
 INLINE_DRAIN = 0.25  # seconds in which an emit drains events of another process
 MAX_RETRY_PAUSE = 1.0
 
-# A separate generator, so that the application can seed that of `random`.
-_jitter = random.Random()
+# A separate generator, so that the application can seed that of `random`. It has no state that
+# forks would share.
+_jitter = random.SystemRandom()
 
 
 class SpooledEventLog:
@@ -46,6 +48,8 @@ class SpooledEventLog:
         self.inner, self.file = inner, file
         self._retry_seconds = min(RETRY_BEFORE_SPOOLING, settings.emit_timeout)
         self._offline = False  # as this process last observed
+        self._drained = 0  # events, by this process
+        self._refused: set[str] = set()  # the domains that Redis does not accept, as logged
         self.reset_after_fork()
         _logs.add(self)
 
@@ -94,18 +98,18 @@ class SpooledEventLog:
             try:
                 self.inner.append_many(items[appended:])
                 appended = len(items)
-            except (redis.RedisError, LogFull) as error:
-                appended += getattr(error, "appended", 0)
-                if isinstance(error, LogFull):
-                    error.appended = appended
-                else:
-                    items[appended:] = tried_at(began, items[appended:])
+            except BaseException as error:
+                appended = note_partial(error, items, appended, began)
                 raise
 
         if not self.must_queue():
             self._try(append)
         if appended < len(items):
-            self.spool(items[appended:])
+            try:
+                self.spool(items[appended:])
+            except BaseException as error:
+                error.appended = appended  # type: ignore[attr-defined]
+                raise
         return len(items)
 
     def append_delayed(
@@ -161,25 +165,29 @@ class SpooledEventLog:
         # After the write: the thread checks for events under the same lock before it ends.
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._drain_all, name="celeriac-spool", daemon=True
                 )
-                self._thread.start()
+                thread.start()
+                # Not before: a time limit may interrupt the start.
+                self._thread = thread
 
     def drain(self, seconds: float) -> bool:
         """Append spooled events to Redis for about this long; return whether the spool is empty.
 
-        False if another process drains the spool, or Redis is unreachable. Blocks.
+        False if another process drains the spool, or Redis is unreachable. Events that Redis does
+        not accept because of their domain stay, and hold up no other domain. Blocks.
         """
         deadline = time.monotonic() + seconds
+        refused: list[str] = []
         with self.file.draining() as is_only_drainer:
             while is_only_drainer and time.monotonic() < deadline:
-                batch = self.file.oldest(BATCH)
+                batch = self.file.oldest(BATCH, refused)
                 if not batch:
-                    return True
+                    return not refused
                 try:
-                    self._append(batch)
-                except (redis.RedisError, LogFull) as error:
+                    refused += self._append(batch)
+                except redis.RedisError as error:
                     self.mark_offline(error)
                     return False
         return False
@@ -198,33 +206,64 @@ class SpooledEventLog:
             )
         self._offline = True
 
-    def _append(self, batch: Sequence[Spooled]) -> None:
-        """Append events in order and remove each from the file once it is appended."""
+    def _append(self, batch: Sequence[Spooled]) -> list[str]:
+        """Append events in order and remove each from the file once it is appended.
+
+        Stops at an event that Redis does not accept because of its domain: it is full, or the user
+        may not write to it. Returns the domain.
+        """
         self.inner.register_domains({spooled.domain for spooled in batch})
         for is_delayed, run in groupby(batch, key=lambda spooled: spooled.at_ms is not None):
-            events = list(run)
-            if is_delayed:
-                for event in events:
-                    self.inner.append_delayed(
-                        event.domain, event.body, delay_ms=None, at_ms=event.at_ms, kind=event.kind
-                    )
-                    self.file.remove_until(event.id)
-                continue
-            try:
-                self.inner.append_many(
-                    [(event.domain, event.body, event.kind, event.since_ms) for event in events]
-                )
-            except (redis.RedisError, LogFull) as error:
-                if done := getattr(error, "appended", 0):
-                    self.file.remove_until(events[done - 1].id)
-                raise
-            self.file.remove_until(events[-1].id)
+            # Delayed events one by one: each of them is one command.
+            for events in ([event] for event in run) if is_delayed else [list(run)]:
+                try:
+                    self._append_alike(events)
+                except (redis.RedisError, LogFull) as error:
+                    done = int(getattr(error, "appended", 0))
+                    self._remove(events[:done])
+                    if not (
+                        isinstance(error, LogFull) or is_refused(error) or is_wrong_type(error)
+                    ):
+                        raise
+                    self._note_refused(events[done].domain, error)
+                    return [events[done].domain]
+                self._remove(events)
+        return []
+
+    def _append_alike(self, events: Sequence[Spooled]) -> None:
+        if events[0].at_ms is None:
+            self.inner.append_many(
+                [(event.domain, event.body, event.kind, event.since_ms) for event in events]
+            )
+            return
+        for event in events:
+            self.inner.append_delayed(
+                event.domain, event.body, delay_ms=None, at_ms=event.at_ms, kind=event.kind
+            )
+
+    def _remove(self, events: Sequence[Spooled]) -> None:
+        if events:
+            self.file.remove(events)
+            self._drained += len(events)
+            self._refused -= {event.domain for event in events}
+
+    def _note_refused(self, domain: str, error: Exception) -> None:
+        if domain not in self._refused:
+            self._refused.add(domain)
+            remedy = f"Run `celeriac acl` with --emits {domain} for this service"
+            logger.error(
+                "celeriac: events of domain %s stay in the spool %s and are tried again: %s. %s",
+                domain,
+                self.file.path,
+                error,
+                remedy if isinstance(error, redis.RedisError) else "Other domains are not affected",
+            )
 
     def _drain_all(self) -> None:
         pause = 0.05
         while True:
             try:
-                before = self.file.count()
+                before = self._drained
                 if self.drain(MAX_RETRY_PAUSE) and self._offline:
                     logger.info("celeriac: the spool %s is empty again", self.file.path)
                     self._offline = False
@@ -232,7 +271,7 @@ class SpooledEventLog:
                     if not self.file.has_events():
                         self._thread = None
                         return
-                moved = self.file.count() < before
+                moved = self._drained > before
             except Exception:
                 # Continue after any exception: without this thread, nothing drains the spool.
                 logger.exception(
@@ -278,3 +317,16 @@ def _after_in_child() -> None:
 
 
 after_fork_in_child(_after_in_child)
+
+
+def note_partial(error: BaseException, items: list[Item], appended: int, began_ms: int) -> int:
+    """Return how many items were appended before the error, given how many were before the try.
+
+    The error gets that number as `appended`. Unless it is LogFull, the rest is marked as tried: it
+    may have been appended.
+    """
+    appended += getattr(error, "appended", 0)
+    error.appended = appended  # type: ignore[attr-defined]
+    if not isinstance(error, LogFull):
+        items[appended:] = tried_at(began_ms, items[appended:])
+    return appended

@@ -12,7 +12,7 @@ import mmap
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from celeriac.errors import ConfigurationError, LogFull
@@ -93,26 +93,26 @@ class SpoolFile:
     def count(self) -> int:
         """Return the number of events."""
         with self._opened() as connection:
-            # Rows are removed from the front only, so there is no gap.
-            first, last = connection.execute("SELECT min(id), max(id) FROM spool").fetchone()
-            return 0 if first is None else int(last) - int(first) + 1
+            return int(connection.execute("SELECT count(*) FROM spool").fetchone()[0])
 
-    def oldest(self, max_events: int) -> list[Spooled]:
-        """Return the oldest events in order."""
+    def oldest(self, max_events: int, excluded: Collection[str] = ()) -> list[Spooled]:
+        """Return the oldest events in order, without those of the excluded domains."""
         with self._opened() as connection:
             rows = connection.execute(
-                "SELECT id, domain, body, at_ms, kind, since_ms FROM spool ORDER BY id LIMIT ?",
-                (max_events,),
+                "SELECT id, domain, body, at_ms, kind, since_ms FROM spool "
+                f"WHERE domain NOT IN ({_listed(excluded)}) ORDER BY id LIMIT ?",
+                (*excluded, max_events),
             )
             return [
                 Spooled(id, domain, body, at_ms, EntryKind(kind), since)
                 for id, domain, body, at_ms, kind, since in rows.fetchall()
             ]
 
-    def remove_until(self, last: int) -> None:
-        """Remove the events up to and including this id."""
+    def remove(self, events: Sequence[Spooled]) -> None:
+        """Remove the events."""
+        ids = [event.id for event in events]
         with self._opened() as connection, connection:
-            connection.execute("DELETE FROM spool WHERE id <= ?", (last,))
+            connection.execute(f"DELETE FROM spool WHERE id IN ({_listed(ids)})", ids)
 
     @contextlib.contextmanager
     def draining(self) -> Iterator[bool]:
@@ -175,6 +175,10 @@ class SpoolFile:
                 "that this process can write to"
             ) from error
         return connection
+
+
+def _listed(values: Collection[object]) -> str:
+    return ", ".join("?" for _ in values)
 
 
 def _has_rows(connection: sqlite3.Connection) -> bool:

@@ -36,11 +36,11 @@ def test_events_come_back_in_their_order(file: SpoolFile) -> None:
     assert file.count() == 3 and file.has_events()
 
 
-def test_removing_takes_from_the_front_alone(file: SpoolFile) -> None:
+def test_removing_takes_only_the_given_events(file: SpoolFile) -> None:
     put(file, "a", "b", "c")
-    file.remove_until(file.oldest(2)[-1].id)
+    file.remove(file.oldest(2))
     assert names(file) == ["c"]
-    file.remove_until(file.oldest(1)[-1].id)
+    file.remove(file.oldest(1))
     assert not file.has_events() and file.count() == 0
     put(file, "d")
     assert names(file) == ["d"]
@@ -60,7 +60,7 @@ def test_another_process_sees_what_was_put(file: SpoolFile) -> None:
     assert names(file) == names(other) == ["a", "b"]
 
 
-def test_it_is_bounded_and_says_so_and_takes_more_when_there_is_room(tmp_path: Path) -> None:
+def test_it_is_bounded_raises_and_accepts_more_when_there_is_room(tmp_path: Path) -> None:
     file = SpoolFile(str(tmp_path / "spool.db"), 200_000)
     with pytest.raises(LogFull, match="CELERIAC_SPOOL_MAX_BYTES"):
         for n in range(1000):
@@ -68,7 +68,7 @@ def test_it_is_bounded_and_says_so_and_takes_more_when_there_is_room(tmp_path: P
     kept = file.count()
     assert 100 < kept < 200
     assert os.path.getsize(file.path) <= 200_000
-    file.remove_until(file.oldest(50)[-1].id)
+    file.remove(file.oldest(50))
     put(file, "more")
     assert file.count() == kept - 50 + 1
 
@@ -104,7 +104,7 @@ def test_a_child_of_a_fork_opens_its_own(file: SpoolFile) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere/spool.db", "."])
-def test_a_path_that_cannot_be_is_told_with_its_setting(path: str) -> None:
+def test_an_impossible_path_is_an_error_with_its_setting(path: str) -> None:
     with pytest.raises(ConfigurationError, match="CELERIAC_SPOOL"):
         SpoolFile(path, MB).has_events()
 
@@ -118,7 +118,7 @@ def test_a_file_that_is_no_spool_is_refused(tmp_path: Path) -> None:
 
 def test_a_flag_that_a_crash_left_up_goes_down_again(file: SpoolFile) -> None:
     put(file, "a")
-    file.remove_until(file.oldest(1)[0].id)
+    file.remove(file.oldest(1))
     assert Path(f"{file.path}.flag").read_bytes() == b"\x01"
     assert not file.has_events()
     assert Path(f"{file.path}.flag").read_bytes() == b"\x00"
