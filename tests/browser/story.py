@@ -17,20 +17,20 @@ class UnknownCard(Exception):
     pass
 
 
-class Mended:
+class Repaired:
     """Whether the cause was fixed, so that no handler fails any more."""
 
     done = False
 
 
-def subscribe(shop: Shop, mended: type[Mended] = Mended) -> None:
+def subscribe(shop: Shop, repaired: type[Repaired] = Repaired) -> None:
     """Subscribe four services. In billing every 7th order fails permanently, every 5th once."""
 
     def charge(event: Any) -> None:
         n = event.data["number"]
-        if n % 7 == 0 and not mended.done:
+        if n % 7 == 0 and not repaired.done:
             raise UnknownCard(f"no card on file for order {n}")
-        if n % 5 == 0 and current_attempt() == 1 and not mended.done:
+        if n % 5 == 0 and current_attempt() == 1 and not repaired.done:
             raise GatewayDown("payments.example.com:443 timed out after 5.0 s")
         shop.emit(
             "payment.captured", {"number": n}, subject=event.subject,
@@ -44,7 +44,7 @@ def subscribe(shop: Shop, mended: type[Mended] = Mended) -> None:
         )  # fmt: skip
 
     def write(event: Any) -> None:
-        if event.type == "shipment.sent" and event.data["number"] % 11 == 0 and not mended.done:
+        if event.type == "shipment.sent" and event.data["number"] % 11 == 0 and not repaired.done:
             raise Retry("the mail server is busy", after=600)
 
     shop.on("billing.charge_card", "order.placed", function=charge, retries=2, backoff=0.0)

@@ -114,3 +114,5 @@ def test_the_page_fits_a_phone(browser: Browser, flower: Flower, page: Page) -> 
     page.locator('section[data-key="order.placed"]').wait_for()
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0
+    cut = "[...document.querySelectorAll('.cl-scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{cut}.length") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tests.browser.flower import Flower, shop_of
 from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 
 class Refund(msgspec.Struct):
@@ -145,6 +146,20 @@ def test_from_an_order_that_was_not_charged_to_its_history(page: Page, shop: Sho
     edited = newest(shop)
     page.get_by_text(edited.id).first.wait_for()
     page.locator('[data-key="billing.charge"].cl-part').get_by_text("processed").first.wait_for()
+
+
+def test_no_click_is_lost_while_the_script_is_loading(page: Page, shop: Shop) -> None:
+    letter = die(shop)
+
+    def late(route: Route) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    page.route("**/celeriac.js*", late)
+    page.goto(f"/event/{letter.event_id}", wait_until="commit")
+    part = page.locator('[data-key="billing.charge"].cl-part')
+    part.get_by_role("button", name="Edit").click()
+    page.get_by_role("dialog", name="Edit?").wait_for()
 
 
 def test_data_that_does_not_match_its_contract_is_refused_in_the_dialog(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from celeriac.dead_letter import record_setting
 from celeriac.event import build_event, encode
 from celeriac.schedule import make_schedule
 from celeriac.settings import Settings
@@ -315,6 +316,27 @@ def test_no_page_is_wider_than_the_screen(
         over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert over <= 0, (path, over)
     context.close()
+
+
+CUT = """() => [...document.querySelectorAll(".cl-scroll, .cl-card-note, .cl-events .cl-mono")]
+    .filter(e => !e.querySelector(".cl-matrix, .cl-tree") && e.scrollWidth > e.clientWidth + 1)
+    .map(e => e.innerText)"""
+
+
+def test_no_table_and_no_id_is_cut_on_a_phone(page: Page, ids: dict[str, str]) -> None:
+    """Only the matrix and the tree of causes scroll."""
+    page.set_viewport_size({"width": 400, "height": 800})
+    for path in [*PAGES, f"/event/{ids['dead']}"]:
+        page.goto(path)
+        assert page.evaluate(CUT) == [], path
+
+
+def test_each_value_of_the_audit_log_has_its_name_on_a_phone(page: Page, shop: Shop) -> None:
+    record_setting(shop.backend, actor="ada", what="max_backlog=5")
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto("/audit")
+    cell = page.locator("td[data-label=Subject]").first
+    assert cell.evaluate("e => getComputedStyle(e, '::before').content") == '"Subject"'
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page, flower: Flower) -> None:

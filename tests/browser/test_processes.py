@@ -70,6 +70,28 @@ def test_instances_are_listed_by_status_and_shown_as_a_timeline(page: Page, bus:
     assert page.get_by_role("button", name="Abort").count() == 0
 
 
+def test_an_instance_and_its_list_fit_a_phone(page: Page, bus: EventBus) -> None:
+    handle(bus, "order.placed", "order-5", {"cents": 990})
+    page.set_viewport_size({"width": 400, "height": 800})
+    for path in ("/processes", f"/process?handler={HANDLER}&key=order-5"):
+        page.goto(path)
+        page.locator(".cl-rows").first.wait_for()
+        wide = "e => e.scrollWidth - e.clientWidth"
+        assert page.locator(".cl-scroll").first.evaluate(wide) <= 0
+        row = page.locator(".cl-rows tbody tr").first
+        tops = row.evaluate("row => [...row.cells].map(cell => cell.getBoundingClientRect().top)")
+        main = row.evaluate("row => row.querySelector('.cl-a-main').getBoundingClientRect().top")
+        assert tops.count(main) == 1 and main == min(top for top in tops if top > 0)
+
+
+def test_the_time_of_a_timer_is_exact(page: Page, bus: EventBus) -> None:
+    """An age does not include a timer that has expired since."""
+    handle(bus, "order.placed", "order-6", {"cents": 990})
+    page.goto(f"/process?handler={HANDLER}&key=order-6")
+    effect = page.locator(".cl-rows .cl-wrap", has_text="sets unpaid to")
+    assert "ago" not in effect.inner_text() and ":" in effect.inner_text()
+
+
 def test_an_instance_is_aborted_by_its_process(page: Page, bus: EventBus) -> None:
     handle(bus, "order.placed", "order-3", {"cents": 990})
     page.goto(f"/process?handler={HANDLER}&key=order-3")

@@ -16,11 +16,12 @@ from celeriac.delivery import Group
 from celeriac.delivery.chunk_store import ChunkCompletion, ChunkRequest
 from celeriac.delivery.run_record import RunOutcome, pack_runs, run_code
 from celeriac.registry import HandlerRecord
+from celeriac.reply import RequestEnd, RequestOutcome
 from celeriac.settings import Settings
 from celeriac.store.redis.keys import Keys
 from celeriac.tracking import DeliveryState, Matrix
 from tests.browser.flower import Flower, shop_of
-from tests.browser.story import Mended, settle, tell
+from tests.browser.story import Repaired, settle, tell
 from tests.unit.tracking.shop import Shop
 
 PAGES = [
@@ -136,7 +137,7 @@ def test_pages_without_authentication_show_why_actions_are_disabled(open_flower:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_lies_below_the_prefix(open_flower: Flower, path: str) -> None:
+def test_every_page_is_below_the_prefix(open_flower: Flower, path: str) -> None:
     page = open_flower.ask(path, user="")
     assert 200 == page.status
     bare = open_flower.url.removesuffix("/watch")
@@ -218,7 +219,7 @@ def test_each_action_runs_once_and_is_recorded_with_its_user(flower: Flower, sho
     assert 2 == shop.backend.deliveries.dead_count("order"), "the cause is not fixed"
     asked = json.dumps({"dead_letter": f"order/{second.id}"}).encode()
     assert {"done": 1, "gone": 0} == json.loads(flower.act("discard", asked).text)
-    Mended.done = True
+    Repaired.done = True
     try:
         counted = json.loads(flower.act("count-many", b'{"handler": "billing.charge_card"}').text)
         assert (1, True) == (counted["chosen"], counted["end"])
@@ -227,7 +228,7 @@ def test_each_action_runs_once_and_is_recorded_with_its_user(flower: Flower, sho
         assert (1, 0, True) == (done["done"], done["refused"], done["end"])
         settle(shop)
     finally:
-        Mended.done = False
+        Repaired.done = False
     assert DeliveryState.PROCESSED in {
         cell.state
         for cell in matrix.status(first.event_id).cells
@@ -293,6 +294,21 @@ def test_a_handler_is_paused_and_resumed(flower: Flower, shop: Shop) -> None:
     assert 404 == flower.act("pause", b'{"handler": "nobody.at_all"}').status
 
 
+def test_requests_are_shown_by_their_type(flower: Flower, shop: Shop) -> None:
+    replies = shop.backend.replies
+    replies.open("m1", "price.asked", 60_000)
+    replies.open("m2", "price.asked", 60_000)
+    replies.count_end(RequestEnd("m2", "price.asked", RequestOutcome.REPLIED, 2_000))
+    replies.push("m3", b"late", "price.asked")
+    text = flower.ask("/services").text
+    [row] = re.findall(r'<tr data-key="request price.asked">.*?</tr>', text, re.DOTALL)
+    numbers = re.findall(r'data-label="([^"]+)"[^>]*>(\d+)<', row)
+    assert numbers == [
+        ("Pending", "1"), ("Replied", "1"), ("Timed out", "0"), ("Failed", "0"),
+        ("Late replies", "1"),
+    ]  # fmt: skip
+
+
 def test_read_only_shows_everything_and_does_nothing(
     watched: Settings, shop: Shop, tmp_path: Path
 ) -> None:
@@ -307,7 +323,7 @@ def test_read_only_shows_everything_and_does_nothing(
         reader.stop()
 
 
-def test_the_metrics_of_the_bus_are_beside_those_of_flower(flower: Flower, shop: Shop) -> None:
+def test_the_metrics_of_the_bus_are_next_to_those_of_flower(flower: Flower, shop: Shop) -> None:
     """Without authentication, as Flower's own are."""
     text = flower.ask("/metrics", user="").text
     assert "celeriac_up 1.0" in text
@@ -416,3 +432,27 @@ def test_editing_is_off_unless_someone_is_named(flower: Flower, shop: Shop) -> N
     refused = flower.act("edit", b'{"dead_letter": "order/1-1", "document": "{}"}')
     assert 403 == refused.status
     assert "Editing is disabled" in json.loads(refused.text)["error"]
+
+
+def test_events_and_dead_letters_of_a_tenant_are_shown_and_discarded_alone(
+    flower: Flower, shop: Shop
+) -> None:
+    of = {
+        tenant: shop.emit("order.placed", {"number": 7}, tenant=tenant)
+        for tenant in ("acme", "globex")
+    }
+    settle(shop)
+    page = flower.ask("/events?tenant=acme").text
+    assert of["acme"] in page and of["globex"] not in page
+    assert 'title="Events of the tenant acme"' in page and 'value="acme"' in page
+    letters = flower.ask("/dead?tenant=acme").text
+    assert of["acme"] in letters and of["globex"] not in letters
+    assert "?tenant=globex" in flower.ask(f"/event/{of['globex']}").text
+    counted = json.loads(flower.act("count-many", b'{"tenant": "acme"}').text)
+    assert (1, True) == (counted["chosen"], counted["end"])
+    asked = {"tenant": "acme", "until_ms": counted["until_ms"]}
+    done = json.loads(flower.act("discard-many", json.dumps(asked).encode()).text)
+    assert (1, 0, True) == (done["done"], done["refused"], done["end"])
+    remaining = {letter.event_id for letter in shop.backend.deliveries.dead("order")}
+    assert of["globex"] in remaining and of["acme"] not in remaining
+    assert "tenant=acme" in flower.ask("/audit").text

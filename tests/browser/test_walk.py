@@ -10,7 +10,7 @@ import pytest
 
 from celeriac.settings import Settings
 from tests.browser.flower import shop_of
-from tests.browser.story import Mended, settle, tell
+from tests.browser.story import Repaired, settle, tell
 from tests.unit.tracking.shop import Shop
 
 if TYPE_CHECKING:
@@ -25,7 +25,20 @@ def shop(watched: Settings) -> Iterator[Shop]:
     try:
         yield made
     finally:
-        Mended.done = False
+        Repaired.done = False
+
+
+LONGEST = """() => {
+    const row = document.querySelector(".cl-events tbody tr");
+    const state = row.querySelector(".cl-a-state"), age = row.querySelector("td.cl-num");
+    state.querySelector(".cl-badge").textContent = "no handler";
+    age.textContent = "119 min ago";
+    const count = document.querySelector(".cl-nav-count");
+    count.hidden = false;
+    count.textContent = "12";
+    const cut = [state, age].filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText);
+    return [cut, document.querySelector(".navbar").offsetHeight];
+}"""
 
 
 def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
@@ -59,7 +72,7 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     page.go_back()
 
     # The cause is fixed, and the group is redriven.
-    Mended.done = True
+    Repaired.done = True
     page.get_by_role("button", name="Redrive all of these").click()
     page.locator(".cl-dialog-count", has_text="4 dead letters").wait_for()
     page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
@@ -70,6 +83,15 @@ def test_from_the_first_page_to_green(page: Page, shop: Shop) -> None:
     # Green: on the event, on the page of dead letters, on the first page.
     page.goto("/events?subject=order/7&type=order.placed")
     page.locator("tr", has_text="order/7").first.get_by_text("processed").wait_for()
+
+    # At 1280 pixels, the longest state and age are not cut, and the navigation is one line.
+    heights = []
+    for width in (1280, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        cut, height = page.evaluate(LONGEST)
+        assert [] == cut
+        heights.append(height)
+    assert heights[0] == heights[1]
     page.goto("/dead")
     page.get_by_text("A delivery becomes a dead letter").wait_for()
     page.goto("/")

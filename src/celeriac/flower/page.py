@@ -62,6 +62,16 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]
         guard.check_read(self.request, self.application.options)
 
     @property
+    def known_workers(self) -> set[str]:
+        """The workers that have a page in Flower. Call it on Flower's own loop.
+
+        Flower inspects those that run when it starts, and the others when their page is opened.
+        """
+        workers = self.application.events.state.workers
+        alive = (name for name, worker in workers.items() if worker.alive)
+        return {*self.application.workers, *alive}
+
+    @property
     def service(self) -> Service:
         services = services_of(self.capp)
         if not services:
@@ -74,7 +84,7 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]
 
     @property
     def matrix(self) -> Matrix:
-        return Matrix(self.backend, self.service.settings.sensitive)
+        return Matrix(self.backend, self.service.settings.sensitive_names)
 
     @property
     def may_act(self) -> str:

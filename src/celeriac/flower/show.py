@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from tornado.escape import xhtml_escape
 
+from celeriac import time_text
 from celeriac.tracking import MEANINGS, Cell, DeliveryState
 from celeriac.visible import listed as listed
 
@@ -69,21 +72,7 @@ def count(number: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """Return, for example, `0.4 ms`, `1.3 s`, `4 min` or `3 d`; a dash for None."""
-    if seconds is None:
-        return "–"
-    if 0 < seconds < 0.00005:
-        return "<0.1 ms"
-    if seconds < 0.00995:
-        return f"{seconds * 1000:.1f} ms"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 86400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} d"
+    return time_text.duration(seconds, missing="–")
 
 
 def rate(per_second: float) -> str:
@@ -114,6 +103,11 @@ def plural(number: int, thing: str) -> str:
     """Return, for example, `1 event`, `2 events` or `2 processes`."""
     ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
     return f"{count(number)} {thing}{ending}"
+
+
+def breakable(name: str) -> str:
+    """Return a name as HTML that a browser may break after `_`, `.` and `-`, not within a word."""
+    return re.sub(r"([_.-]+)", r"\1<wbr>", xhtml_escape(name))
 
 
 def json(value: Any) -> str:

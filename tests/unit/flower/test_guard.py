@@ -48,7 +48,7 @@ def test_our_own_pages_may_act(mode: dict[str, Any]) -> None:
     assert None is refusal(check_action, asked, options(mode))
 
 
-def test_nobody_acts_without_authentication() -> None:
+def test_no_action_runs_without_authentication() -> None:
     asked = request(**{k.replace("-", "_"): v for k, v in OURS.items()})
     assert 403 == refusal(check_action, asked, options(NOBODY))
 

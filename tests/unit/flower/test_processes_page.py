@@ -38,10 +38,10 @@ def test_instances_of_one_status_are_read_with_the_numbers_of_all(
     assert read.number(Status.OPEN, "billing.other") == 0
     assert read.handlers == ["billing.fulfilment"]
     assert read_processes(settings, Status.OPEN, "billing.other").rows == []
-    view = read_instance_view(settings, "billing.fulfilment", "order-1", ["cents"])
+    view = read_instance_view(settings, "billing.fulfilment", "order-1", {"cents"})
     assert (view.reason, view.state["cents"]) == ("payment.failed", "***")
     with pytest.raises(NotFound, match="instance not found"):
-        read_instance_view(settings, "billing.fulfilment", "unknown", ())
+        read_instance_view(settings, "billing.fulfilment", "unknown", frozenset())
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_instances_of_one_status_are_read_with_the_numbers_of_all(
         ("sqlite:////nonexistent/no.sqlite", "The database failed: "),
     ],
 )
-def test_a_page_without_a_database_says_why(url: str, problem: str) -> None:
+def test_a_page_without_a_database_shows_the_reason(url: str, problem: str) -> None:
     read = read_processes(Settings.load({}, outbox_url=url), Status.OPEN, "")
     assert read.problem.startswith(problem)
     assert "\n" not in read.problem
@@ -60,4 +60,4 @@ def test_a_page_without_a_database_says_why(url: str, problem: str) -> None:
 
 def test_an_instance_without_a_database_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="CELERIAC_OUTBOX_URL is not set"):
-        read_instance_view(Settings.load({}), "billing.fulfilment", "order-1", ())
+        read_instance_view(Settings.load({}), "billing.fulfilment", "order-1", frozenset())

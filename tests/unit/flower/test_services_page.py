@@ -9,6 +9,7 @@ from celeriac.registry import HandlerRecord
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 from celeriac.tracking import Matrix
+from tests.unit.registry.test_broadcasts import EACH, ONCE, worker
 from tests.unit.tracking.shop import memory_backend
 
 
@@ -53,3 +54,12 @@ def test_of_many_names_some_are_there_to_choose_from_and_the_others_counted() ->
     choices = read_choices(Matrix(backend_with(*names)), True)
     assert names[:MAX_SUGGESTED] == choices["handlers"]
     assert (3, 3) == (choices["more_handlers"], choices["more_services"])
+
+
+def test_broadcast_handlers_are_shown_with_their_live_instances() -> None:
+    backend = backend_with("shop.pay")
+    backend.registry.heartbeat(worker("one", 3, clear=EACH))
+    backend.registry.heartbeat(worker("two", 2, clear=EACH, forget=ONCE))
+    [service] = read_services(Matrix(backend)).shown
+    shown = [(each.id, each.scope, each.instances) for each in service.broadcasts]
+    assert shown == [("shop.clear", "process", 5), ("shop.forget", "worker", 1)]

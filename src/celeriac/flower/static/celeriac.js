@@ -427,9 +427,12 @@
     });
   }
 
-  showTimes(document);
-  setInterval(() => { if (!document.hidden) showTimes(document); }, 1000);
-  document.querySelectorAll("[data-live]").forEach(keepLive);
-  document.querySelectorAll("[data-count]").forEach(keepCount);
-  document.querySelectorAll("[data-filters]").forEach(keepShort);
+  // The script runs before the page is shown, so that no click is lost.
+  document.addEventListener("DOMContentLoaded", () => {
+    showTimes(document);
+    setInterval(() => { if (!document.hidden) showTimes(document); }, 1000);
+    document.querySelectorAll("[data-live]").forEach(keepLive);
+    document.querySelectorAll("[data-count]").forEach(keepCount);
+    document.querySelectorAll("[data-filters]").forEach(keepShort);
+  });
 }());

@@ -20,15 +20,16 @@ MAX_REASON = 200  # characters, as in the dialog
 class ActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of all actions; each uses those that it needs.
 
-    `dead_letter` is `domain/id`. `handler`, `exception`, `type` and `error` choose dead letters up
-    to `until_ms`. `after` and `operation` are from the answer to the previous step. `key` and
-    `timer` choose an instance of the process `handler`.
+    `dead_letter` is `domain/id`. `handler`, `exception`, `type`, `tenant` and `error` choose dead
+    letters up to `until_ms`. `after` and `operation` are from the answer to the previous step.
+    `key` and `timer` choose an instance of the process `handler`.
     """
 
     dead_letter: str = ""
     handler: str | None = None
     exception: str | None = None
     type: str | None = None
+    tenant: str | None = None
     error: str | None = None
     until_ms: int | None = None
     after: str = ""
@@ -49,6 +50,7 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             error=self.error,
             exception=self.exception,
             until_ms=self.until_ms,
+            tenant=self.tenant,
         )
 
     def dead_letter_id(self) -> tuple[str, str]:
@@ -67,6 +69,7 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "handler": self.handler,
             "exception": self.exception,
             "type": self.type,
+            "tenant": self.tenant,
             "error": self.error,
         }
         return " ".join(f"{k}={v}" for k, v in filters.items() if v is not None) or "all"

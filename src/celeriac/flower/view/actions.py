@@ -75,7 +75,7 @@ class Edit(Action):
         edit = edit_dead_letter(dead_letter, change, contracts, settings.sensitive_names)
         handler = self.service.handlers.get(dead_letter.handler)
         if handler is not None:
-            read_data(edit.event, handler.data_type)
+            read_data(edit.event, handler.data_type_of(edit.event.type))
         records = self.backend.registry.handlers()
         note = self.note(request.dead_letter, request.reason, diff=edit.patch[:MAX_DIFF])
         done = apply_edit(self.backend, records, settings, edit, note)
@@ -151,7 +151,7 @@ class Replay(Action):
         if others:
             raise HTTPError(400, _ambiguous(request.event, [located, *others]).replace("%", "%%"))
         if located.entry is None:
-            raise NotFound(f"event is postponed: {request.event}. Replay it after it is emitted.")
+            raise NotFound(f"event is delayed: {request.event}. Replay it after it is emitted.")
         record = _record(self.backend, request.handler)
         group = Group(located.domain, record.id, record.flow_control)
         note = self.note(f"{record.id} {located.event.type} {request.event}", request.reason)

@@ -8,10 +8,17 @@ from urllib.parse import urlencode
 
 from tornado.web import authenticated
 
-from celeriac.dead_letter import Choice, DeadPage, dead_page, document_of, masked_document
+from celeriac.dead_letter import (
+    Choice,
+    DeadPage,
+    ErasedData,
+    dead_page,
+    document_of,
+    masked_document,
+)
 from celeriac.delivery import DeadGroup, DeadLetter
 from celeriac.errors import InvalidEvent
-from celeriac.event import masked_envelope, read_header
+from celeriac.event import read_header
 from celeriac.flower.page import MAX_SUGGESTED, FlowerPage
 from celeriac.flower.show import json
 from celeriac.tracking import Matrix
@@ -20,7 +27,7 @@ LIMIT = 25
 MAX_GROUPS = 100
 # In a URL: the group of errors that do not begin with the name of a type.
 UNTYPED = "-"
-FILTERS = ("handler", "exception", "type", "error")
+FILTERS = ("handler", "exception", "type", "tenant", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class DeadLetterView:
     dead_letter: DeadLetter
     type: str
     subject: str
+    tenant: str
     event: Any
     document: str = ""
 
@@ -79,6 +87,7 @@ class DeadPageView(FlowerPage):
             exception="" if filters["exception"] == UNTYPED else filters["exception"],
             pattern=filters["type"],
             error=filters["error"],
+            tenant=filters["tenant"],
         )
         before = self.cursor()
         may_edit = not self.may_edit
@@ -106,6 +115,7 @@ def choice_arguments(choice: Choice) -> dict[str, str]:
         "handler": choice.handler,
         "exception": choice.exception,
         "type": choice.pattern,
+        "tenant": choice.tenant,
         "error": choice.error,
     }
     return {name: value for name, value in values.items() if value is not None}
@@ -121,7 +131,10 @@ def read_dead(matrix: Matrix, choice: Choice, before: str, may_edit: bool = Fals
     page, dead_letters = None, []
     if choice != Choice():
         page = dead_page(backend, choice, before=before, limit=LIMIT)
-        dead_letters = [_shown(dead_letter, matrix, may_edit) for dead_letter in page.dead_letters]
+        erased = ErasedData(backend)
+        dead_letters = [
+            _shown(dead_letter, matrix, may_edit, erased) for dead_letter in page.dead_letters
+        ]
     return DeadContent(
         groups=[_group_view(matrix, *group) for group in by_key[:MAX_GROUPS]],
         more_groups=max(0, len(by_key) - MAX_GROUPS),
@@ -147,15 +160,17 @@ def _group_view(matrix: Matrix, count: int, groups: list[DeadGroup]) -> DeadGrou
     return DeadGroupView(last.handler, last.exception, count, newest)
 
 
-def _shown(dead_letter: DeadLetter, matrix: Matrix, may_edit: bool) -> DeadLetterView:
+def _shown(
+    dead_letter: DeadLetter, matrix: Matrix, may_edit: bool, erased: ErasedData
+) -> DeadLetterView:
     try:
         event = read_header(dead_letter.event)
-        type, subject = event.type, event.subject or ""
+        type, subject, tenant = event.type, event.subject or "", event.tenant or ""
     except InvalidEvent:
-        type = subject = ""
-    masked = masked_envelope(dead_letter.event, matrix.sensitive)
+        type = subject = tenant = ""
+    masked = erased.envelope(dead_letter.event, matrix.sensitive)
     document = editable_document(dead_letter, matrix) if may_edit else ""
-    return DeadLetterView(dead_letter, type, subject, masked, document)
+    return DeadLetterView(dead_letter, type, subject, tenant, masked, document)
 
 
 def editable_document(dead_letter: DeadLetter, matrix: Matrix) -> str:

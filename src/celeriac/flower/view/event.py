@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
 from tornado.web import authenticated
 
-from celeriac.dead_letter import restart_text
+from celeriac.dead_letter import ErasedData, restart_text
 from celeriac.delivery import DeadLetter, Restart
 from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.attempts import Span, attempts_of, spans
@@ -101,7 +102,7 @@ class EventDetailPage(FlowerPage):
     def _worker(self, name: str) -> str:
         """Return the name of the worker's page in Flower, or ''. `name` is `node/process`."""
         node = name.partition("/")[0]
-        return node if node in self.application.workers else ""
+        return node if node in self.known_workers else ""
 
 
 def read_event(
@@ -113,6 +114,8 @@ def read_event(
     """
     located, *others = matrix.find_all(event_id, near=near, deep=deep)
     status = matrix.status_of(located)
+    if (erased := ErasedData(matrix.backend).text_of(located.event)) is not None:
+        status = replace(status, data=erased)
     now = matrix.backend.registry.now_ms()
     by_handler = {cell.handler: attempts_of(cell, status.time_ms, now) for cell in status.cells}
     ends = [attempt.ended_ms for attempts in by_handler.values() for attempt in attempts]

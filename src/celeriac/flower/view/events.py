@@ -16,7 +16,7 @@ from celeriac.tracking import DeliveryState, EventPage, Matrix, Query
 
 LIMIT = 50
 SPANS = {"5m": 300, "1h": 3600, "24h": 86400, "7d": 7 * 86400}
-FILTERS = ("type", "service", "handler", "state", "last", "until", "id", "subject")
+FILTERS = ("type", "service", "handler", "state", "last", "until", "id", "subject", "tenant")
 # Limits of one request that continues an empty search.
 MAX_STEPS, MAX_SECONDS = 4, 0.5
 
@@ -67,6 +67,7 @@ def query_of(filters: dict[str, str | None], now: int) -> Query:
         until_ms=_time_ms(until) if until else None,
         id=filters["id"],
         subject=filters["subject"],
+        tenant=filters["tenant"],
     )
 
 
@@ -100,7 +101,7 @@ def read_choices(matrix: Matrix, is_full_page: bool) -> dict[str, Any]:
     choices: dict[str, Any] = {
         "length": sum(backend.event_log.length(domain) for domain in domains),
         "domains": len(domains),
-        "postponed": sum(backend.event_log.postponed(domain) for domain in domains),
+        "delayed": sum(backend.event_log.delayed(domain) for domain in domains),
     }
     if is_full_page:
         records = backend.registry.handlers()

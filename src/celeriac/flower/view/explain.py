@@ -30,11 +30,12 @@ MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class ExplainRequest:
-    """An event by its id, with `at` its entry, or a `type` of events."""
+    """An event by its id, with `at` its entry, or a `type` and a `tenant` of events."""
 
     event: str
     at: str
     type: str
+    tenant: str
     handler: str
     lease_ms: int
 
@@ -48,6 +49,7 @@ class ExplainPage(FlowerPage):
             event=self.parameter("event") or "",
             at=self.parameter("at") or "",
             type=self.parameter("type") or "",
+            tenant=self.parameter("tenant") or "",
             handler=self.parameter("handler") or "",
             lease_ms=int(self.service.settings.lease * 1000),
         )
@@ -69,7 +71,8 @@ def read_explanations(matrix: Matrix, request: ExplainRequest) -> list[Explanati
     names = [request.handler] if request.handler else reading.names
     if not request.event:
         try:
-            event = decode(encode(build_event(request.type, None, source="explain")))
+            made = build_event(request.type, None, source="explain", tenant=request.tenant or None)
+            event = decode(encode(made))
         except InvalidEvent as error:
             raise HTTPError(400, str(error).replace("%", "%%")) from None
         return [explain(facts) for facts in gather_unemitted(reading, event, names)]

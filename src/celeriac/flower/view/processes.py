@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ from celeriac.flower.page import FlowerPage
 from celeriac.outbox.database import Database, open_database
 from celeriac.process.decision import Status
 from celeriac.process.query import Count, Summary, counts, has_processes, history, instances
+from celeriac.process.total import total
 from celeriac.process.view import InstanceView, view_of
 from celeriac.settings import Settings
 
@@ -33,9 +34,12 @@ class Processes:
     problem: str = ""
 
     def number(self, status: Status, handler: str) -> int:
-        """Return the instances of the status, of the process or of all."""
-        chosen = (c for c in self.counts if c.status is status and handler in ("", c.handler))
-        return sum(count.number for count in chosen)
+        """Return the instances of the status, of the process or of all, as far as counted."""
+        return total(self.counts, status, handler).number
+
+    def number_text(self, status: Status, handler: str) -> str:
+        """Return the number for people, `100,000+` if there may be more."""
+        return str(total(self.counts, status, handler))
 
     @property
     def handlers(self) -> list[str]:
@@ -107,7 +111,7 @@ def read_processes(settings: Settings, status: Status, handler: str) -> Processe
 
 
 def read_instance_view(
-    settings: Settings, handler: str, key: str, sensitive: Collection[str]
+    settings: Settings, handler: str, key: str, sensitive: Set[str]
 ) -> InstanceView:
     """Return one instance. Blocks. Raises NotFound."""
     database = open_outbox(settings)

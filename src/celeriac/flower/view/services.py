@@ -13,7 +13,8 @@ from tornado.web import authenticated
 from celeriac.circuit_breaker import Circuit, CircuitState
 from celeriac.flower.page import FlowerPage
 from celeriac.flower.svg.sparkline import Bar, sparkline
-from celeriac.registry import WorkerRecord, is_alive
+from celeriac.registry import LiveBroadcast, WorkerRecord, is_alive, live_broadcasts
+from celeriac.reply import RequestStats, by_type
 from celeriac.tracking import HandlerView, Matrix
 
 MAX_LINES, MAX_SERVICES = 300, 100
@@ -37,7 +38,7 @@ class ServiceView:
     """One service.
 
     A worker is `gone` after three missed heartbeats. `more_lines` is the number of its handlers not
-    shown.
+    shown. `broadcasts` are the broadcast handlers of its running workers.
     """
 
     name: str
@@ -45,15 +46,20 @@ class ServiceView:
     more_lines: int
     workers: list[WorkerRecord]
     gone: list[WorkerRecord]
+    broadcasts: list[LiveBroadcast]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services. `more` is the number of services not shown; `now_ms` is the server's time."""
+    """The services, and the requests by type.
+
+    `more` is the number of services not shown; `now_ms` is the server's time.
+    """
 
     shown: list[ServiceView]
     more: int
     now_ms: int
+    requests: list[tuple[str, RequestStats]]
 
 
 class ServicesPage(FlowerPage):
@@ -66,7 +72,8 @@ class ServicesPage(FlowerPage):
             services=read.shown,
             more_services=read.more,
             now_ms=read.now_ms,
-            known_workers=self.application.workers,
+            requests=read.requests[:MAX_LINES],
+            known_workers=self.known_workers,
             live_url=self.get_live_url(),
         )
 
@@ -88,6 +95,7 @@ def read_services(matrix: Matrix) -> Services:
     by_service = {
         name: list(group) for name, group in groupby(lines, key=lambda line: line.view.service)
     }
+    broadcasts = live_broadcasts(worker for worker in workers if is_alive(worker, now))
     handlers = Counter(view.service for view in views)
     others = (handlers.keys() | {worker.service for worker in workers}) - by_service.keys()
     names = [*by_service, *sorted(others)]
@@ -98,10 +106,11 @@ def read_services(matrix: Matrix) -> Services:
             handlers[name] - len(by_service.get(name, [])),
             [w for w in workers if w.service == name and is_alive(w, now)],
             [w for w in workers if w.service == name and not is_alive(w, now)],
+            [broadcast for broadcast in broadcasts if broadcast.service == name],
         )
         for name in sorted(names[:MAX_SERVICES])
     ]
-    return Services(shown, len(names) - len(shown), now)
+    return Services(shown, len(names) - len(shown), now, by_type(backend.replies.stats()))
 
 
 def furthest_behind(views: Sequence[HandlerView], count: int = MAX_LINES) -> Sequence[HandlerView]:
