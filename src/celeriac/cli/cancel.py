@@ -24,7 +24,7 @@ def cancel(session: Session, event_id: str, source: str | None, reason: str) -> 
     Fails if the event is in the event log already.
     """
     located = session.matrix.find_all(event_id, source=source)
-    delayed = [event for event in located if event.location == "postponed"]
+    delayed = [event for event in located if event.location == "delayed"]
     if not delayed:
         raise CommandError(
             f"event {event_id} is not delayed: it is in the event log. See "

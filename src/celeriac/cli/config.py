@@ -11,11 +11,21 @@ from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
 from celeriac.cli.show import table
 from celeriac.cli.terminal import confirm, echo
+from celeriac.cli.time_param import age_seconds
 from celeriac.cli.user import user_name
 from celeriac.dead_letter import record_setting
 from celeriac.settings import BUS_WIDE, Settings
 
 NAME = click.Choice(BUS_WIDE)
+UNITS = {
+    "retention": "s",
+    "retention_count": "events",
+    "dedup_window": "s",
+    "dead_retention": "s",
+    "max_dead_letters": "dead letters",
+    "max_backlog": "events",
+    "max_domains": "domains",
+}
 # Lowering one of these settings deletes data. 0 means no limit for the others.
 KEEPS = ("retention", "retention_count", "dedup_window", "dead_retention", "max_dead_letters")
 
@@ -44,18 +54,23 @@ def show(session: Session, as_json: bool) -> None:
 
 
 @config.command("set")
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, metavar="NAME")
 @click.argument("value")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @pass_session
 def set_value(session: Session, name: str, value: str, yes: bool, as_json: bool) -> None:
-    """Change a setting for every process of the bus. Processes follow within seconds."""
+    """Change a setting for every process of the bus. Processes follow within seconds.
+
+    A time is a number of seconds, or a duration such as 12h or 30d.
+    """
+    if UNITS[name] == "s" and (seconds := age_seconds(value)) is not None:
+        value = str(seconds)
     _change(session, name, value, yes=yes, as_json=as_json)
 
 
 @config.command()
-@click.argument("name", type=NAME)
+@click.argument("name", type=NAME, metavar="NAME")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @pass_session
@@ -99,12 +114,13 @@ def _show(session: Session, as_json: bool) -> None:
         print_json({"settings": rows, "faults": bus.record.faults})
         return
     table(
-        ("setting", "value", "default", "here", "written"),
+        ("setting", "value", "default", "unit", "here", "written"),
         [
             (
                 row["name"],
                 format_number(row["value"]),
                 format_number(row["default"]),
+                UNITS[row["name"]],
                 "" if row["here"] is None else format_number(row["here"]),
                 "yes" if row["written"] else "no",
             )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 import redis
 
+from celeriac.cli.foreground import log_to_stderr, stop_on_signals
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
@@ -43,12 +42,12 @@ def dispatcher(module: str, processes: int) -> None:
     command if they disable it. SIGTERM and SIGINT stop it. It then requeues deliveries that no
     worker has started.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr()
     bus = find_bus(module)
     instance = _make(bus, processes)
     if not instance.handlers and not bus.service.schedules:
         raise click.BadParameter(f"{bus!r} has no handlers and no schedules", param_hint="-A")
-    _stop_on_signals(instance.stop)
+    stop_on_signals(instance.stop)
     logger.info("celeriac: dispatching for %s", ", ".join(h.id for h in instance.handlers))
     instance.run()
     try:
@@ -119,8 +118,3 @@ def _make(bus: EventBus, processes: int) -> Dispatcher:
             version=VERSION,
         ),
     )
-
-
-def _stop_on_signals(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())

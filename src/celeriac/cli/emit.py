@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from contextlib import suppress
 from typing import Any
@@ -37,6 +38,7 @@ from celeriac.emitter import Emitter
 @click.option(
     "--handlers", metavar="NAMES", help="Only for these handlers: billing.charge,mail.send"
 )
+@click.option("--tenant", metavar="NAME", help="Tenant that the event belongs to: acme")
 @click.option("--sensitive", metavar="PATHS", help="Paths to mask: card,customer.email")
 @click.option("--encrypt-for", metavar="NAMES", help="Services that can decrypt it: billing,mail")
 @pass_session
@@ -49,6 +51,7 @@ def emit(
     event_id: str | None,
     delay: float | None,
     handlers: str | None,
+    tenant: str | None,
     sensitive: str | None,
     encrypt_for: str | None,
 ) -> None:
@@ -57,7 +60,7 @@ def emit(
     JSON is its data: inline, `-` for standard input, or `@file`.
     """
     emitter = Emitter(session.settings, lambda: session.backend.event_log)
-    given: dict[str, Any] = {"subject": subject, "id": event_id}
+    given: dict[str, Any] = {"subject": subject, "id": event_id, "tenant": tenant}
     if version is not None:
         given["dataschema"] = schema_uri(type, version)
     else:
@@ -105,8 +108,13 @@ def read_data(given: str | None) -> Any:
                 raw = file.read()
         else:
             raw = given.encode()
-        return msgspec.json.decode(raw)
+        # Editors on Windows begin a file with a byte order mark.
+        return msgspec.json.decode(raw.removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise click.BadParameter(f"{given}: {error.strerror}", param_hint="JSON") from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise click.BadParameter(f"invalid JSON: {error}", param_hint="JSON") from None
+        text = f"{given}: {error}"
+        if given != "-" and not given.startswith("@"):
+            text = f"{error}. Write a text with its double quotes, '\"hello\"', and an object as "
+            text += "'{\"number\": 42}'"
+        raise click.BadParameter(text, param_hint="JSON") from None

@@ -10,7 +10,7 @@ import click
 
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import STYLES, table, when
+from celeriac.cli.show import STYLES, set_columns, table, when
 from celeriac.cli.terminal import echo
 from celeriac.cli.time_param import since_option
 from celeriac.tracking import DeliveryState, EventStatus
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     help="With a delivery in this state.",
 )
 @click.option("--subject", metavar="TEXT", help="Subjects that begin with the text: order/42")
+@click.option("--tenant", metavar="NAME", help="Events of this tenant: acme")
 @since_option("Emitted since: 2026-11-23T07:00Z, or 15m.")
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number."
@@ -38,6 +39,7 @@ def events(
     pattern: str | None,
     state: str | None,
     subject: str | None,
+    tenant: str | None,
     since: datetime | None,
     limit: int,
     as_json: bool,
@@ -45,7 +47,7 @@ def events(
     """List the newest events and the progress of their handlers."""
     wanted = None if state is None else DeliveryState(state)
     page = session.matrix.newest(
-        pattern=pattern, limit=limit, since=since, state=wanted, subject=subject
+        pattern=pattern, limit=limit, since=since, state=wanted, subject=subject, tenant=tenant
     )
     page_events = page.events
     if as_json:
@@ -53,13 +55,15 @@ def events(
     elif not page_events:
         echo("No events.")
     else:
+        headers, rows = set_columns(
+            ("emitted (UTC)", "id", "type", "tenant", "subject", "handlers"),
+            [_row(event) for event in page_events],
+            optional="tenant",
+        )
         table(
-            ("emitted (UTC)", "id", "type", "subject", "handlers"),
-            [
-                (when(event.time_ms), event.id, event.type, event.subject or "", _summary(event))
-                for event in page_events
-            ],
-            fold={"id": 36, "type": 12, "subject": 10, "handlers": 28},
+            headers,
+            rows,
+            fold={"id": 36, "type": 12, "tenant": 10, "subject": 10, "handlers": 28},
             shed=("emitted (UTC)", "subject"),
         )
     if not page.full:
@@ -68,6 +72,11 @@ def events(
             "Use --since to search further back.",
             err=True,
         )
+
+
+def _row(event: EventStatus) -> tuple[object, ...]:
+    subject = event.subject or ""
+    return when(event.time_ms), event.id, event.type, event.tenant, subject, _summary(event)
 
 
 def _summary(event: EventStatus) -> Text:

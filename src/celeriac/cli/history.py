@@ -10,7 +10,7 @@ import msgspec
 
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import console, state_text, took, when
+from celeriac.cli.show import console, run_time, state_text, when
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo
 from celeriac.dead_letter import Step, history_of
@@ -76,7 +76,7 @@ def _what(step: Step) -> str:
 def _how(step: Step) -> str:
     by = f"by {step.actor}" if step.actor else ""
     via = f"in {step.via}" if step.via else ""
-    ran = took(step.took_us) if step.took_us else ""
+    ran = run_time(step.took_us)
     on = f"on {step.worker}" if step.worker else ""
     return " ".join(filter(None, (by, via, ran, on)))
 

@@ -30,6 +30,9 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--source", "sources", multiple=True, metavar="NAME", help="Source it may sign for.")
 @click.option("--type", "types", multiple=True, metavar="PATTERN", help="Types it may sign.")
+@click.option(
+    "--tenant", "tenants", multiple=True, metavar="NAME", help="Tenants whose events it may sign."
+)
 @click.option("--encryption", is_flag=True, help="Create a key for encryption, not for signing.")
 @click.option(
     "--service", metavar="NAME", help="With --encryption: owner of the key. [default: NAME]"
@@ -44,6 +47,7 @@ def generate(
     name: str,
     sources: tuple[str, ...],
     types: tuple[str, ...],
+    tenants: tuple[str, ...],
     encryption: bool,
     service: str | None,
     directory: Path,
@@ -52,14 +56,19 @@ def generate(
 
     Existing files are not overwritten.
     """
-    if encryption and (sources or types):
+    if encryption and (sources or types or tenants):
         raise click.UsageError(
-            "--source and --type are not allowed with --encryption. Remove them."
+            "--source, --type and --tenant are not allowed with --encryption. Remove them."
         )
     if service and not encryption:
         raise click.UsageError("--service needs --encryption. Add it.")
     private, public = make(
-        name, sources=sources, types=types, encryption=encryption, service=service or ""
+        name,
+        sources=sources,
+        types=types,
+        tenants=tenants,
+        encryption=encryption,
+        service=service or "",
     )
     directory.mkdir(parents=True, exist_ok=True)
     for key, part, mode in ((private, "private", 0o600), (public, "public", 0o644)):
@@ -96,8 +105,10 @@ def show(session: Session, path: str | None) -> None:
             "signs" if curve == SIGNING else f"is encrypted for {key.service}",
             "all" if key.sources is None else ", ".join(sorted(key.sources)),
             "all" if key.types is None else ", ".join(p.text for p in key.types.patterns),
+            "all" if key.tenants is None else ", ".join(sorted(key.tenants)),
         )
         for curve in (SIGNING, ENCRYPTION)
         for key in public_keys(given, setting=setting, curve=curve).values()
     ]
-    table(("key", "use", "sources", "types"), sorted(rows), fold={"sources": 10, "types": 10})
+    headings = ("key", "use", "sources", "types", "tenants")
+    table(headings, sorted(rows), fold={"sources": 10, "types": 10, "tenants": 10})

@@ -7,7 +7,7 @@ import click
 from celeriac.circuit_breaker import CircuitState
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import age, state_text, table, took
+from celeriac.cli.show import duration, run_time, state_text, table
 from celeriac.cli.terminal import echo
 from celeriac.tracking import HandlerLag
 
@@ -73,8 +73,8 @@ def _row(lag: HandlerLag) -> tuple[object, ...]:
         _number(lag.blocked),
         state_text("dead", f"{lag.dead:,}") if lag.dead else 0,
         _number(lag.processed),
-        age(lag.oldest_s),
-        took(lag.mean_us),
+        duration(lag.oldest_s),
+        run_time(lag.mean_us),
     )
 
 

@@ -20,7 +20,11 @@ class LazyGroup(click.Group):
 
         commands = Commands(self.name)
         # not needed in an app that has workers
-        commands.names = [name for name in COMMANDS if name not in ("dispatcher", "relay")]
+        commands.names = [
+            name
+            for name in COMMANDS
+            if name not in ("archive", "dispatcher", "gateway", "init", "relay")
+        ]
         return commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -29,6 +33,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command: click.Command | None = self._commands().get_command(ctx, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        resolved: tuple[str | None, click.Command | None, list[str]]
+        resolved = self._commands().resolve_command(ctx, args)
+        return resolved
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self._commands().format_commands(ctx, formatter)

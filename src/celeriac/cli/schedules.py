@@ -88,7 +88,7 @@ def _list(session: Session, as_json: bool) -> None:
                 for schedule in stored
             ],
             right=("ticks",),
-            fold={"schedule": 20, "event": 16, "times": 16},
+            fold={"schedule": 20, "event": 16, "times": 16, "last tick": 10, "next tick": 10},
             shed=("missed", "event"),
         )
 

@@ -13,10 +13,10 @@ from celeriac.cli.group import MISSING
 from celeriac.cli.json_output import iso, json_option, print_json
 from celeriac.cli.reveal import reveal_option, shown_data
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import console, state_text, table, took, when
+from celeriac.cli.show import console, run_time, state_text, table, when
 from celeriac.cli.source import source_option
 from celeriac.cli.terminal import echo, make_console
-from celeriac.dead_letter import restart_text
+from celeriac.dead_letter import ErasedData, restart_text
 from celeriac.delivery import Restart
 from celeriac.tracking import Cell, DeliveryState, EventStatus, Located, Matrix
 
@@ -81,20 +81,25 @@ def _search(matrix: Matrix, event_id: str, source: str | None, deep: bool) -> li
 
 def _status(session: Session, located: Located, reveal: bool) -> EventStatus:
     status = session.matrix.status_of(located)
-    return msgspec.structs.replace(status, data=located.event.data) if reveal else status
+    if reveal:
+        return msgspec.structs.replace(status, data=located.event.data)
+    erased = ErasedData(session.backend).text_of(located.event)
+    return status if erased is None else msgspec.structs.replace(status, data=erased)
 
 
 def _show(event: EventStatus, now_ms: int) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text.assemble((event.type, "bold"), "  ", event.subject or ""))
-    postponed = event.location == "postponed"
+    subject = f"  {event.subject}" if event.subject else ""
+    out.print(Text.assemble((event.type, "bold"), subject))
+    delayed = event.location == "delayed"
     facts = {
         "id": event.id,
         "source": event.source,
-        "postponed to" if postponed else "emitted": when(event.time_ms, now_ms=now_ms),
-        "entry": "" if postponed else f"{event.entry} of {event.domain}",
+        "delayed to" if delayed else "emitted": when(event.time_ms, now_ms=now_ms),
+        "entry": "" if delayed else f"{event.entry} of {event.domain}",
+        "tenant": event.tenant,
         "only for": ", ".join(event.handlers),
         "cause": event.causationid,
         "correlation": event.correlationid,
@@ -114,7 +119,7 @@ def _show(event: EventStatus, now_ms: int) -> None:
                 cell.handler,
                 state_text(cell.state),
                 cell.attempts,
-                took(cell.took_us),
+                run_time(cell.took_us),
                 cell.worker,
                 _when(cell, now_ms),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ Write = Callable[[str, Entry], None]
 
 @click.command()
 @click.argument("pattern", default="#")
+@click.option("--tenant", metavar="NAME", help="Only events of this tenant: acme")
 @since_option("Begin with events emitted since: 2026-11-23T07:00Z, or 15m.")
 @click.option("--data", "with_data", is_flag=True, help="Show the data of each event, masked.")
 @reveal_option
@@ -54,6 +55,7 @@ Write = Callable[[str, Entry], None]
 def tail(
     session: Session,
     pattern: str,
+    tenant: str | None,
     since: datetime | None,
     with_data: bool,
     reveal: bool,
@@ -80,7 +82,8 @@ def tail(
     written = 0
     with _ending_quietly():
         for domain, entry in _entries(follower):
-            if not wanted.matches(_type_of(domain, entry)):
+            type, of = _addressing(domain, entry)
+            if not wanted.matches(type) or tenant not in (None, of):
                 continue
             write(domain, entry)
             written += 1
@@ -123,12 +126,16 @@ def _ending_quietly() -> Iterator[None]:
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115
 
 
-def _type_of(domain: str, entry: Entry) -> str:
-    """Return the type; for an entry that is not an event, a type that only `#` matches."""
+def _addressing(domain: str, entry: Entry) -> tuple[str, str | None]:
+    """Return the type and the tenant.
+
+    The type of an entry that is not an event is one that only `#` matches.
+    """
     try:
-        return read_header(entry.body or b"", domain).type
+        header = read_header(entry.body or b"", domain)
     except InvalidEvent:
-        return "-"
+        return "-", None
+    return header.type, header.tenant
 
 
 def _decoded(domain: str, entry: Entry) -> RawEvent | None:
@@ -140,7 +147,7 @@ def _decoded(domain: str, entry: Entry) -> RawEvent | None:
         return None
 
 
-def _line_writer(out: Console, names: Collection[str], with_data: bool, reveal: bool) -> Write:
+def _line_writer(out: Console, names: Set[str], with_data: bool, reveal: bool) -> Write:
     from rich.text import Text
 
     def write(domain: str, entry: Entry) -> None:
@@ -153,6 +160,8 @@ def _line_writer(out: Console, names: Collection[str], with_data: bool, reveal: 
             # the same domain has the same colour, in every run
             color = COLORS[sum(domain.encode()) % len(COLORS)]
             line = Text.assemble(head, (f"{event.type:<22} ", color), event.id)
+            if event.tenant is not None:
+                line.append(f"  {event.tenant}", "dim")
             if event.subject is not None:
                 line.append(f"  {event.subject}", "bold")
             if with_data and event.data is not None:
@@ -163,7 +172,7 @@ def _line_writer(out: Console, names: Collection[str], with_data: bool, reveal: 
     return write
 
 
-def _json_writer(names: Collection[str], with_data: bool, reveal: bool) -> Write:
+def _json_writer(names: Set[str], with_data: bool, reveal: bool) -> Write:
     def write(domain: str, entry: Entry) -> None:
         at = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
         event = _decoded(domain, entry)

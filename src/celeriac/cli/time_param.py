@@ -34,7 +34,7 @@ class TimeParam(MomentType):
     ) -> datetime:
         if isinstance(value, datetime):
             return value
-        seconds = _seconds(value)
+        seconds = age_seconds(value)
         if seconds is not None:
             return datetime.fromtimestamp(max(0.0, time.time() - seconds), UTC)
         try:
@@ -56,7 +56,7 @@ class Duration(DurationType):
     ) -> float:
         seconds = value if isinstance(value, (int, float)) else _plain_seconds(value)
         if seconds is None:
-            seconds = _seconds(str(value))
+            seconds = age_seconds(str(value))
         if seconds is None or not 0 < seconds < math.inf:
             self.fail(
                 f"duration is invalid: {value!r}. Write 30s, 15m, 2h, 1d12h or a number of seconds."
@@ -74,7 +74,8 @@ def _plain_seconds(text: str) -> float | None:
         return None
 
 
-def _seconds(text: str) -> int | None:
+def age_seconds(text: str) -> int | None:
+    """Return the seconds of `1d12h`; None if the text has no units or is invalid."""
     match = _AGO.fullmatch(text.strip())
     if not text.strip() or match is None:
         return None

@@ -6,7 +6,7 @@ import click
 
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import age, state_text, table
+from celeriac.cli.show import duration, state_text, table
 from celeriac.cli.terminal import echo
 from celeriac.registry import WorkerRecord, is_alive
 
@@ -32,7 +32,7 @@ def workers(session: Session, as_json: bool) -> None:
                     worker.pool,
                     worker.processes,
                     ", ".join(worker.queues),
-                    f"{age((now - worker.beat_ms) / 1000)} ago",
+                    f"{duration((now - worker.beat_ms) / 1000)} ago",
                 )
                 for worker in records
             ],

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from celeriac.settings import Settings
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from tests.unit.tracking.shop import Shop, memory_backend
 
 

@@ -36,6 +36,8 @@ from celeriac.event import encode
 from celeriac.event_log import EntryKind, time_ms
 from celeriac.event_log.backpressure import Backlog
 from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.registry.scale_target import ScaleTargetRecord
+from celeriac.reply import RequestOutcome
 from celeriac.security.generate import generate
 from celeriac.settings import Settings
 from celeriac.store.redis.bounded_event_log import BoundedRedisEventLog
@@ -90,12 +92,16 @@ def dispatcher(bus: EventBus) -> Dispatcher:
 def void(_: object) -> None: ...
 
 
-OF_OPERATORS = {"discard.lua", "edit.lua", "redrive.lua", "replay.lua"}
+OF_OPERATORS = {
+    "begin_archive_replay.lua", "discard.lua", "edit.lua", "redrive.lua", "replay.lua",
+    "replay_archived.lua",
+}  # fmt: skip
 OF_EVENT_LOG = {
     "announce.lua", "append_once.lua", "backlog.lua", "emitted.lua", "forget.lua",
     "note_foreign.lua", "delay_event.lua", "enqueue_due.lua", "remove_consumers.lua", "trim.lua",
     "cancel.lua", "declare_schedule.lua", "tick.lua", "open_replies.lua", "reply.lua",
-    "close_replies.lua",
+    "close_replies.lua", "begin_request.lua", "end_request.lua", "late_reply.lua",
+    "read_requests.lua",
 }  # fmt: skip
 OF_CIRCUITS_AND_REGISTRY = {"probe.lua", "switch.lua", "record_calls.lua", "update.lua"}
 MOVES = (
@@ -135,8 +141,8 @@ def test_a_service_may_name_the_keys_that_its_scripts_declare(
 
 
 def test_each_service_does_its_part(server: EmbeddedServer) -> None:
-    """Events, postponed ones, failures, order, a rate limit: a whole round with users that may do
-    no more. The one thing refused is to move postponed events where a service only reads."""
+    """Events, delayed ones, failures, order, a rate limit: a whole round with users that may do
+    no more. The one thing refused is to move delayed events where a service only reads."""
     private, public = (json.dumps(key) for key in generate("orders-1"))
     orders = EventBus(
         service="orders",
@@ -204,7 +210,7 @@ def test_each_service_does_its_part(server: EmbeddedServer) -> None:
     client.close()
 
 
-def test_services_ask_each_other(server: EmbeddedServer) -> None:
+def test_services_request_from_each_other(server: EmbeddedServer) -> None:
     orders = EventBus(service="orders", redis_url=url_of(server, "orders"))
     billing = EventBus(
         service="billing", redis_url=url_of(server, "billing"), emitted_domains="payment"
@@ -233,6 +239,20 @@ def test_services_ask_each_other(server: EmbeddedServer) -> None:
             thread.join(0.01)
         assert answers[there:] == ["paid"]
     turning.requeue()
+    for bus in (orders, billing):  # each may count, and serves metrics
+        stats = bus.service.backend.replies.stats()["order.checked"]
+        assert (stats.pending, stats.outcomes) == (0, {RequestOutcome.REPLIED: 2})
+
+
+def test_a_worker_reads_what_autoscalers_asked_for_its_metrics(server: EmbeddedServer) -> None:
+    registry = EventBus(
+        service="billing", redis_url=url_of(server, "billing")
+    ).service.backend.registry
+    record = ScaleTargetRecord(
+        service="billing", cooldown=60, workers=0, requested_ms=registry.now_ms()
+    )
+    registry.note_scale_target(record)
+    assert {"billing": record} == registry.scale_targets()
 
 
 def test_celery_has_its_queue_and_its_remote_control(server: EmbeddedServer) -> None:
@@ -368,7 +388,15 @@ def test_a_service_is_known_by_its_registered_handlers(server: EmbeddedServer) -
     assert shown("--service", "billing", "--emits", "a.b", session=session).exit_code == 2
 
 
-def test_readers_may_move_postponed_events_where_that_is_wanted() -> None:
+def test_the_archive_is_known_before_it_is_registered(server: EmbeddedServer) -> None:
+    session = Session(Settings.load({}, redis_url=server.url, namespace="unused"))
+    answer = shown("--service", "archive", session=session)
+    assert 0 == answer.exit_code
+    assert answer.stdout.startswith("ACL SETUSER archive reset on #")
+    assert "~unused:{*}:events" in answer.stdout and "registry" not in answer.stderr
+
+
+def test_readers_may_move_delayed_events_where_that_is_wanted() -> None:
     part = ServiceAccess(service="billing", reads=["order"], enqueues_due=True)
     assert "(%W~celeriac:{order}:events +xadd)" in rules(part, KEYS)
     strict = ServiceAccess(service="billing", reads=["order"])

@@ -59,14 +59,14 @@ def test_emit_takes_id_delay_and_handlers(run: Run) -> None:
     answer = run("emit", "order.placed", "1", "--id", "a", "--delay", "60", "--handlers", "b.c,d.e")
     assert "a\n" == answer.out
     found = run("status", "a", "--json").json[0]
-    assert ("postponed", ["b.c", "d.e"]) == (found["location"], found["handlers"])
+    assert ("delayed", ["b.c", "d.e"]) == (found["location"], found["handlers"])
 
 
 def test_cancel_removes_a_delayed_event_and_is_audited(run: Run, shop: Shop) -> None:
     run("emit", "order.placed", "1", "--id", "a", "--delay", "60")
     answer = run("cancel", "a", "--reason", "sold out")
     assert (0, "cancelled order.placed a of test\n") == (answer.exit_code, answer.out)
-    assert 0 == shop.backend.event_log.postponed("order")
+    assert 0 == shop.backend.event_log.delayed("order")
     [entry] = audit_log(shop.backend)
     assert ("cancel", "order.placed a", "sold out") == (
         entry.note.did,
@@ -141,7 +141,7 @@ def test_redriven_by_name_it_is_delivered_again(run: Run, graves: list[str]) -> 
     assert ["dead", "dead", "scheduled"] == states(run)
 
 
-def test_redriving_by_handler_shows_the_selection_and_asks(run: Run, graves: list[str]) -> None:
+def test_redriving_by_handler_shows_the_selection_and_prompts(run: Run, graves: list[str]) -> None:
     answer = run("dead", "redrive", "--handler", "billing.charge", input="n\n")
     assert 1 == answer.exit_code
     assert "Redrive 2 dead letters?" in answer.out
@@ -297,7 +297,7 @@ def test_a_known_handler_without_dead_letters_is_no_error(shop: Shop, run: Run) 
     assert (0, "No dead letters.\n") == (answer.exit_code, answer.out)
 
 
-def test_discard_shows_the_selection_before_it_asks(run: Run, graves: list[str]) -> None:
+def test_discard_shows_the_selection_before_it_prompts(run: Run, graves: list[str]) -> None:
     answer = run("dead", "discard", "--all", input="n\n")
     assert 1 == answer.exit_code
     assert ["2", "billing.charge", "order.placed", "ValueError"] == answer.out.splitlines()[

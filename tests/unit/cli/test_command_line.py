@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,9 +15,10 @@ from click.testing import CliRunner
 
 from celeriac import EventBus
 from celeriac.cli.dispatcher import find_bus
+from celeriac.cli.emit import read_data
 from celeriac.cli.plugin import bus as plugin
 from celeriac.cli.root import main
-from celeriac.cli.show import age, count, took, when
+from celeriac.cli.show import count, when
 from celeriac.cli.time_param import TimeParam
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -40,6 +42,39 @@ def test_bad_settings_end_with_2() -> None:
     result = CliRunner().invoke(main, ["--redis-url", "http://x", "lag"])
     assert 2 == result.exit_code
     assert "CELERIAC_REDIS_URL" in result.stderr
+
+
+@pytest.mark.parametrize("group", [main, plugin])
+def test_a_misspelt_command_gets_the_closest_names(
+    group: click.Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "callback", None)
+    result = CliRunner().invoke(group, ["statu"])
+    assert 2 == result.exit_code
+    assert "No such command 'statu'. Did you mean 'status'" in result.stderr
+    assert "Did you mean" not in CliRunner().invoke(group, ["xyzzy"]).stderr
+
+
+@pytest.mark.parametrize("option", ["--redis-url", "--namespace"])
+def test_an_option_after_the_command_is_shown_in_its_place(option: str) -> None:
+    result = CliRunner().invoke(main, ["dead", "list", option, "x"])
+    assert 2 == result.exit_code
+    assert f"{option} must be before the command: main {option} … dead list" in result.stderr
+    assert "No such option '--nope'" in CliRunner().invoke(main, ["lag", "--nope"]).stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "accepted"), [(b'\xef\xbb\xbf{"n": 1}\r\n', True), (b"\xff\xfe{", False)]
+)
+def test_a_file_of_windows_is_data(tmp_path: Path, content: bytes, accepted: bool) -> None:
+    path = tmp_path / "order.json"
+    path.write_bytes(content)
+    if accepted:
+        assert {"n": 1} == read_data(f"@{path}")
+        return
+    with pytest.raises(click.BadParameter, match=r"order.json: JSON is malformed|utf-8") as refused:
+        read_data(f"@{path}")
+    assert "double quotes" not in refused.value.message
 
 
 def test_help_names_every_command_and_exit_code() -> None:
@@ -133,10 +168,6 @@ def test_what_is_neither_time_nor_duration_is_refused(text: str) -> None:
 
 
 def test_quantities_read_well() -> None:
-    assert ["850 ms", "12 s", "3 min", "5 h", "9 d"] == [
-        age(seconds) for seconds in (0.85, 12, 180, 18_000, 777_600)
-    ]
-    assert ["", "12 µs", "3.4 ms", "1.2 s"] == [took(us) for us in (0, 12, 3400, 1_200_000)]
     assert ("1 event", "2,000 entries") == (count(1, "event"), count(2000, "entry", "entries"))
     assert "1970-01-01 00:00:01 (1 s ago)" == when(1000, now_ms=2000)
     assert "1970-01-01 00:00:03 (in 1 s)" == when(3000, now_ms=2000)
@@ -164,3 +195,19 @@ def test_the_reference_has_every_command_and_option(path: tuple[str, ...]) -> No
     for parameter in commands(main)[path].params:
         if isinstance(parameter, click.Option):
             assert any(name in section for name in parameter.opts), parameter.opts
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [
+        (("--source", "\udcff"), 2, "is not valid UTF-8"),
+        (("--directory", "/proc/keys/x"), 1, "/proc/keys/x: Not a directory. Check the path"),
+    ],
+)
+def test_a_wrong_path_or_argument_is_reported_in_one_line(
+    option: Sequence[str], code: int, message: str, tmp_path: Path
+) -> None:
+    command = ["keys", "generate", "billing", "--directory", str(tmp_path), *option]
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, result.stderr.count("\n")) == (code, 1), result.exception
+    assert message in result.stderr

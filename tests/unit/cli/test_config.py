@@ -39,7 +39,7 @@ def test_every_setting_of_the_bus_is_shown_with_its_default(
     assert list(BUS_WIDE) == list(found)
     assert (50, Settings().retention, None, True) == found["retention"]
     [line] = [one for one in run("config").out.splitlines() if one.startswith("retention ")]
-    assert ["retention", "50", "604800", "·", "yes"] == line.split()
+    assert ["retention", "50", "604800", "s", "·", "yes"] == line.split()
 
 
 def test_before_the_first_worker_nothing_is_written(run: Run) -> None:
@@ -66,6 +66,15 @@ def test_a_change_applies_to_every_reader_and_is_in_the_audit_log(shop: Shop, ru
     assert ("set", "retention: 50 to 60") == (act.note.did, act.note.what)
     answer = run("config", "set", "retention", "70.5", "--json")
     assert {"name": "retention", "before": 60, "value": 70.5} == answer.json
+
+
+def test_a_time_may_have_a_unit(shop: Shop, run: Run) -> None:
+    worker(shop, retention=50)
+    assert run("config", "set", "retention", "30d").out.startswith("retention: 50 to 2592000. ")
+    refused = run("config", "set", "retention", "30x")
+    assert 2 == refused.exit_code
+    assert "retention='30x' must be a number of seconds" in refused.err
+    assert 2 == run("config", "set", "max_backlog", "30d").exit_code
 
 
 def test_setting_what_holds_already_is_no_act(shop: Shop, run: Run) -> None:
@@ -105,7 +114,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(run: Run, verb: tuple[s
 
 
 @pytest.mark.parametrize("name", ["retention", "max_dead_letters", "dedup_window"])
-def test_a_change_that_deletes_data_asks_first(shop: Shop, run: Run, name: str) -> None:
+def test_a_change_that_deletes_data_prompts_first(shop: Shop, run: Run, name: str) -> None:
     other = worker(shop, **{name: 50})
     refused = run("config", "set", name, "40", input="n\n")
     assert 0 != refused.exit_code
@@ -117,7 +126,7 @@ def test_a_change_that_deletes_data_asks_first(shop: Shop, run: Run, name: str) 
     assert 40 == getattr(other.current, name)
 
 
-def test_a_change_that_deletes_nothing_does_not_ask(shop: Shop, run: Run) -> None:
+def test_a_change_that_deletes_nothing_does_not_prompt(shop: Shop, run: Run) -> None:
     worker(shop, retention=50, max_backlog=50)
     for name, value in (("retention", "60"), ("max_backlog", "40")):
         assert "?" not in run("config", "set", name, value, input="").out

@@ -21,10 +21,10 @@ from celeriac.cli.doctor.streams import check_streams
 from celeriac.event_log import ClockStep, EntryKind, GroupInfo, StreamStats
 from celeriac.outbox import create_outbox
 from celeriac.outbox.status import OutboxStatus
-from celeriac.registry import WorkerRecord
+from celeriac.registry import ScaleTargetRecord, WorkerRecord
 from celeriac.settings import Settings
 from celeriac.spool import SpoolFile
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.tracking import HandlerLag
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
@@ -79,6 +79,20 @@ def test_a_service_without_a_living_worker_fails(shop: Shop, run: Run, clock: Me
     clock.advance(16_000)
     assert "fail" == levels(run)["worker"]
     assert 1 == run("doctor").exit_code
+
+
+def test_an_archive_may_run_once_an_hour(shop: Shop, run: Run, clock: MemoryClock) -> None:
+    shop.on("archive.events", "#")
+    shop.start()
+    shop.emit("order.placed")
+    clock.advance(3_600_000)
+    answer = run("doctor")
+    assert "no celeriac archive runs now, and 1 unfinished delivery" in answer.out
+    assert "fail" != levels(run)["worker"]
+    clock.advance(3_600_000)
+    assert "1 unfinished delivery, the oldest for 2 h" in run("doctor").out
+    assert "celeriac archive --to URL" in run("doctor").out
+    assert "fail" == levels(run)["worker"]
 
 
 def beat(shop: Shop, service: str, **changed: Any) -> None:
@@ -260,7 +274,7 @@ def test_a_log_near_max_backlog_is_reported_with_its_slowest_handler(
         ("OperationalError: refused", ["fail"]),
     ],
 )
-def test_an_outbox_that_nobody_relays_fails(
+def test_an_outbox_without_a_relay_fails(
     found: OutboxStatus | str | None, expected: list[str]
 ) -> None:
     findings = list(check_outbox(snapshot({}, outbox=found)))
@@ -297,7 +311,7 @@ def test_events_in_the_spool_are_reported(tmp_path: Path) -> None:
     file.put([("order", b"{}", EntryKind.GIVEN, 0)] * 3)
     [found] = check_spool(sick)
     assert (found.level, "3 events" in found.text) == ("warn", True)
-    file.remove_until(3)
+    file.remove(file.oldest(3))
     [found] = check_spool(sick)
     assert found.level == "ok"
 
@@ -313,8 +327,88 @@ def test_of_many_findings_alike_the_first_are_shown_and_all_are_in_the_json(
         shop.backend.registry.heartbeat(record)
     clock.advance(60_000)
     lines = run("doctor").out.splitlines()
-    assert "no handler is registered" in "".join(lines)
+    assert "no worker with a handler has started yet" in "".join(lines)
+    assert "name them in app.conf.imports" in "".join(lines)
     assert 19 == sum("stopped without deregistering" in line for line in lines)
     assert "and 6 more of this check" in "\n".join(lines)
     found = run("doctor", "--json").json["findings"]
     assert 25 == sum("stopped without deregistering" in one["text"] for one in found)
+
+
+@pytest.mark.parametrize("handlers", [0, 1])
+def test_a_worker_without_durable_handlers_is_in_order(
+    shop: Shop, run: Run, handlers: int, clock: MemoryClock
+) -> None:
+    """It has broadcast handlers or schedules only."""
+    if handlers:
+        shop.on("billing.charge", "order.placed")
+        shop.start()
+    shop.backend.registry.heartbeat(
+        WorkerRecord(
+            name="cache@h/1", service="cache", hostname="h", pid=1, pool="prefork", processes=2,
+            queues=("cache",), version="1",
+        )
+    )  # fmt: skip
+    lines = [line.split(None, 2) for line in run("doctor").out.splitlines()]
+    assert ["ok", "worker", "cache: 1 worker, 2 processes"] in lines
+    assert "fail" not in levels(run).values() and levels(run)["worker"] == "ok"
+    clock.advance(16_000)
+    assert "cache@h/1 stopped without deregistering" in run("doctor").out
+
+
+def scale_target(shop: Shop, **changed: Any) -> None:
+    """What the gateway wrote when an autoscaler asked."""
+    parts = {"service": "billing", "cooldown": 300.0, "workers": 0}
+    now = shop.backend.registry.now_ms()
+    record = ScaleTargetRecord(**{**parts, "requested_ms": now, **changed})
+    shop.backend.registry.note_scale_target(record)
+
+
+def test_a_service_that_is_scaled_to_zero_is_in_order(
+    shop: Shop, run: Run, clock: MemoryClock
+) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    clock.advance(16_000)
+    scale_target(shop)
+    out = run("doctor").out
+    assert "billing is scaled to zero: nothing is due within its cooldown" in out
+    assert "fail" != levels(run)["worker"]
+    # No autoscaler asks any more, and it may be gone.
+    clock.advance(601_000)
+    assert "fail" == levels(run)["worker"]
+
+
+def test_a_wanted_worker_that_does_not_start_within_the_cooldown_fails(
+    shop: Shop, run: Run, clock: MemoryClock
+) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.start()
+    clock.advance(16_000)
+    since = shop.backend.registry.now_ms()
+    shop.emit("order.placed")
+    scale_target(shop, workers=2, unmet_since_ms=since)
+    clock.advance(299_000)
+    assert "billing starts: 2 workers wanted" in run("doctor").out
+    assert "fail" != levels(run)["worker"]
+    clock.advance(2_000)
+    scale_target(shop, workers=2, unmet_since_ms=since)
+    out = run("doctor").out
+    assert "billing has no running worker, and 1 unfinished delivery" in out
+    assert "should run 2 workers since 5 min" in out
+    assert 1 == run("doctor").exit_code
+
+
+def test_the_target_of_one_service_or_queue_excuses_no_other(
+    shop: Shop, run: Run, clock: MemoryClock
+) -> None:
+    shop.on("billing.charge", "order.placed")
+    shop.on("mail.send", "order.placed")
+    shop.start()
+    clock.advance(16_000)
+    scale_target(shop)
+    assert "mail has no running worker" in run("doctor").out
+    scale_target(shop, service="mail")
+    since = shop.backend.registry.now_ms() - 400_000
+    scale_target(shop, service="mail", queue="slow", workers=1, unmet_since_ms=since)
+    assert "mail:slow has no running worker" in run("doctor").out

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from celeriac.cli.plugin import bus as plugin
 from celeriac.service import Service
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
 
@@ -55,6 +55,18 @@ def test_each_check_is_a_line_and_the_deciding_one_is_marked(shop: Shop, run: Ru
     ]  # fmt: skip
     assert lines[-2].startswith("▶ ✗ dead         dead letter order/")
     assert lines[-1].strip().startswith("→ celeriac dead redrive order/")
+
+
+def test_an_event_that_is_nowhere_is_one_error(shop: Shop, run: Run) -> None:
+    """One row for all handlers with the same reason."""
+    shop.on("billing.charge", "order.*", function=refuse)
+    shop.on("billing.book", "order.*", function=refuse)
+    shop.start()
+    shop.emit("order.placed")
+    answer = run("explain", "nope")
+    assert answer.exit_code == 1
+    assert answer.err.count("event not found: nope") == 1
+    assert "billing" not in answer.out
 
 
 def test_at_80_columns_text_wraps_and_a_command_stays_whole(
@@ -159,7 +171,8 @@ def test_an_error_in_when_shows_no_data(run: Run, module: str) -> None:
         (("a", "b", "--data", "{}"), "--type is missing"),
         (("a", "b", "--type", "order.placed"), "Pass HANDLER only"),
         (("--type", "order..placed"), "type"),
-        (("--type", "order.placed", "--data", "{"), "invalid JSON"),
+        (("--type", "order.placed", "--data", "{"), "Invalid value for JSON: "),
+        (("--type", "order.placed", "--data", "Hello"), "Write a text with its double quotes"),
         (("a", "-A", "no.such.module"), "module not found: no.such.module"),
     ],
 )

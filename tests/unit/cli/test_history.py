@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.dead_letter import audit_log
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
 
@@ -59,9 +59,9 @@ def test_a_delivery_under_way_ends_the_history(shop: Shop, run: Run, clock: Memo
     [found] = run("history", id, "--json").json
     assert ["emitted", "failed", "scheduled"] == [step["did"] for step in found["steps"]]
     assert found["steps"][-1]["due_ms"] > clock.now_ms()
-    postponed = shop.emit("order.placed", delay=60)
-    [found] = run("history", postponed, "--json").json
-    assert "postponed" == found["steps"][0]["did"]
+    delayed = shop.emit("order.placed", delay=60)
+    [found] = run("history", delayed, "--json").json
+    assert "delayed" == found["steps"][0]["did"]
 
 
 def test_it_names_the_actor_of_a_replay(shop: Shop, run: Run) -> None:

@@ -12,12 +12,12 @@ from celeriac.event_log import Entry
 from celeriac.flower.view.event import read_event
 from celeriac.flower.view.home import read_home
 from celeriac.observability.metrics.snapshot import take_snapshot
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.tracking import Matrix
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
 
-LANE = Group("order", "billing.charge")
+GROUP = Group("order", "billing.charge")
 WORKER = "billing@host/1-ab"
 
 
@@ -35,12 +35,12 @@ def ids(shop: Shop, clock: MemoryClock) -> list[str]:
     at_ms = shop.backend.registry.now_ms()
     record = pack_runs(WORKER, at_ms, processed, codes)
     completion = ChunkCompletion(processed[-1], 2, record, counts={"processed": 2})
-    assert shop.backend.chunks.complete(WORKER, LANE, "running", completion)
+    assert shop.backend.chunks.complete(WORKER, GROUP, "running", completion)
     return ids
 
 
 def fetch(shop: Shop, chunk: str, count: int, *, running: bool) -> tuple[Entry, ...]:
-    request = ChunkRequest(LANE, chunk, count, running)
+    request = ChunkRequest(GROUP, chunk, count, running)
     [fetched] = shop.backend.chunks.fetch(WORKER, [request])
     return fetched.entries
 
@@ -79,7 +79,7 @@ def test_an_event_that_the_handler_did_not_want_is_listed_as_ignored(
     assert [] == run("events", "--state", "ignored", "--json").json
     fetch(shop, "last", 10, running=True)
     completion = ChunkCompletion(shop.backend.event_log.groups("order")[0].last_delivered, 2)
-    assert shop.backend.chunks.complete(WORKER, LANE, "last", completion)
+    assert shop.backend.chunks.complete(WORKER, GROUP, "last", completion)
     [one] = run("events", "--state", "ignored", "--json").json
     assert ("order.amended", ["ignored"]) == (one["type"], [c["state"] for c in one["cells"]])
     [same] = run("events", "--type", "order.amended", "--json").json

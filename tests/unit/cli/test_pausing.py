@@ -6,7 +6,8 @@ import pytest
 
 from celeriac import Breaker
 from celeriac.circuit_breaker import CircuitState
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.dead_letter import audit_log
+from celeriac.store.memory.clock import MemoryClock
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
 
@@ -34,11 +35,34 @@ def test_a_paused_handler_is_shown_everywhere(run: Run, shop: Shop) -> None:
     assert [one["remedy"] for one in found] == [f"celeriac handlers resume {H}"]
 
 
+def test_the_circuit_of_an_endpoint_is_paused_and_resumed_like_that_of_a_handler(
+    run: Run, shop: Shop
+) -> None:
+    """That of webhooks has a circuit for each endpoint."""
+    assert f"{H}/acme is paused" in run("handlers", "pause", f"{H}/acme").out
+    found = [one for one in run("doctor", "--json").json["findings"] if one["check"] == "circuit"]
+    assert [one["remedy"] for one in found] == [f"celeriac handlers resume {H}/acme"]
+    assert f"{H}/acme is resumed" in run("handlers", "resume", f"{H}/acme").out
+
+
 def test_resume_reports_whether_the_handler_was_paused(run: Run, shop: Shop) -> None:
     run("handlers", "pause", H)
     assert "is resumed" in run("handlers", "resume", H).out
     assert "was not paused" in run("handlers", "resume", H).out
     assert shop.backend.circuits.all() == {}
+
+
+def test_who_paused_resumed_and_removed_a_handler_is_in_the_audit_log(run: Run, shop: Shop) -> None:
+    run("handlers", "pause", H, "--reason", "bank is closed")
+    run("handlers", "resume", H, "--reason", "bank is open")
+    run("handlers", "remove", H, "--yes")
+    notes = [entry.note for entry in audit_log(shop.backend)]
+    assert sorted((note.did, note.what, note.reason) for note in notes) == [
+        ("pause", H, "bank is closed"),
+        ("remove handler", H, ""),
+        ("resume", H, "bank is open"),
+    ]
+    assert all(note.actor and note.via == "celeriac" for note in notes)
 
 
 def test_an_open_breaker_is_shown_with_its_error(run: Run, shop: Shop, clock: MemoryClock) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
 
@@ -54,9 +54,9 @@ def test_status_of_an_unknown_event_ends_with_1(run: Run) -> None:
     assert answer.err.startswith("Error: event not found: nope")
 
 
-def test_status_of_a_postponed_event_shows_its_time(shop: Shop, run: Run) -> None:
+def test_status_of_a_delayed_event_shows_its_time(shop: Shop, run: Run) -> None:
     answer = run("status", shop.emit("order.placed", delay=3600))
-    assert "postponed to" in answer.out
+    assert "delayed to" in answer.out
     assert "in 60 min" in answer.out
 
 

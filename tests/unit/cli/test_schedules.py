@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from io import StringIO
 
+import pytest
+from rich.console import Console
+
+from celeriac.cli import show
 from celeriac.dead_letter import audit_log
 from celeriac.event import build_event, encode
 from celeriac.schedule import Schedule, make_schedule
@@ -54,6 +58,24 @@ def test_one_that_no_worker_emits_is_overdue(run: Run, shop: Shop, hourly: Sched
     assert "overdue" in shown and "every 60 s" in shown and "never" in shown
 
 
+def test_a_terminal_of_80_columns_shows_the_whole_times(
+    run: Run, shop: Shop, hourly: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = make_schedule("stock.check_due", service="reports", every=60)
+    shop.backend.event_log.register_domains(["stock"])
+    shop.backend.schedules.declare(late, shop.backend.registry.now_ms() - HOUR_MS)
+    out = StringIO()
+    monkeypatch.setattr(show, "console", lambda: Console(file=out, width=80))
+    run("schedules")
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert all(len(line) <= 80 for line in lines)
+    last = run("schedules", "--json").json[0]["last"]
+    day, time = last[:10], last[11:19]
+    [at] = [n for n, line in enumerate(lines) if line.startswith("reports:report.due")]
+    assert day in lines[at] and time in lines[at + 1]
+    assert "overdue" in out.getvalue() and lines[0].endswith("ticks")
+
+
 def test_doctor_names_one_that_no_worker_emits(run: Run, shop: Shop, hourly: Schedule) -> None:
     def found() -> list[tuple[str, str]]:
         findings = run("doctor", "--json").json["findings"]
@@ -66,7 +88,7 @@ def test_doctor_names_one_that_no_worker_emits(run: Run, shop: Shop, hourly: Sch
     assert level == "warn" and text.startswith("reports:report.late is 60 min overdue: no running")
 
 
-def test_remove_asks_warns_and_is_audited(run: Run, shop: Shop, hourly: Schedule) -> None:
+def test_remove_prompts_warns_and_is_audited(run: Run, shop: Shop, hourly: Schedule) -> None:
     declined = run("schedules", "remove", "reports:report.due", input="n\n")
     assert declined.exit_code == 1 and "If a worker still has it" in declined.err
     assert len(run("schedules", "--json").json) == 1
@@ -79,5 +101,5 @@ def test_remove_asks_warns_and_is_audited(run: Run, shop: Shop, hourly: Schedule
     assert gone.exit_code == 1 and "The schedules are none" in gone.err
 
 
-def test_without_schedules_it_says_how_to_declare_one(run: Run) -> None:
+def test_without_schedules_it_shows_how_to_declare_one(run: Run) -> None:
     assert "bus.schedule" in run("schedules").out

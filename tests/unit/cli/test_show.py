@@ -28,6 +28,15 @@ def test_a_wide_terminal_shows_every_column_on_one_line(monkeypatch: pytest.Monk
     assert [list(HEADERS), list(ROW)] == [line.split(maxsplit=3) for line in lines]
 
 
+def test_lines_in_a_pipe_have_no_spaces_at_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = StringIO()
+    monkeypatch.setattr(show, "console", lambda: Console(file=out, width=show.UNBOUNDED))
+    show.table(("handler", "error"), [("a.b", "x" * 300), ("a.c", "[no] :smile:")])
+    assert ["handler  error", f"a.b      {'x' * 300}", "a.c      [no] :smile:"] == (
+        out.getvalue().splitlines()
+    )
+
+
 def test_columns_are_shed_in_their_order_and_named_below(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = rendered(monkeypatch, 40, shed=("mean", "waiting"))
     assert ["handler", "domain", "waiting"] == lines[0].split()
@@ -40,12 +49,36 @@ def test_a_folding_column_wraps_and_loses_no_character(monkeypatch: pytest.Monke
     assert "12,345" in lines[1]
 
 
+def test_a_name_wraps_after_a_separator(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = rendered(monkeypatch, 34, fold={"handler": 10})
+    assert [line.split()[0] for line in lines[1:]] == ["billing.", "charge_", "card"]
+
+
+def test_a_word_without_a_separator_wraps_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = StringIO()
+    monkeypatch.setattr(show, "console", lambda: Console(file=out, width=10))
+    show.table(("name",), [("a" * 24,), ("a.b " + "c" * 11,)], fold={"name": 10})
+    lines = out.getvalue().split()
+    assert lines == ["name", "a" * 10, "a" * 10, "a" * 4, "a.b", "c" * 10, "c"]
+
+
 def test_a_column_that_neither_folds_nor_is_shed_is_never_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = rendered(monkeypatch, 30, fold={"handler": 10}, shed=("domain", "mean"))
     assert "…" not in "".join(lines)
     assert "12,345" in lines[1]
+
+
+def test_a_table_that_cannot_fit_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = StringIO()
+    monkeypatch.setattr(show, "console", lambda: Console(file=out, width=20))
+    show.table(HEADERS, [ROW], right=("waiting", "mean"))
+    assert [list(HEADERS), list(ROW)] == [
+        line.split(maxsplit=3) for line in map(str.rstrip, out.getvalue().splitlines())
+    ]
 
 
 @pytest.mark.parametrize(("terminal", "shown"), [(True, 500), (False, 612)])

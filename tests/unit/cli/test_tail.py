@@ -18,7 +18,7 @@ import pytest
 from celeriac import EventBus
 from celeriac.event_log import follower as follower_module
 from celeriac.event_log.follower import PAGE, Follower
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.testing.server import start_server
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop

@@ -21,10 +21,10 @@ from celeriac import EventBus
 from celeriac.cli.top.keyboard import named
 from celeriac.cli.top.live import press
 from celeriac.cli.top.screen import screen, still
-from celeriac.cli.top.table import number, seconds
+from celeriac.cli.top.table import number
 from celeriac.cli.top.view import HandlerRow, ServiceRow, View, Watch
 from celeriac.cli.top.view_options import SORTS, ViewOptions
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.testing.server import EmbeddedServer, start_server
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
@@ -191,14 +191,6 @@ def test_once_and_json(shop: Shop, run: Run) -> None:
 )
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert shown == number(value)
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(None, "·"), (0.00025, "250 µs"), (0.012, "12 ms"), (1.2, "1.2 s"), (180.0, "3 min")],
-)
-def test_durations_are_short(value: float | None, shown: str) -> None:
-    assert shown == seconds(value)
 
 
 class Terminal:

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from celeriac.cli.trace import draw as drawing
-from celeriac.cli.trace.draw import draw, milliseconds
+from celeriac.cli.trace.draw import draw
 from celeriac.cli.trace.line import lines, span
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.tracking import Cause, Cell, DeliveryState, Tree
 from tests.unit.cli.conftest import Run
 from tests.unit.tracking.shop import Shop
@@ -64,7 +64,7 @@ def test_times_are_those_after_the_first_event() -> None:
     assert 2000 == span(lines(TREE))
 
 
-def test_an_effect_of_a_handler_that_nobody_knows_is_shown_all_the_same() -> None:
+def test_an_event_of_an_unknown_handler_is_shown() -> None:
     tree = Tree(
         nodes=(
             Cause(id="gone", key="gone", type="", domain="", gone=True),
@@ -89,24 +89,16 @@ def test_it_fits_any_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> No
     assert max(map(len, shown)) <= width
     assert ("█" in "".join(shown)) == (width >= 110)
     charge = next(line for line in shown if "billing.charge" in line)
-    assert "processed in 2" in charge and "20.0 ms" in charge and "+1.0 s" in charge
+    assert "processed in 2" in charge and "20 ms" in charge and "+1 s" in charge
 
 
-def test_a_bar_lies_where_its_time_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_is_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("mail.send", "billing.charge", "ship.pack")
     shown = drawn(monkeypatch, 120)
     bars = {name: line[90:] for name in names for line in shown if name in line}
     assert bars["mail.send"].index("█") < bars["billing.charge"].index("█")
     assert bars["billing.charge"].index("█") < bars["ship.pack"].index("█")
     assert "─" in bars["billing.charge"], "it waited before"
-
-
-@pytest.mark.parametrize(
-    ("ms", "shown"),
-    [(0, "0 ms"), (12.4, "12 ms"), (3400, "3.4 s"), (600_000, "10 min"), (9e6, "2.5 h")],
-)
-def test_durations_are_short(ms: float, shown: str) -> None:
-    assert shown == milliseconds(ms)
 
 
 def a_chain(shop: Shop, clock: MemoryClock) -> str:

@@ -15,7 +15,7 @@ import redis
 
 from celeriac.cli.doctor.finding import fail, ok, warn
 from celeriac.cli.watch.alert import Alert, Alerts, alerts_of
-from celeriac.store.memory.event_log import MemoryClock
+from celeriac.store.memory.clock import MemoryClock
 from tests.unit.cli.conftest import Run, refuse
 from tests.unit.tracking.shop import Shop
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from celeriac import archive
 from celeriac.cli.acl.rules import ANY_DOMAIN, ServiceAccess, check_name, operator_rules, rules
 from celeriac.cli.dispatcher import find_bus
 from celeriac.cli.session import Session, pass_session
@@ -35,11 +36,18 @@ UNACKED = {
     "-A", "--app", "module", metavar="MODULE", help="Module of the EventBus of a service."
 )
 @click.option("--operator", metavar="NAME", help="Name of a user for this command and Flower.")
+@click.option("--gateway", metavar="NAME", help="Name of a user for a gateway: see --pulls.")
+@click.option(
+    "--pulls", metavar="SERVICES", default="", help="Services whose handlers a gateway serves."
+)
+@click.option(
+    "--reads", metavar="DOMAINS", default="", help="Domains of these handlers, or * for all."
+)
 @click.option(
     "--emits", metavar="DOMAINS", default="", help="Domains that it may emit to: order,payment."
 )
 @click.option(
-    "--enqueue-due", is_flag=True, help="May append due postponed events to domains it reads."
+    "--enqueue-due", is_flag=True, help="May append due delayed events to domains it reads."
 )
 @click.option("--yes", is_flag=True, help="With --service: do not ask for confirmation.")
 @click.option("--password", metavar="TEXT", help="[default: a new one, printed on standard error]")
@@ -52,6 +60,9 @@ def acl(
     service: str | None,
     module: str | None,
     operator: str | None,
+    gateway: str | None,
+    pulls: str,
+    reads: str,
     emits: str,
     enqueue_due: bool,
     yes: bool,
@@ -60,21 +71,31 @@ def acl(
 ) -> None:
     """Print the Redis user of a service: it emits its own types and reads its own groups.
 
-    The user has the name of the service. Needs Redis 7.0 or Valkey 7.2, for selectors.
+    The user has the name of the service. A gateway serves the handlers of other services. Needs
+    Redis 7.0 or Valkey 7.2, for selectors.
     """
-    if sum(map(bool, (service, module, operator))) != 1:
-        raise click.UsageError("The user is missing. Pass one of --service, -A or --operator.")
+    if sum(map(bool, (service, module, operator, gateway))) != 1:
+        raise click.UsageError(
+            "The user is missing. Pass one of --service, -A, --gateway or --operator."
+        )
+    if (pulls or reads) and not gateway:
+        raise click.UsageError("--pulls and --reads are for a gateway. Pass --gateway NAME.")
     if operator:
         check_name("operator", operator)
         name, granted = operator, operator_rules(Keys(session.settings.namespace))
     else:
-        settings, part, prefix = _by_bus(module) if module else _by_registry(session, service or "")
+        if gateway:
+            settings, part, prefix = _of_gateway(session, gateway, pulls, reads)
+        elif module:
+            settings, part, prefix = _by_bus(module)
+        else:
+            settings, part, prefix = _by_registry(session, service or "")
         emitted = {*part.emits, *_domains(emits)}
         part = replace(
             part, emits=emitted, enqueues_due=enqueue_due, bounded=bool(settings.max_backlog)
         )
         name, granted = part.service, rules(part, Keys(settings.namespace), queue_prefix=prefix)
-        if not module:
+        if service and service != archive.SERVICE:
             _confirm(part, yes=yes)
     if password is None:
         password = secrets.token_urlsafe(24)
@@ -126,6 +147,10 @@ def _acks(options: Mapping[str, Any]) -> list[str]:
 
 
 def _by_registry(session: Session, service: str) -> tuple[Settings, ServiceAccess, str]:
+    if service == archive.SERVICE:
+        # Its handlers are known without the registry.
+        part = ServiceAccess(service=service, reads={ANY_DOMAIN}, queues={service})
+        return session.settings, part, _prefix(session.settings)
     records = [r for r in session.backend.registry.handlers().values() if r.service == service]
     if not records:
         raise NotFound(
@@ -136,6 +161,17 @@ def _by_registry(session: Session, service: str) -> tuple[Settings, ServiceAcces
     queues = {record.queue for record in records}
     part = ServiceAccess(service=service, reads=_reached(patterns), queues=queues)
     return session.settings, part, _prefix(session.settings)
+
+
+def _of_gateway(
+    session: Session, name: str, pulls: str, reads: str
+) -> tuple[Settings, ServiceAccess, str]:
+    """Return the access of a gateway: its handlers register later, so it is given."""
+    domains = {ANY_DOMAIN} if reads.strip() == ANY_DOMAIN else {*_domains(reads, "--reads")}
+    services = {service for service in map(str.strip, pulls.split(",")) if service}
+    if domains and not services:
+        raise click.UsageError("--pulls is missing: name the services whose handlers read these.")
+    return session.settings, ServiceAccess(service=name, reads=domains, pulls=services), ""
 
 
 def _confirm(part: ServiceAccess, *, yes: bool) -> None:
@@ -155,12 +191,12 @@ def _reached(patterns: list[str]) -> set[str]:
     return {ANY_DOMAIN} if domains is None else set(domains)
 
 
-def _domains(given: str) -> Iterable[str]:
+def _domains(given: str, option: str = "--emits") -> Iterable[str]:
     for name in filter(None, map(str.strip, given.split(","))):
         if type_fault(name) or "." in name:
             raise click.BadParameter(
                 f"domain is invalid: {name!r}. Write names like order,payment.",
-                param_hint="--emits",
+                param_hint=option,
             )
         yield name
 

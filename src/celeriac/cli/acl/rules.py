@@ -51,6 +51,7 @@ AHEAD = ("zrange", "zrangebyscore", "zcard", "type")
 MOVE = (*AHEAD, "zadd", "zrem")
 POSTPONED = ("hmget", "type")
 REQUEST = ("xadd", "xread", "xrange", "exists", "pexpire", "unlink")  # store/redis/replies.py
+COUNT_REQUEST = ("hlen", "hexists", "hincrby", "hgetall", "zadd", "zrem", "zrangebyscore", "type")
 COUNT = ("hlen", "hexists", "hincrby")
 SCRIPT = ("eval", "evalsha")
 REGISTER = ("hmget", "hset", "rename", "unlink", "pexpireat")  # store/redis/lua/_ids.lua
@@ -63,17 +64,24 @@ PREFIX = re.compile(r"[\w.:-]*")
 class ServiceAccess:
     """The access of a service to the bus. `reads` and `emits` are domains; `*` in `reads` is all.
 
-    `acks` are the keys of kombu's emulation of acknowledgements, if the app has its own. `bounded`
-    is true if emitting measures the backlog (setting `max_backlog`).
+    `pulls` are the services whose handlers a gateway serves: it has no handlers and no queues of
+    its own. `acks` are the keys of kombu's emulation of acknowledgements, if the app has its own.
+    `bounded` is true if emitting measures the backlog (setting `max_backlog`).
     """
 
     service: str
     reads: Collection[str] = ()
     emits: Collection[str] = ()
     queues: Collection[str] = ()
+    pulls: Collection[str] = ()
     acks: Collection[str] = ()
     enqueues_due: bool = False
     bounded: bool = False
+
+    @property
+    def owners(self) -> Collection[str]:
+        """The services whose handlers it runs."""
+        return sorted({*self.pulls}) or [self.service]
 
 
 def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[str]:
@@ -87,13 +95,17 @@ def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[st
     granted = ["resetkeys"]
     if reads:
         granted += _keys(_worker_keys(part, keys, reads, queue_prefix))
-        prefixes = (queue_prefix, "")
-        granted += dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
+        if not part.pulls:
+            prefixes = (queue_prefix, "")
+            granted += dict.fromkeys(f"&{prefix}{name}" for prefix in prefixes for name in LISTENED)
     granted += ["nocommands", *CONNECTION]
     if reads:
-        granted += _commands((*VALUES, *BROADCAST, *(["scan"] if ANY_DOMAIN in reads else [])))
+        channels = () if part.pulls else BROADCAST
+        granted += _commands((*VALUES, *channels, *(["scan"] if ANY_DOMAIN in reads else [])))
         granted += _shared(keys)
-        granted.append(_selector([f(d) for f in (keys.events, keys.wakeup) for d in reads], READ))
+        # A client removes its handler through a gateway.
+        read = (*READ, "xgroup|destroy") if part.pulls else READ
+        granted.append(_selector([f(d) for f in (keys.events, keys.wakeup) for d in reads], read))
         granted.append(_selector([keys.dead(domain) for domain in reads], DEAD_LETTER))
         granted.append(_selector([keys.delayed(domain) for domain in reads], AHEAD, "%R~"))
         granted.append(
@@ -110,6 +122,8 @@ def rules(part: ServiceAccess, keys: Keys, *, queue_prefix: str = "") -> list[st
     granted += _emitting(part, keys, reads, emits)
     # A mailbox has a name that only those know who may read the request.
     granted.append(_selector([keys.replies("*")], (*REQUEST, *SCRIPT)))
+    counts = [keys.request_counts, keys.pending_requests]
+    granted.append(_selector(counts, (*COUNT_REQUEST, *SCRIPT)))
     return granted
 
 
@@ -121,6 +135,7 @@ def _emitting(
     if emits and not reads:
         yield _selector([keys.domains], ANNOUNCE)
         yield _selector([keys.config], ("hgetall",), "%R~")
+        yield _selector([keys.tenants], ("hincrby", "type"))
     if reads or emits:
         yield _selector([keys.wakeup(d) for d in sorted({*reads, *emits})], ("xadd",), "%W~")
     if emits:
@@ -162,18 +177,24 @@ def _worker_keys(
     part: ServiceAccess, keys: Keys, reads: Collection[str], queue_prefix: str
 ) -> Iterable[str]:
     """Return the keys with plain values that a worker of the service writes."""
-    yield from (keys.calls(f"{part.service}.*"), keys.rate(f"{part.service}.*"))
+    for owner in part.owners:
+        yield from (keys.calls(f"{owner}.*"), keys.rate(f"{owner}.*"))
     for domain in reads:
-        yield from _of_handlers(keys, domain, part.service)
+        for owner in part.owners:
+            yield from _of_handlers(keys, domain, owner)
+        for owner in part.pulls:  # a client removes its handler, and so what an operator wrote
+            yield keys.archive_replay(domain, f"{owner}.*")
         yield from (keys.dead_groups(domain), keys.dead_newest(domain), *keys.no_events(domain))
         yield from (keys.clock(domain), keys.sources(domain))
-    for name in _queues(part):
+    for name in () if part.pulls else _queues(part):
         yield f"{queue_prefix}{name}"
 
 
 def _declared(part: ServiceAccess, keys: Keys, reads: Collection[str]) -> Iterable[str]:
     """Return the keys that a worker's scripts declare. A trim declares those of all handlers."""
-    yield from (keys.circuits, keys.calls(f"{part.service}.*"))
+    yield keys.circuits
+    for owner in part.owners:
+        yield keys.calls(f"{owner}.*")
     for domain in reads:
         yield from (keys.events(domain), keys.wakeup(domain))
         yield from (keys.delayed(domain), keys.delayed_events(domain))
@@ -181,7 +202,8 @@ def _declared(part: ServiceAccess, keys: Keys, reads: Collection[str]) -> Iterab
         yield from (keys.dead(domain), keys.dead_groups(domain), keys.dead_newest(domain))
         yield from keys.no_events(domain)
         yield from (keys.chunks(domain, "*"), keys.runs(domain, "*"))
-        yield from _of_handlers(keys, domain, part.service)
+        for owner in part.owners:
+            yield from _of_handlers(keys, domain, owner)
 
 
 def _shared(keys: Keys) -> Iterable[str]:
@@ -194,15 +216,21 @@ def _shared(keys: Keys) -> Iterable[str]:
     yield _selector([keys.forgotten], ("zrange", "type"), "%R~")
     # HSETNX, not HSET: a worker writes a missing setting of the bus, and changes none.
     yield _selector([keys.config], ("hgetall", "hsetnx", "type"))
+    yield _selector([keys.tenants], ("hgetall", "hincrby", "type"))
     yield _selector([keys.contracts], ("hgetall", "hmget", "hset", "hsetnx", "hdel", "type"))
     yield _selector([keys.handlers], ("hget", "hgetall", "hmget", "hset", "type", *SCRIPT))
-    hashes = [keys.workers, keys.circuits]
+    # A gateway notes what autoscalers ask, and metrics show it.
+    hashes = [keys.workers, keys.circuits, keys.scale_targets]
     yield _selector(hashes, ("hget", "hgetall", "hset", "hdel", "type"))
 
 
 def check_names(part: ServiceAccess, keys: Keys, queue_prefix: str = "") -> None:
     """Raise ConfigurationError if a name would be more than a name in a rule."""
-    given = {"service": [part.service], "namespace": [keys.namespace], "queue": part.queues}
+    given = {
+        "service": [part.service, *part.pulls],
+        "namespace": [keys.namespace],
+        "queue": part.queues,
+    }
     given |= {"unacked key": part.acks}
     for kind, names in given.items():
         for name in names:
@@ -213,6 +241,11 @@ def check_names(part: ServiceAccess, keys: Keys, queue_prefix: str = "") -> None
     if ANY_DOMAIN in part.emits:
         raise ConfigurationError(
             "--emits is invalid: *. Name the domains, for example order,payment."
+        )
+    if part.pulls and not part.reads:
+        raise ConfigurationError(
+            "--reads is missing: the handlers of --pulls get no events without it. Name the "
+            "domains, for example order,payment, or * for all."
         )
     if not PREFIX.fullmatch(queue_prefix):
         raise ConfigurationError(

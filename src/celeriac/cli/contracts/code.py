@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ from celeriac.contract.lock import Lock, lock_of
 
 @dataclass(frozen=True, slots=True)
 class ServiceCode:
-    """The contracts in the code of a service, and the annotations of its handlers."""
+    """The contracts in the code of a service, and what its handlers read each event type as."""
 
     lock: Lock
-    annotations: Mapping[str, Any]
+    annotations: Mapping[str, Callable[[str], Any]]
 
 
 def load_code(module: str) -> ServiceCode:
@@ -36,5 +36,5 @@ def load_code(module: str) -> ServiceCode:
     handlers = bus.service.handlers
     return ServiceCode(
         lock_of(bus.settings.service, handlers.values()),
-        {name: handler.data_type for name, handler in handlers.items()},
+        {name: handler.data_type_of for name, handler in handlers.items()},
     )

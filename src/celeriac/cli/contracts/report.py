@@ -94,7 +94,8 @@ def as_document(changed: list[Changed], judgement: Judgement, stale: list[str]) 
 def remedy_of(break_: Break) -> str:
     """Return what makes the reader accept the version."""
     writer, reader = break_.writer, break_.reader
-    target = reader.reads.versions.get(writer.type)
+    reads = reader.reads.of(writer.type)
+    target = reads.versions.get(writer.type)
     older = f"@upcast({writer.type!r}, {writer.version})"
     if writer.version > (target or FIRST):
         return (
@@ -103,7 +104,7 @@ def remedy_of(break_: Break) -> str:
         )
     if target is None or writer.version == target:
         return f"give the new data a version of its own, or change the type of {reader.handler}"
-    if writer.version in reader.reads.upcasts.get(writer.type, ()):
+    if writer.version in reads.upcasts.get(writer.type, ()):
         return f"change {older} in {reader.service}"
     return (
         f"add {older} to {reader.service}. If no event of version {writer.version} is left, first "

@@ -21,7 +21,7 @@ MAX_GROUPS_SHOWN = 20
 
 
 def choice_options(function: F) -> F:
-    """Add the options `--handler`, `--type` and `--error`, passed to the function as `choice`."""
+    """Add the options `--handler`, `--type`, `--tenant` and `--error`, passed as `choice`."""
 
     @click.option(
         "--handler", metavar="NAME", help="Dead letters of a handler: billing.charge_card"
@@ -29,12 +29,19 @@ def choice_options(function: F) -> F:
     @click.option(
         "--type", "pattern", metavar="PATTERN", help="Events of these types: order.*, #.failed"
     )
+    @click.option("--tenant", metavar="NAME", help="Events of this tenant: acme")
     @click.option("--error", metavar="TEXT", help="Errors that contain the text.")
     @wraps(function)
     def chosen(
-        *args: Any, handler: str | None, pattern: str | None, error: str | None, **options: Any
+        *args: Any,
+        handler: str | None,
+        pattern: str | None,
+        tenant: str | None,
+        error: str | None,
+        **options: Any,
     ) -> Any:
-        return function(*args, choice=Choice(handler, pattern, error), **options)
+        choice = Choice(handler, pattern, error, tenant=tenant)
+        return function(*args, choice=choice, **options)
 
     return chosen  # type: ignore[return-value]
 
@@ -77,7 +84,8 @@ def select(
     """
     if sum((bool(names), everything, choice != Choice())) != 1:
         raise click.UsageError(
-            "No dead letter is selected. Pass names, or --handler, --type and --error, or --all."
+            "No dead letter is selected. Pass names, or --handler, --type, --tenant and --error, "
+            "or --all."
         )
     dead_letters = (
         (dead_letter_at(session.backend, name) for name in dict.fromkeys(names))

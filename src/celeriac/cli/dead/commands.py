@@ -20,21 +20,22 @@ from celeriac.cli.group import FAILED
 from celeriac.cli.json_output import json_option, print_json
 from celeriac.cli.reveal import reveal_option
 from celeriac.cli.session import Session, pass_session
-from celeriac.cli.show import age, console, count, state_text, table, when
+from celeriac.cli.show import console, count, duration, set_columns, state_text, table, when
 from celeriac.cli.terminal import echo
 from celeriac.cli.user import user_name
 from celeriac.dead_letter import (
     Choice,
+    ErasedData,
     Note,
     choose,
     dead_letter_at,
     discard_dead_letters,
     redrive_dead_letter,
+    tenant_of,
     type_of,
 )
 from celeriac.delivery import DeadLetter
 from celeriac.errors import NotFound
-from celeriac.event import masked_envelope
 
 # An id is unique within its domain.
 NAME = "{0.domain}/{0.id}"
@@ -65,9 +66,10 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
     if not dead_letters:
         check_handler(session, choice)
     if as_json:
+        erased = ErasedData(session.backend)
         print_json(
             [
-                _plain(dead_letter, _event(session, dead_letter, reveal))
+                _plain(dead_letter, _event(session, dead_letter, reveal, erased))
                 for dead_letter in dead_letters
             ]
         )
@@ -76,21 +78,27 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
         echo("No dead letters.")
         return
     now_ms = session.backend.registry.now_ms()
-    table(
-        ("dead letter", "age", "handler", "event", "tries", "error"),
+    headers, rows = set_columns(
+        ("dead letter", "age", "handler", "event", "tenant", "tries", "error"),
         [
             (
                 NAME.format(dead_letter),
-                age((now_ms - dead_letter.last_failed_ms) / 1000),
+                duration((now_ms - dead_letter.last_failed_ms) / 1000),
                 dead_letter.handler,
                 type_of(dead_letter),
+                tenant_of(dead_letter),
                 dead_letter.attempts,
                 state_text("dead", dead_letter.error),
             )
             for dead_letter in dead_letters
         ],
+        optional="tenant",
+    )
+    table(
+        headers,
+        rows,
         right=("age", "tries"),
-        fold={"handler": 12, "event": 12, "error": 20},
+        fold={"handler": 12, "event": 12, "tenant": 10, "error": 20},
         shed=("tries", "age"),
     )
     total = sum(map(session.backend.deliveries.dead_count, session.backend.event_log.domains()))
@@ -106,20 +114,20 @@ def list_(session: Session, choice: Choice, limit: int, as_json: bool, reveal: b
 def show(session: Session, name: str, as_json: bool, reveal: bool) -> None:
     """Show one dead letter: error, traceback and event."""
     dead_letter = dead_letter_at(session.backend, name)
-    event = _event(session, dead_letter, reveal)
+    event = _event(session, dead_letter, reveal, ErasedData(session.backend))
     if as_json:
         print_json(_plain(dead_letter, event))
     else:
         _show(dead_letter, event)
 
 
-def _event(session: Session, dead_letter: DeadLetter, reveal: bool) -> Any:
+def _event(session: Session, dead_letter: DeadLetter, reveal: bool, erased: ErasedData) -> Any:
     """Return the event as JSON values, masked unless `reveal`; as text if it is not valid JSON."""
     if not reveal:
-        return masked_envelope(dead_letter.event, session.settings.sensitive_names)
+        return erased.envelope(dead_letter.event, session.settings.sensitive_names)
     try:
         return msgspec.json.decode(dead_letter.event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return dead_letter.event.decode(errors="replace")
 
 
@@ -127,9 +135,7 @@ def _show(dead_letter: DeadLetter, event: Any) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(
-        Text.assemble((dead_letter.handler, "bold"), " gave up ", (type_of(dead_letter), "bold"))
-    )
+    out.print(Text.assemble((type_of(dead_letter), "bold"), " → ", (dead_letter.handler, "bold")))
     facts = {
         "name": NAME.format(dead_letter),
         "event": dead_letter.event_id,
@@ -200,7 +206,12 @@ def discard(
 
 def _note(verb: str, names: tuple[str, ...], choice: Choice, reason: str) -> bytes:
     """Return the note for the audit log."""
-    filters = {"handler": choice.handler, "type": choice.pattern, "error": choice.error}
+    filters = {
+        "handler": choice.handler,
+        "type": choice.pattern,
+        "tenant": choice.tenant,
+        "error": choice.error,
+    }
     what = " ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
     named = names[0] if len(names) == 1 else f"{len(names)} dead letters" if names else ""
     operation = secrets.token_hex(8)

@@ -122,7 +122,7 @@ def _edit(
     edit = edit_dead_letter(dead_letter, change, contracts, session.settings.sensitive_names)
     handler = handlers.get(dead_letter.handler)
     if handler is not None:
-        read_data(edit.event, handler.data_type)
+        read_data(edit.event, handler.data_type_of(edit.event.type))
     return edit
 
 

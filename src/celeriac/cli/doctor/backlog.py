@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
-from celeriac.cli.show import age, count
+from celeriac.cli.show import count, duration
 from celeriac.delivery import MAX_BLOCKED
 from celeriac.tracking import HandlerLag
 
@@ -39,7 +39,7 @@ def _unfinished(snapshot: BusSnapshot) -> Iterator[Finding]:
         if lag.oldest_s is not None and lag.oldest_s > OLDEST_S and lag.registered:
             text = (
                 f"{where}: {lag.unfinished:,} unfinished deliveries, the oldest "
-                f"{age(lag.oldest_s)} old"
+                f"{duration(lag.oldest_s)} old"
             )
             yield warn("backlog", text, "add workers, or raise --concurrency; see celeriac lag")
 

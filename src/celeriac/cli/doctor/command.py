@@ -95,6 +95,7 @@ def examine(session: Session) -> BusSnapshot:
         groups={domain: backend.event_log.groups(domain) for domain in domains},
         clock_steps=_clock_steps(backend.event_log, domains),
         schedules=backend.schedules.all(domains),
+        scale_targets=backend.registry.scale_targets(),
         record=backend.bus.record,
     )
     # Reading them reports invalid records.

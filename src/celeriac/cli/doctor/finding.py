@@ -13,7 +13,7 @@ from celeriac.circuit_breaker import Circuit
 from celeriac.event_log import ClockStep, GroupInfo, StreamStats
 from celeriac.invalid_record import InvalidRecord
 from celeriac.outbox.status import OutboxStatus
-from celeriac.registry import HandlerRecord, WorkerRecord
+from celeriac.registry import HandlerRecord, ScaleTargetRecord, WorkerRecord
 from celeriac.schedule import StoredSchedule
 from celeriac.settings import Settings
 from celeriac.tracking import HandlerLag
@@ -36,6 +36,7 @@ class BusSnapshot:
     memory. `clock_off_ms` is how far this host's clock is ahead of the server's. `outbox` is a text
     if it cannot be read, and None if none is configured. `invalid` are the records that could not
     be read. `clock_steps` are the last backward steps of the server's clock, by domain.
+    `scale_targets` are what autoscalers asked last.
     """
 
     settings: Settings
@@ -53,6 +54,7 @@ class BusSnapshot:
     groups: Mapping[str, Sequence[GroupInfo]] = field(default_factory=dict)
     clock_steps: Mapping[str, ClockStep] = field(default_factory=dict)
     schedules: Sequence[StoredSchedule] = ()
+    scale_targets: Mapping[str, ScaleTargetRecord] = field(default_factory=dict)
     record: Record = field(default_factory=lambda: Record({}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, ok, warn
-from celeriac.cli.show import age, count
+from celeriac.cli.show import count, duration
 from celeriac.schedule import is_overdue
 
 
@@ -14,7 +14,7 @@ def check_schedules(snapshot: BusSnapshot) -> Iterator[Finding]:
     overdue = [schedule for schedule in snapshot.schedules if is_overdue(schedule, snapshot.now_ms)]
     for schedule in overdue:
         name = f"{schedule.service}:{schedule.name}"
-        late = age((snapshot.now_ms - schedule.next_ms) / 1000)
+        late = duration((snapshot.now_ms - schedule.next_ms) / 1000)
         yield warn(
             "schedule",
             f"{name} is {late} overdue: no running worker of {schedule.service} emits its ticks",

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from celeriac.archive import SERVICE as ARCHIVE
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok, warn
-from celeriac.cli.show import age, count
+from celeriac.cli.show import count, duration
 from celeriac.event_log import ClockStep
-from celeriac.registry import WorkerRecord, is_alive
+from celeriac.registry import ScaleTargetRecord, WorkerRecord, is_alive, targets_of
 from celeriac.tracking import HandlerLag
 
 MAX_SKEW_MS = 5000
 STEP_NAMED_MS = 86_400_000
 JOINED_WITHIN_S = 10.0
+# Two runs of `celeriac archive --once` each hour.
+ARCHIVE_PERIOD_S = 7200.0
 
 
 def check_clocks(snapshot: BusSnapshot) -> Iterator[Finding]:
@@ -23,15 +26,15 @@ def check_clocks(snapshot: BusSnapshot) -> Iterator[Finding]:
     wrong = {name: ms for name, ms in off.items() if abs(ms) > MAX_SKEW_MS}
     for name, ms in wrong.items():
         side = "ahead of" if ms > 0 else "behind"
-        text = f"{name} is {age(abs(ms) / 1000)} {side} the server"
+        text = f"{name} is {duration(abs(ms) / 1000)} {side} the server"
         yield warn("clock", text, "run NTP on that host: times of events and failures are wrong")
     if stepped := _latest_step(snapshot):
-        ago = age((snapshot.now_ms - stepped.at_ms) / 1000)
-        text = f"the server's clock was set back by {age(stepped.ms / 1000)}, {ago} ago"
+        ago = duration((snapshot.now_ms - stepped.at_ms) / 1000)
+        text = f"the server's clock was set back by {duration(stepped.ms / 1000)}, {ago} ago"
         remedy = "run NTP on the server in slew mode; scheduled deliveries were shifted"
         yield warn("clock", text, remedy)
     elif not wrong:
-        yield ok("clock", f"{count(len(off), 'clock')} within {age(MAX_SKEW_MS / 1000)}")
+        yield ok("clock", f"{count(len(off), 'clock')} within {duration(MAX_SKEW_MS / 1000)}")
 
 
 def _latest_step(snapshot: BusSnapshot) -> ClockStep | None:
@@ -50,16 +53,21 @@ def check_workers(snapshot: BusSnapshot) -> Iterator[Finding]:
     for worker in living:
         # Not registered if no worker has ever served it.
         queues[worker.service] |= worker.unserved
-    for service, of_handler in sorted(queues.items()):
-        if of_handler:
-            running = [w for w in living if w.service == service]
-            yield from _service(snapshot, service, of_handler, running)
-    if not snapshot.handlers:
-        remedy = "start a worker: celery -A MODULE worker"
-        yield warn("worker", "no handler is registered: no worker has started yet", remedy)
+    # A worker with broadcasts or schedules only has no handler.
+    for service in sorted(queues.keys() | {worker.service for worker in living}):
+        running = [worker for worker in living if worker.service == service]
+        yield from _service(snapshot, service, queues[service], running)
+    if not snapshot.handlers and not living:
+        # A worker without handlers, schedules and broadcasts is not registered.
+        text = "no handler is registered: no worker with a handler has started yet"
+        remedy = (
+            "start a worker: celery -A MODULE worker. If one runs, it does not import the modules "
+            "of its handlers: name them in app.conf.imports"
+        )
+        yield warn("worker", text, remedy)
     for worker in snapshot.workers:
         if not _lives(snapshot, worker):
-            ago = age((snapshot.now_ms - worker.beat_ms) / 1000)
+            ago = duration((snapshot.now_ms - worker.beat_ms) / 1000)
             text = f"{worker.name} stopped without deregistering, last heartbeat {ago} ago"
             remedy = "no action is needed if it was killed: other workers reclaim its deliveries"
             yield warn("worker", text, remedy)
@@ -72,8 +80,18 @@ def _service(
     if not living:
         unfinished = sum(lag.unfinished for lag in snapshot.lags if lag.service == service)
         waiting = count(unfinished, "unfinished delivery", "unfinished deliveries")
-        text = f"{service} has no running worker, and {waiting}"
-        remedy = "start a worker, or remove its handlers: celeriac handlers remove"
+        if targets := targets_of(snapshot.scale_targets.values(), service, snapshot.now_ms):
+            yield from _scaled(snapshot, service, targets, waiting)
+            return
+        if service == ARCHIVE:
+            yield _stopped_archive(snapshot, waiting)
+            return
+        if all(_is_pulled(snapshot, handler) for handler in queues):
+            text = f"no client fetches for {service}, and {waiting}"
+            remedy = "start a client, or remove its handlers: celeriac handlers remove"
+        else:
+            text = f"{service} has no running worker, and {waiting}"
+            remedy = "start a worker, or remove its handlers: celeriac handlers remove"
         yield fail("worker", text, remedy)
         return
     consumed = {queue for worker in living for queue in worker.queues}
@@ -81,7 +99,11 @@ def _service(
     for handler, queue in sorted(queues.items()):
         if handler in served:
             continue
-        if queue not in consumed:
+        if _is_pulled(snapshot, handler):
+            text = f"no client has fetched {handler} in the last 30 s, so its events wait"
+            remedy = f"start a client, or remove it: celeriac handlers remove {handler}"
+            yield fail("handler", text, remedy)
+        elif queue not in consumed:
             text = f"{handler} does not run: no running worker of {service} consumes its queue"
             remedy = (
                 f"start a worker of {service} without -Q, or with -Q {queue}; or add the queue to "
@@ -99,6 +121,39 @@ def _service(
     processes = sum(worker.processes for worker in living)
     text = f"{service}: {count(len(living), 'worker')}, {count(processes, 'process', 'processes')}"
     yield ok("worker", text)
+
+
+def _scaled(
+    snapshot: BusSnapshot, service: str, targets: list[ScaleTargetRecord], waiting: str
+) -> Iterator[Finding]:
+    """Check a service without a worker whose autoscaler asks: it may be scaled to zero."""
+    wanted = [target for target in targets if target.unmet_since_ms is not None]
+    if not wanted:
+        yield ok("worker", f"{service} is scaled to zero: nothing is due within its cooldown")
+    for target in wanted:
+        unmet_s = (snapshot.now_ms - (target.unmet_since_ms or 0)) / 1000
+        number = count(target.workers, "worker")
+        if not target.is_overdue(snapshot.now_ms):
+            yield ok("worker", f"{target.name} starts: {number} wanted for {duration(unmet_s)}")
+            continue
+        text = f"{target.name} has no running worker, and {waiting}: its autoscaler should run "
+        text += f"{number} since {duration(unmet_s)}"
+        yield fail("worker", text, "check the autoscaler: kubectl describe scaledobject")
+
+
+def _stopped_archive(snapshot: BusSnapshot, waiting: str) -> Finding:
+    """Check an archive that no process runs now: `celeriac archive --once` may run each hour."""
+    oldest = max((lag.oldest_s or 0 for lag in snapshot.lags if lag.service == ARCHIVE), default=0)
+    text = f"no celeriac archive runs now, and {waiting}"
+    if oldest < ARCHIVE_PERIOD_S:
+        return ok("worker", text)
+    remedy = "run celeriac archive --to URL, or remove it: celeriac handlers remove archive.NAME"
+    return fail("worker", f"{text}, the oldest for {duration(oldest)}", remedy)
+
+
+def _is_pulled(snapshot: BusSnapshot, handler: str) -> bool:
+    record = snapshot.handlers.get(handler)
+    return record is not None and record.pull is not None
 
 
 def check_groups(snapshot: BusSnapshot) -> Iterator[Finding]:

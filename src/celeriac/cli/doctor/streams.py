@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, fail, ok
-from celeriac.cli.show import age, count
+from celeriac.cli.show import count, duration
 from celeriac.event_log import StreamStats, entry_key
 
 MAX_AHEAD_MS = 60_000  # by the server's clock
@@ -28,7 +28,7 @@ def _ids(snapshot: BusSnapshot) -> Iterator[Finding]:
             yield fail("log", text, "emit fails there; see docs/how-to/recover-used-up-ids.md")
         elif ahead > MAX_AHEAD_MS:
             text = f"the last id of the log of {volume.domain}, {volume.newest}, is "
-            text += f"{age(ahead / 1000)} ahead of the server's clock"
+            text += f"{duration(ahead / 1000)} ahead of the server's clock"
             remedy = (
                 "until then ages and retention are wrong; check whether the clock was set back, "
             )

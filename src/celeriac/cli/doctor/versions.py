@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from celeriac.cli.doctor.finding import BusSnapshot, Finding, ok, warn
-from celeriac.cli.show import age
+from celeriac.cli.show import duration
 from celeriac.dispatcher.versions import RETIRE_AFTER_MS
 from celeriac.registry import is_alive
+from celeriac.tenant import interest_text
 from celeriac.visible import listed
 
 
@@ -19,22 +20,23 @@ def check_versions(snapshot: BusSnapshot) -> Iterator[Finding]:
         names: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
         for worker in snapshot.workers:
             if record.id in worker.patterns and is_alive(worker, snapshot.now_ms):
-                names[tuple(sorted(worker.patterns[record.id]))].append(worker.name)
+                code = (*worker.patterns[record.id], *worker.tenants.get(record.id, ()))
+                names[tuple(sorted(code))].append(worker.name)
         if len(names) > 1:
             faults += 1
             patterns_of = "; ".join(
                 f"{listed(sorted(workers))}: {' '.join(patterns)}"
                 for patterns, workers in sorted(names.items())
             )
-            text = f"workers disagree about the patterns of {record.id}: {patterns_of}"
+            text = f"workers disagree about the events of {record.id}: {patterns_of}"
             remedy = "finish the deploy or the rollback: events wait for workers with their pattern"
             yield warn("version", text, remedy)
         for pattern, since_ms in sorted(record.leaving.items()):
             faults += 1
             remaining_s = max(0, since_ms + RETIRE_AFTER_MS - snapshot.now_ms) / 1000
             text = (
-                f"no worker has the pattern {pattern} of {record.id}; its events wait, and are "
-                f"skipped in {age(remaining_s)}"
+                f"no worker has the {interest_text(pattern)} of {record.id}; its events wait, and "
+                f"are skipped in {duration(remaining_s)}"
             )
             remedy = "start a worker whose code has it; if you removed it on purpose, wait"
             yield warn("version", text, remedy)

@@ -51,6 +51,7 @@ from celeriac.tracking import EventNotFound, Located
     help="Version of that data. [default: the newest]",
 )
 @click.option("--subject", help="Subject of that event.")
+@click.option("--tenant", metavar="NAME", help="Tenant of that event.")
 @click.option("--handlers", "only_for", metavar="NAMES", help="Handlers that it is addressed to.")
 @json_option
 @pass_session
@@ -64,6 +65,7 @@ def explain(
     data: str | None,
     version: int | None,
     subject: str | None,
+    tenant: str | None,
     only_for: str | None,
     as_json: bool,
 ) -> None:
@@ -88,6 +90,7 @@ def explain(
             read_data(data),
             source=source or session.settings.source,
             subject=subject,
+            tenant=tenant,
             dataschema=schema_uri(type_, version) if version is not None else None,
             handlers=_names(only_for),
         )
@@ -95,9 +98,9 @@ def explain(
         explanations = [explained(facts) for facts in every]
     elif event_id is None:
         raise click.UsageError("The event is missing. Pass EVENT_ID, or --type and --data.")
-    elif {data, version, subject, only_for} != {None}:
+    elif {data, version, subject, tenant, only_for} != {None}:
         raise click.UsageError(
-            "--type is missing. Pass it with --data, --version, --subject and --handlers."
+            "--type is missing. Pass it with --data, --version, --subject, --tenant and --handlers."
         )
     else:
         name = handler
@@ -136,9 +139,12 @@ def _of_event(
         located = _located(session, event_id, source)
     except EventNotFound as error:
         every = gather_unfound(reading, event_id, names, source=source, is_partial=error.is_partial)
-    else:
-        every = [facts for event in located for facts in gather(reading, event, names)]
-    return [explained(facts) for facts in every]
+        explanations = [explained(facts) for facts in every]
+        if name is None and all(item.decision.name == "emitted" for item in explanations):
+            # One sentence, not the same one for each handler.
+            raise
+        return explanations
+    return [explained(facts) for event in located for facts in gather(reading, event, names)]
 
 
 def _located(session: Session, event_id: str, source: str | None) -> list[Located]:

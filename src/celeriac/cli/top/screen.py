@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from celeriac.cli.show import age
+from celeriac.cli.show import duration
 from celeriac.cli.top.table import age_style, number, table
 from celeriac.cli.top.view import ServiceRow, View
 from celeriac.cli.top.view_options import ViewOptions
@@ -77,12 +77,12 @@ def _totals(view: View, width: int) -> list[Text]:
         ("processed", f"{number(view.rate)}/s", "green" if view.rate else ""),
         ("failed", f"{number(view.failing)}/s", "red" if view.failing else ""),
         ("unfinished", number(view.lag), ""),
-        ("oldest", age(view.oldest_s) or "-", age_style(view.oldest_s)),
+        ("oldest", duration(view.oldest_s, missing="-"), age_style(view.oldest_s)),
         ("dead letters", number(view.dead), "red" if view.dead else ""),
         ("log", number(view.length), ""),
     ]
-    if view.postponed:
-        facts.append(("postponed", number(view.postponed), ""))
+    if view.delayed:
+        facts.append(("delayed", number(view.delayed), ""))
     return _side_by_side(
         [Text.assemble((f"{name} ", "dim"), (value, style)) for name, value, style in facts], width
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celeriac.circuit_breaker import CircuitState
-from celeriac.cli.show import age
+from celeriac.cli.show import duration
 from celeriac.cli.top.view import HandlerRow
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def _columns() -> list[Column]:
         ),
         Column("lag", 8, 0, lambda row: count(row.lag, "bold")),
         Column(
-            "oldest", 9, 1, lambda row: plain(age(row.oldest_s) or "·", age_style(row.oldest_s))
+            "oldest",
+            9,
+            1,
+            lambda row: plain(duration(row.oldest_s, missing="·"), age_style(row.oldest_s)),
         ),
         Column("waiting", 9, 4, lambda row: count(row.waiting)),
         Column("queued", 8, 5, lambda row: count(row.queued)),
@@ -48,8 +51,8 @@ def _columns() -> list[Column]:
         Column("scheduled", 11, 3, lambda row: count(row.scheduled, "yellow")),
         Column("blocked", 9, 6, lambda row: count(row.blocked, "yellow")),
         Column("dead", 7, 1, lambda row: count(row.dead, "red")),
-        Column("run95", 9, 2, lambda row: plain(seconds(row.run_p95_s))),
-        Column("wait95", 9, 3, lambda row: plain(seconds(row.wait_p95_s))),
+        Column("run95", 9, 2, lambda row: plain(duration(row.run_p95_s, missing="·"))),
+        Column("wait95", 9, 3, lambda row: plain(duration(row.wait_p95_s, missing="·"))),
     ]
 
 
@@ -101,17 +104,6 @@ def number(value: float) -> str:
     if value < 10_000:
         return f"{value:,.0f}"
     return f"{value / 1000:.0f}k" if value < 1e6 else f"{value / 1e6:.1f}M"
-
-
-def seconds(value: float | None) -> str:
-    """Return, for example, `250 µs`, `12 ms`, `1.2 s` or `3 min`."""
-    if value is None:
-        return "·"
-    if value < 0.001:
-        return f"{value * 1e6:.0f} µs"
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    return f"{value:.1f} s" if value < 60 else age(value)
 
 
 def age_style(value: float | None) -> str:

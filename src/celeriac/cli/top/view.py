@@ -62,7 +62,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     handlers: tuple[HandlerRow, ...]
     emitted: float = 0.0
     length: int = 0
-    postponed: int = 0
+    delayed: int = 0
 
     @property
     def rate(self) -> float:
@@ -119,7 +119,7 @@ class Watch:
             handlers=rows,
             emitted=rates.emitted,
             length=sum(volume.length for volume in stream_stats),
-            postponed=sum(volume.postponed for volume in stream_stats),
+            delayed=sum(volume.delayed for volume in stream_stats),
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from celeriac.cli.show import STYLES, console, count, took, when
+from celeriac.cli.show import STYLES, console, count, duration, run_time, when
 from celeriac.cli.trace.line import TraceLine, lines, span
 from celeriac.process.trace import TracedInstance
 from celeriac.tracking import Tree
@@ -35,14 +35,14 @@ def draw(
     out = console()
     drawn = lines(tree)
     width = min(out.width, UNBOUNDED) if not out.is_terminal else out.width
-    duration = span(drawn)
+    total_ms = span(drawn)
     bar = BAR if width >= WIDE else 0
     text_width = width - (bar + 2 if bar else 0)
     started = min((node.time_ms for node in tree.nodes if node.time_ms is not None), default=None)
     out.print(
         f"{count(len(tree.nodes), 'event')}, "
         f"{count(sum(line.cell is not None for line in drawn), 'delivery', 'deliveries')}, "
-        f"{milliseconds(duration)} since {when(started)}",
+        f"{duration(total_ms / 1000)} since {when(started)}",
         style="dim",
         soft_wrap=True,
     )
@@ -51,7 +51,7 @@ def draw(
         text = _line(line, text_width, selected, instance, cut=out.is_terminal)
         if bar:
             text.append("  ")
-            text.append_text(_bar(line, duration, bar))
+            text.append_text(_bar(line, total_ms, bar))
         text.rstrip()
         out.print(text, soft_wrap=True)
         error = errors.get((line.event.key, line.cell.handler)) if line.cell is not None else None
@@ -80,7 +80,7 @@ def _line(
         facts.append(cell.state, STYLES.get(cell.state, ""))
         if cell.attempts > 1:
             facts.append(f" in {cell.attempts}", "yellow")
-        facts.append(f"{took(cell.took_us):>9}")
+        facts.append(f"{run_time(cell.took_us):>9}")
         facts.append(f"{_after(line.end):>10}", "dim")
     space = text_width - facts.cell_len - 1
     if cut:
@@ -99,20 +99,20 @@ def _error(line: TraceLine, error: str, width: int | None) -> Text:
     return text
 
 
-def _bar(line: TraceLine, duration: float, width: int) -> Text:
+def _bar(line: TraceLine, total_ms: float, width: int) -> Text:
     """Draw the time span of a line: waiting is thin, running is thick."""
     from rich.text import Text
 
-    if line.begin is None or duration <= 0:
+    if line.begin is None or total_ms <= 0:
         return Text("")
-    begin = min(width - 1, int(line.begin / duration * width))
+    begin = min(width - 1, int(line.begin / total_ms * width))
     if line.cell is None:
         return Text.assemble(" " * begin, ("▏", "bold"))
-    end = min(width, max(begin + 1, round((line.end or line.begin) / duration * width)))
+    end = min(width, max(begin + 1, round((line.end or line.begin) / total_ms * width)))
     emitted = begin
     if line.event.time_ms is not None and line.cell.at_ms is not None:
         waited = line.cell.at_ms - line.event.time_ms
-        emitted = max(0, int(((line.end or 0) - waited) / duration * width))
+        emitted = max(0, int(((line.end or 0) - waited) / total_ms * width))
     style = STYLES.get(line.cell.state, "")
     return Text.assemble(
         " " * min(emitted, begin),
@@ -122,13 +122,4 @@ def _bar(line: TraceLine, duration: float, width: int) -> Text:
 
 
 def _after(ms: float | None) -> str:
-    return "" if ms is None else f"+{milliseconds(ms)}"
-
-
-def milliseconds(ms: float) -> str:
-    """Return, for example, `12 ms`, `3.4 s`, `5 min` or `2.5 h`."""
-    if ms < 1000:
-        return f"{ms:.0f} ms"
-    if ms < 120_000:
-        return f"{ms / 1000:.1f} s"
-    return f"{ms / 60_000:.0f} min" if ms < 7_200_000 else f"{ms / 3_600_000:.1f} h"
+    return "" if ms is None else f"+{duration(ms / 1000)}"

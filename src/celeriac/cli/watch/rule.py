@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import click
 
-from celeriac.cli.show import age, count
+from celeriac.cli.show import count, duration
 from celeriac.cli.watch.alert import Alert
 from celeriac.dead_letter import Choice, choose
 from celeriac.errors import SubscriptionError
@@ -33,7 +33,7 @@ class Rules:
     workers: tuple[tuple[str, int], ...] = ()
 
     def check(self, backend: Backend) -> Iterator[Alert]:
-        """Yield an alert for each broken rule. Reads at most MAX_COUNTED dead letters per rule."""
+        """Yield an alert for each broken rule. Counts at most MAX_COUNTED dead letters per rule."""
         yield from self._dead(backend)
         yield from self._lag(backend)
         yield from self._workers(backend)
@@ -59,7 +59,8 @@ class Rules:
                 late = row.oldest_s is not None and row.oldest_s > seconds
                 if late and row.registered and fnmatchcase(row.handler, pattern):
                     waits = count(row.unfinished, "unfinished event")
-                    text = f"{row.handler} is {age(row.oldest_s)} behind in {row.domain}: {waits}"
+                    late_by = duration(row.oldest_s)
+                    text = f"{row.handler} is {late_by} behind in {row.domain}: {waits}"
                     yield Alert(
                         key=f"rule lag {row.handler} {row.domain}",
                         level="fail",
