@@ -177,7 +177,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--parent", type=int, default=os.getppid())
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args(argv)
-    wakeups = _catch_signals()
+    wakeups = catch_signals()
     if options.pid_fd is not None:
         os.set_inheritable(options.pid_fd, False)
     try:
@@ -188,10 +188,10 @@ def main(argv: list[str]) -> int:
     if options.pid_fd is not None:
         os.write(options.pid_fd, b"%d\n" % child)
         os.close(options.pid_fd)
-    return _end_as(_watch(child, options.parent, wakeups, options.grace))
+    return _end_as(watch(child, options.parent, wakeups, options.grace))
 
 
-def _catch_signals() -> int:
+def catch_signals() -> int:
     """Turn signals into bytes of a pipe, so that none is lost between two looks at it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -215,7 +215,7 @@ def _spawn(command: list[str]) -> int:
     )
 
 
-def _watch(child: int, parent: int, wakeups: int, grace: float) -> int:
+def watch(child: int, parent: int, wakeups: int, grace: float) -> int:
     """Wait for the child or the end of the parent, whichever is first. Returns the wait status."""
     watched = [0, wakeups]
     deadline: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,14 @@ from celeriac.event import Event, decode, decode_data
 from celeriac.executor import FailedAttempt, Report
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class RunResult:
     """What happened in `run_until_idle`.
 
     Attributes:
         processed: Deliveries whose handler succeeded.
-        skipped: Deliveries that `when=` or `share=` rejected, or whose handler raised `Skip`.
+        skipped: Deliveries that `when=`, `tenants=` or `share=` rejected, or whose handler raised
+            `Skip`.
         retried: Failed attempts that were followed by another one.
         dead: Deliveries that became dead letters.
         crashed: Processes that died of `crash_before_ack`.
@@ -30,6 +32,14 @@ class RunResult:
     dead: int = 0
     crashed: int = 0
     failures: list[FailedAttempt] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Return the counts and the errors; pytest shows it when an assertion on them fails."""
+        counts = ("processed", "skipped", "retried", "dead", "crashed")
+        shown = [f"{name}={getattr(self, name)}" for name in counts]
+        errors = Counter(f"{type(f.error).__name__}: {f.error}" for f in self.failures)
+        shown += [f"failures=[{', '.join(f'{n} x {text}' for text, n in errors.items())}]"]
+        return f"RunResult({', '.join(shown if errors else shown[:-1])})"
 
     def add(self, report: Report) -> None:
         """Add the counts of one executed chunk."""

@@ -17,9 +17,10 @@ from celeriac.settings import Settings
 from celeriac.store.factory import Backend
 from celeriac.store.memory.chunks import MemoryChunks
 from celeriac.store.memory.circuits import MemoryCircuits
+from celeriac.store.memory.clock import MemoryClock
 from celeriac.store.memory.contracts import MemoryContracts
 from celeriac.store.memory.deliveries import MemoryDeliveryStore
-from celeriac.store.memory.event_log import MemoryClock, MemoryEventLog
+from celeriac.store.memory.event_log import MemoryEventLog
 from celeriac.store.memory.registry import MemoryRegistry
 from celeriac.store.memory.replies import MemoryReplies
 from celeriac.store.memory.schedules import MemorySchedules

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from celeriac.delivery import DeliveryState, Group, Pending
 from celeriac.errors import InvalidEvent
 from celeriac.event import read_header
+from celeriac.event_log import group_info
 from celeriac.store.factory import Backend
 from celeriac.testing.run_result import Unfinished
 from celeriac.tracking import state_of
@@ -56,7 +57,7 @@ def unfinished(backend: Backend, groups: Iterable[Group]) -> Iterator[Unfinished
             yield Unfinished(group.handler, _named(entry.body), DeliveryState.WAITING)
     for domain in sorted(backend.event_log.domains()):
         for time_ms, body in backend.event_log.upcoming(domain):
-            yield Unfinished("", _named(body), "postponed", max(0, time_ms - now) / 1000)
+            yield Unfinished("", _named(body), "delayed", max(0, time_ms - now) / 1000)
 
 
 def _in_flight(backend: Backend, group: Group) -> list[Pending]:
@@ -74,13 +75,13 @@ def _in_chunks(backend: Backend, group: Group) -> Iterator[Pending]:
 
 
 def _delivered(backend: Backend, group: Group) -> str | None:
-    groups = backend.event_log.groups(group.domain)
-    return next((g.last_delivered for g in groups if g.handler == group.handler), None)
+    info = group_info(backend.event_log, group.domain, group.handler)
+    return None if info is None else info.last_delivered
 
 
 def _waiting(backend: Backend, group: Group) -> bool:
-    groups = backend.event_log.groups(group.domain)
-    return any(info.handler == group.handler and info.lag for info in groups)
+    info = group_info(backend.event_log, group.domain, group.handler)
+    return info is not None and bool(info.lag)
 
 
 def _unfinished(backend: Backend, group: Group) -> bool:

@@ -137,6 +137,7 @@ class MemoryWorker:
             pool="memory",
             processes=1,
             queues=(),
+            broadcasts=self.service.broadcast_records(),
             version=VERSION,
         )
 
@@ -149,8 +150,10 @@ def _outside_of_loops(call: Callable[[], T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return call()
-    return _thread().submit(copy_context().run, call).result()
+        pass  # called below, so that this error is no context of the handler's own
+    else:
+        return _thread().submit(copy_context().run, call).result()
+    return call()
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from celeriac.bus import EventBus
 from celeriac.errors import CeleriacError
-from celeriac.tracking import HandlerLag, Matrix
+from celeriac.tracking import HandlerLag
 
 STARTS_WITHIN = 60.0
 STOPS_WITHIN = 20.0
@@ -32,7 +32,7 @@ class RunningWorkers:
 
     def __init__(self, buses: tuple[EventBus, ...], processes: int) -> None:
         self._buses = {bus.settings.service: bus for bus in buses}
-        self._matrix = Matrix(buses[0].service.backend)
+        self._matrix = buses[0].matrix
         self._pids: dict[str, int] = {}
         # The children read end of file when this process ends, however it does.
         self._parent_ended, self._alive = os.pipe()

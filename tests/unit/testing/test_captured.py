@@ -100,12 +100,12 @@ def test_a_failure_shows_what_was_emitted_instead(bus: EventBus) -> None:
     )
 
 
-def test_a_wrong_count_is_told(bus: EventBus) -> None:
+def test_a_wrong_count_is_in_the_error(bus: EventBus) -> None:
     with pytest.raises(AssertionError, match=r"order\.placed was emitted 2 times, not once"):
         captured(bus).assert_emitted("order.placed", times=1)
 
 
-def test_silence_is_told(bus: EventBus) -> None:
+def test_the_absence_of_events_is_in_the_error(bus: EventBus) -> None:
     with capture() as events:
         pass
     with pytest.raises(AssertionError, match="was not emitted; nothing was emitted"):
@@ -132,7 +132,7 @@ def test_what_should_not_have_been_emitted_is_shown(bus: EventBus) -> None:
         events.assert_not_emitted("order.placed", subject="order/2")
 
 
-def test_clearing_begins_anew(bus: EventBus) -> None:
+def test_after_clear_it_is_empty(bus: EventBus) -> None:
     with capture() as events:
         bus.emit("order.placed")
         events.clear()

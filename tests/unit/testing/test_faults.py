@@ -39,7 +39,7 @@ def place(shop: Shop, memory: MemoryBus, *ids: str) -> None:
     memory.run_until_idle()
 
 
-def test_redelivering_runs_what_was_processed_once_more(shop: Shop) -> None:
+def test_redelivering_runs_processed_events_again(shop: Shop) -> None:
     with in_memory(shop.bus) as memory:
         place(shop, memory, "a", "b")
         before = dict(shop.charged)

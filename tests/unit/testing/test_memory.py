@@ -32,6 +32,23 @@ def ran() -> list[Any]:
     return []
 
 
+def test_a_result_shows_counts_and_errors_without_tracebacks(billing: EventBus) -> None:
+    @billing.on("order.placed", retries=2)
+    def charge(event: Event) -> None:
+        raise ValueError("declined")
+
+    with in_memory(billing) as memory:
+        assert "RunResult(processed=0, skipped=0, retried=0, dead=0, crashed=0)" == repr(
+            memory.run_until_idle()
+        )
+        billing.emit("order.placed")
+        shown = repr(memory.run_until_idle())
+    assert shown == (
+        "RunResult(processed=0, skipped=0, retried=2, dead=1, crashed=0, "
+        "failures=[3 x ValueError: declined])"
+    )
+
+
 def test_an_event_goes_from_service_to_service(
     billing: EventBus, shipping: EventBus, ran: list[Any]
 ) -> None:
@@ -88,9 +105,7 @@ def test_without_a_bus_the_default_one_is_served(billing: EventBus, ran: list[An
     set_default_bus(None)
 
 
-def test_a_handler_subscribed_meanwhile_gets_what_is_emitted_from_then_on(
-    billing: EventBus, ran: list[Any]
-) -> None:
+def test_a_handler_that_is_added_later_gets_later_events(billing: EventBus, ran: list[Any]) -> None:
     with in_memory(billing) as memory:
         billing.emit("order.placed", 1)
         billing.on("order.placed", name="note")(lambda event: ran.append(event.data))
@@ -153,6 +168,7 @@ def test_dead_letters_are_listed_and_asserted_on(billing: EventBus) -> None:
     )
     assert isinstance(caught.value.__cause__, ValueError)
     assert caught.value.__cause__ is first.exception
+    assert first.exception is not None and first.exception.__context__ is None
 
 
 def test_what_is_no_event_is_dead_without_one(billing: EventBus) -> None:
@@ -166,7 +182,7 @@ def test_what_is_no_event_is_dead_without_one(billing: EventBus) -> None:
     assert dead.event is None and "an invalid event" in str(dead)
 
 
-def test_handlers_that_emit_for_one_another_are_told_apart_from_work(billing: EventBus) -> None:
+def test_handlers_that_emit_for_one_another_are_distinguished_from_work(billing: EventBus) -> None:
     billing.on("ping", name="pong")(lambda event: billing.emit("ping"))
     billing.on("ping", name="slow", retries=500)(_later)
     with in_memory(billing) as memory:
@@ -248,7 +264,7 @@ def test_a_handler_that_took_no_part_is_named(billing: EventBus) -> None:
         memory.processed("billing.nobody")
 
 
-def test_a_thousand_events_settle_soon(billing: EventBus, ran: list[Any]) -> None:
+def test_a_thousand_events_complete_soon(billing: EventBus, ran: list[Any]) -> None:
     billing.on("order.placed", name="note")(lambda event: ran.append(1))
     started = time.monotonic()
     with in_memory(billing) as memory:
@@ -258,7 +274,7 @@ def test_a_thousand_events_settle_soon(billing: EventBus, ran: list[Any]) -> Non
     assert time.monotonic() - started < 5
 
 
-def test_an_event_in_the_log_of_another_domain_is_dead_once_and_handled_by_nobody(
+def test_an_event_in_the_log_of_another_domain_is_dead_once_and_never_handled(
     billing: EventBus,
 ) -> None:
     """The ACL may allow a service to write to the event log of `order` only."""

@@ -63,9 +63,7 @@ def test_an_event_of_emit_that_is_emitted_again_runs_once(bus: EventBus, memory:
     assert {id: 1} == ran
 
 
-def test_an_event_that_was_appended_and_postponed_runs_once(
-    bus: EventBus, memory: MemoryBus
-) -> None:
+def test_an_event_that_was_appended_and_delayed_runs_once(bus: EventBus, memory: MemoryBus) -> None:
     bus.emit("order.placed", id="a", delay=60)
     bus.emit("order.placed", id="a")
     memory.run_until_idle()

@@ -33,7 +33,7 @@ def executable(path: Path, says: str) -> Path:
     return path
 
 
-def test_a_started_server_answers_and_is_the_process_that_it_says(server: EmbeddedServer) -> None:
+def test_a_started_server_answers_and_has_its_process_id(server: EmbeddedServer) -> None:
     with Redis.from_url(server.url) as client:
         assert client.ping()
         info = client.info("server")
@@ -108,7 +108,7 @@ def listens(port: int) -> bool:
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_server_that_cannot_start_says_why_with_its_own_log(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_raises_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(ServerFailed, match=r"(?s)ended with status.*no-such-option"):
         start_server(tmp_path, extra=("--no-such-option", "1"))
 
@@ -118,7 +118,7 @@ def test_a_port_that_is_taken_is_an_error(server: EmbeddedServer, tmp_path: Path
         start_server(tmp_path / "second", port=server.port)
 
 
-def test_a_free_port_that_somebody_took_is_replaced_by_another(
+def test_a_free_port_that_was_taken_is_replaced_by_another(
     server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = iter([server.port, free_port()])
@@ -145,7 +145,7 @@ def test_the_variable_comes_before_everything(
     assert mine == find_server()
 
 
-def test_a_variable_that_names_nothing_is_an_error_and_not_passed_over(
+def test_a_variable_that_names_nothing_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(module.VARIABLE, str(tmp_path / "missing"))
