@@ -1,4 +1,5 @@
-"""The tables of outbox, inbox and processes. The columns are those of the tables for SQLAlchemy."""
+"""The tables of outbox, inbox, processes and keys. Their columns are those of the tables for
+SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from celeriac.event.attributes import MAX_LENGTH
 from celeriac.event.identity import MAX_KEY_LENGTH, SOURCE_LENGTH
 from celeriac.flow_control import MAX_KEY_BYTES
 from celeriac.process.definition import MAX_NAME
+from celeriac.security.subject_key import MAX_SUBJECT
 
 
 class EventKeyField(models.CharField):
@@ -109,7 +111,12 @@ class ProcessRow(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("handler", "instance_key"), name="celeriac_process_id"),
         )
-        indexes = (models.Index(fields=("status", "started_ms"), name="celeriac_process_status"),)
+        indexes = (
+            models.Index(fields=("status", "started_ms"), name="celeriac_process_status"),
+            models.Index(
+                fields=("handler", "status", "started_ms"), name="celeriac_process_handler"
+            ),
+        )
 
 
 class TimerRow(models.Model):
@@ -119,7 +126,7 @@ class TimerRow(models.Model):
     handler = NameField(max_length=MAX_LENGTH)
     instance_key = InstanceKeyField(max_length=MAX_KEY_BYTES)
     name = NameField(max_length=MAX_NAME)
-    event_id = models.CharField(max_length=MAX_LENGTH)
+    event_id = models.CharField(max_length=MAX_LENGTH, db_index=True)
     at_ms = models.BigIntegerField(db_index=True)
     domain = models.CharField(max_length=MAX_LENGTH)
     body = models.BinaryField()
@@ -152,3 +159,19 @@ class ProcessStepRow(models.Model):
                 fields=("handler", "instance_key", "seq"), name="celeriac_process_step_id"
             ),
         )
+
+
+class SubjectKeyRow(models.Model):
+    """The key of a subject, wrapped by the master key; NULL after the erasure."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    subject = models.CharField(max_length=MAX_SUBJECT)
+    key_id = models.CharField(max_length=64, unique=True)
+    wrapped = models.BinaryField(max_length=64, null=True)
+    created_ms = models.BigIntegerField()
+    erased_ms = models.BigIntegerField(null=True)
+    erased_by = models.CharField(max_length=255, null=True)
+    reason = models.CharField(max_length=1000, null=True)
+
+    class Meta:
+        db_table = "celeriac_subject_keys"

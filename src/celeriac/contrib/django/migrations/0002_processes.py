@@ -30,7 +30,10 @@ class Migration(migrations.Migration):
             options={
                 "db_table": "celeriac_process",
                 "indexes": [
-                    models.Index(fields=["status", "started_ms"], name="celeriac_process_status")
+                    models.Index(fields=["status", "started_ms"], name="celeriac_process_status"),
+                    models.Index(
+                        fields=["handler", "status", "started_ms"], name="celeriac_process_handler"
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
@@ -46,7 +49,7 @@ class Migration(migrations.Migration):
                 ("handler", NameField(max_length=255)),
                 ("instance_key", InstanceKeyField(max_length=120)),
                 ("name", NameField(max_length=100)),
-                ("event_id", models.CharField(max_length=255)),
+                ("event_id", models.CharField(db_index=True, max_length=255)),
                 ("at_ms", models.BigIntegerField(db_index=True)),
                 ("domain", models.CharField(max_length=255)),
                 ("body", models.BinaryField()),

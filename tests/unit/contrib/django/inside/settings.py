@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pymysql
 
@@ -19,6 +19,7 @@ _first = (
         "USER": _url.username,
         "HOST": _url.hostname,
         "PORT": _url.port,
+        "OPTIONS": dict(parse_qsl(_url.query)),
     }
 )
 
