@@ -13,7 +13,11 @@ from config.events import EVENTS
 from config.services import CHOOSE, chosen_service
 
 service = chosen_service()
-bus = EventBus(service=service.name if service else "")
+# Flower and the command line, which have no service, show the processes in the database.
+bus = EventBus(
+    service=service.name if service else "",
+    outbox_url=None if service is None or service.database else "",
+)
 for event_type, data in EVENTS.items():
     bus.declare(event_type, data)
 

@@ -10,17 +10,21 @@ from celeriac import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`modules` have its handlers and tasks. `concurrency` is the number of pool processes."""
+    """`modules` have its handlers and tasks. `concurrency` is the number of pool processes.
+
+    The workers of a service with a `database` relay its outbox.
+    """
 
     name: str
     modules: tuple[str, ...]
     concurrency: int = 2
+    database: bool = False
 
 
 SERVICES = {
     service.name: service
     for service in (
-        Service("orders", ("handlers.orders", "tasks.checkout", "tasks.catalogue")),
+        Service("orders", ("handlers.orders", "tasks.checkout", "tasks.catalogue"), database=True),
         Service("billing", ("handlers.billing",)),
         Service("shipping", ("handlers.shipping",)),
         Service("notifications", ("handlers.notifications",)),

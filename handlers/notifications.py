@@ -15,11 +15,13 @@ MAILS = {
     "order.placed": "Thank you for order {number}",
     "payment.captured": "Order {number} is paid",
     "payment.declined": "Your bank declined the payment of order {number}",
+    "payment.refunded": "Your money for order {number} is on its way back",
     "shipment.sent": "Order {number} is on its way",
+    "order.cancelled": "Order {number} is cancelled",
 }
 
 
-@bus.on("order.placed", "payment.*", "shipment.sent")
+@bus.on(*MAILS)
 async def send_mail(event: Event[OrderEvent]) -> None:
     """Send a mail to the customer. A pause simulates the mail server."""
     await asyncio.sleep(0.002)
