@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devtools.faults.inboxed import SQLITE
 from devtools.faults.testbed import Testbed
 
 Inject = Callable[[Testbed], None]
@@ -19,8 +20,8 @@ class Fault:
     however long the run. `stock` is whether stock Celery suffers it too. `lease`, `bound` (the most
     time to drain) and `visibility` (stock Celery's timeout) are in seconds; `server` are options of
     the server. `exits` is whether a worker may end by itself; a service manager then starts
-    another. `on` are the brokers with which the fault makes sense. `postgresql` puts the inbox and
-    its effects there instead of into SQLite. `works` is the reason why the recovery time is no
+    another. `on` are the brokers with which the fault makes sense. `database` has the inbox and its
+    effects: SQLITE, POSTGRESQL or MARIADB. `works` is the reason why the recovery time is no
     measure: only work remains.
     """
 
@@ -37,5 +38,5 @@ class Fault:
     server: tuple[str, ...] = ()
     exits: bool = False
     on: tuple[str, ...] = (REDIS,)
-    postgresql: bool = False
+    database: str = SQLITE
     works: str = ""

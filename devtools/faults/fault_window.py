@@ -7,11 +7,29 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from celeriac.executor.work import REPORT_INTERVAL
+from celeriac.executor.completion_reporter import REPORT_INTERVAL
 from devtools.faults.store import Delivery, Run
 
+NEAR = 10.0  # seconds before a run, of the faults that are shown with it
 SLACK = 0.005  # seconds between a handler's last line and the executor's next
 THAWED = 0.1  # seconds within which a thawed process gets to a processor
+
+
+def show_repetition(before: Run, again: Run, windows: Sequence[FaultWindow]) -> str:
+    """Return a repetition and the windows near it, with times relative to the first run."""
+    zero = before.began
+
+    def shown(run: Run) -> str:
+        ended = "never" if run.ended is None else f"{run.ended - zero:.3f}"
+        return f"{run.began - zero:.3f} to {ended} in {run.pid} of {run.main}"
+
+    near = [
+        f"{window.began - zero:.3f} to {window.ended - zero:.3f}"
+        f"{' frozen' if window.frozen else ''} {sorted(window.pids)}"
+        for window in windows
+        if window.began < again.began and window.ended > zero - NEAR
+    ]
+    return f"{before.delivery}: {shown(before)}, again {shown(again)}; faults: {near}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +61,15 @@ def deaths(runs: Sequence[Run], failing: Collection[Delivery]) -> list[FaultWind
 
 def unexplained(
     runs: Iterable[Run], windows: Sequence[FaultWindow], known: Collection[Delivery]
-) -> int:
-    """Return the number of repetitions that no window explains. Deliveries in `known` do not count.
+) -> list[tuple[Run, Run]]:
+    """Return the repetitions that no window explains, each with the run before it. Deliveries in
+    `known` do not count.
 
     A window explains a repetition if the run before it was in progress when the fault hit its
     process. A run that ended counts as in progress until it was reported to the delivery store,
     which happens every REPORT_INTERVAL. A window also explains the first run of a thawed process,
-    if the run before it happened while the process was frozen on its way to the handler's first
-    line.
+    which was frozen on its way to the handler's first line: its lease has expired, so the event ran
+    elsewhere in that time, or runs again.
     """
     by_delivery: dict[Delivery, list[Run]] = defaultdict(list)
     ends: dict[int, list[float]] = defaultdict(list)
@@ -60,27 +79,26 @@ def unexplained(
         begins[run.pid].append(run.began)
         if run.ended is not None:
             ends[run.pid].append(run.ended)
-    return sum(
-        not any(
-            _under_way(before, window, ends[before.pid])
-            or _on_its_way(again, before, window, begins[again.pid])
-            for window in windows
-        )
+    return [
+        (before, again)
         for delivery, all_runs in by_delivery.items()
         if delivery not in known
         for before, again in pairwise(all_runs)
-    )
+        if not any(
+            _under_way(before, window, ends[before.pid])
+            or (window.began <= before.began and _on_its_way(again, window, begins[again.pid]))
+            or _on_its_way(before, window, begins[before.pid])
+            for window in windows
+        )
+    ]
 
 
-def _on_its_way(again: Run, before: Run, window: FaultWindow, begins: Sequence[float]) -> bool:
-    if (
-        not window.frozen
-        or not window.hits(again)
-        or not window.began <= before.began < again.began
-    ):
+def _on_its_way(run: Run, window: FaultWindow, begins: Sequence[float]) -> bool:
+    if not window.frozen or not window.hits(run):
         return False
-    first = min((began for began in begins if began > before.began), default=None)
-    return again.began == first and again.began <= window.ended + THAWED
+    first = min((began for began in begins if began > window.began), default=None)
+    # It may begin before `ended`, which is noted after the process was thawed.
+    return run.began == first and abs(run.began - window.ended) <= THAWED
 
 
 def _under_way(run: Run, window: FaultWindow, ends: Sequence[float]) -> bool:

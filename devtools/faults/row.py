@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from devtools.faults.fault_window import FaultWindow, deaths, unexplained
+from devtools.faults.fault_window import FaultWindow, deaths, show_repetition, unexplained
 from devtools.faults.store import Delivery, Run
+
+SHOWN = 3  # unexplained repetitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Counts:
     effects_doubled: int = 0
     executions_doubled: int = 0
     unexplained: int = 0
+    shown: tuple[str, ...] = ()  # the first of them
 
 
 def count(
@@ -47,13 +50,16 @@ def count(
     """
     times = Counter(run.delivery for run in runs)
     expected, failing, dead = set(expected), set(failing), set(dead)
+    windows = [*windows, *deaths(runs, failing)]
+    repetitions = unexplained(runs, windows, failing)
     return Counts(
         deliveries=len(expected),
         lost=len(expected - effects.keys() - dead - set(remaining)),
         dead=len(dead),
         effects_doubled=sum(effects.values()) - len(effects),
         executions_doubled=sum(n - 1 for key, n in times.items() if key not in failing),
-        unexplained=unexplained(runs, [*windows, *deaths(runs, failing)], failing),
+        unexplained=len(repetitions),
+        shown=tuple(show_repetition(*pair, windows) for pair in repetitions[:SHOWN]),
     )
 
 

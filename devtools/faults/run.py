@@ -77,7 +77,7 @@ def _scene(
         times=times,
         server=fault.server,
         rabbit=rabbit,
-        on_postgresql=fault.postgresql,
+        database=fault.database,
     )
 
 
@@ -184,7 +184,8 @@ def _fault_of(fault: Fault, outcome: Outcome) -> str:
     if counts.effects_doubled:
         return f"{counts.effects_doubled} guarded effects doubled"
     if counts.unexplained:
-        return f"{counts.unexplained} executions doubled of what ran in no process that died"
+        what = f"{counts.unexplained} executions doubled of what ran in no process that died"
+        return "; ".join((what, *counts.shown))
     if not fault.works and outcome.recovery > _max_recovery(fault.lease):
         return f"recovered in {outcome.recovery:.1f} s, more than a lease of {fault.lease:g} s"
     if outcome.exits and not fault.exits:

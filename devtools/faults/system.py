@@ -12,6 +12,7 @@ from celery import Celery
 
 from celeriac import EventBus
 from celeriac.errors import BusUnavailable, LogFull
+from celeriac.event import RawEvent, decode
 from celeriac.registry import WorkerRecord
 from celeriac.store.redis.connection import Client, open_client
 from devtools.faults.apps.handlers import SERVICE, SUBSCRIBED
@@ -104,6 +105,11 @@ class CeleriacSystem:
         event_log = self._reader.service.backend.event_log
         groups = [group for domain in event_log.domains() for group in event_log.groups(domain)]
         return sum(group.pending + (1 if group.lag is None else group.lag) for group in groups)
+
+    def events(self, domain: str) -> list[RawEvent]:
+        """Return the events of a domain, in the order of its log."""
+        entries = self._reader.service.backend.event_log.read(domain, count=1_000_000)
+        return [decode(entry.body) for entry in entries if entry.body is not None]
 
     def workers(self) -> list[WorkerRecord]:
         return list(self._reader.service.backend.registry.workers())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from devtools.faults.fault import REDIS, Fault
 from devtools.faults.scenarios import (
     deploys,
+    flows,
     harmful,
     inputs,
     links,
@@ -20,6 +21,7 @@ from devtools.faults.scenarios import (
 FAULTS: tuple[Fault, ...] = (
     *processes.FAULTS,
     *storm.FAULTS,
+    *flows.FAULTS,
     *servers.FAULTS,
     *refusals.FAULTS,
     *sentinel.FAULTS,

@@ -19,13 +19,14 @@ from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
 from devtools.faults.fault_window import FaultWindow, recovery_time
 from devtools.faults.flow import DEPTH, EventStream, new_ids
-from devtools.faults.inboxed import POSTGRESQL, InboxedEffects
+from devtools.faults.inboxed import SQLITE, InboxedEffects, new_url
 from devtools.faults.proxy import Proxy
 from devtools.faults.rabbit_queue import RabbitQueue
 from devtools.faults.row import Counts, count
 from devtools.faults.store import Delivery, Store
 from devtools.faults.system import CeleriacSystem, CelerySystem, System, handlers_of
 from devtools.faults.worker import KEEP_ORPHANS, Worker
+from devtools.fork_server import fork_server
 from devtools.rabbitmq import EmbeddedRabbit
 
 ANY = "*"
@@ -57,7 +58,7 @@ class Testbed:
         times: int,
         server: Sequence[str] = (),
         rabbit: EmbeddedRabbit | None = None,
-        on_postgresql: bool = False,
+        database: str = SQLITE,
     ) -> None:
         self.stack = ExitStack()
         self.directory = directory
@@ -82,7 +83,7 @@ class Testbed:
         self.stack.callback(self.store.close)
         self.inboxed: InboxedEffects | None = None
         if kind is CeleriacSystem:
-            self.inboxed = self._make_inboxed(on_postgresql)
+            self.inboxed = self._make_inboxed(database)
         self._rabbit, self.broker_url = rabbit, rabbit.url if rabbit else ""
         if rabbit:
             rabbit.start()
@@ -92,18 +93,15 @@ class Testbed:
         self.stack.callback(self.system.close)
         # What new workers connect to.
         self.url = self.server.url
+        self.effects_url = ""  # instead of that of `inboxed`
 
-    def _make_inboxed(self, on_postgresql: bool) -> InboxedEffects:
-        url = f"sqlite:///{self.directory / 'effects.sqlite'}"
-        if on_postgresql:
-            name = f"celeriac_faults_{os.getpid()}_{time.monotonic_ns()}"
-            url = POSTGRESQL.removesuffix("postgres") + name
-        made = InboxedEffects(url)
+    def _make_inboxed(self, database: str) -> InboxedEffects:
+        made = InboxedEffects(new_url(database, self.directory))
         self.stack.callback(made.drop)
         try:
             made.create()
         except OperationalError as error:
-            raise Skipped(f"no PostgreSQL on 127.0.0.1:5432 ({error})") from error
+            raise Skipped(f"no {database} on 127.0.0.1 ({error})") from error
         return made
 
     @property
@@ -163,7 +161,7 @@ class Testbed:
             "CELERIAC_REDIS_URL": self.url,
             "CELERIAC_BROKER_URL": self.broker_url,
             "CELERIAC_LEASE": str(self.lease),
-            "FAULTS_EFFECTS": self.inboxed.url if self.inboxed else "",
+            "FAULTS_EFFECTS": self.effects_url or (self.inboxed.url if self.inboxed else ""),
             "FAULTS_STORE": str(self.directory / "store.sqlite"),
             "FAULTS_VISIBILITY": str(self.visibility),
             "FAULTS_DOMAINS": ",".join(self._domains),
@@ -194,15 +192,24 @@ class Testbed:
         command = [sys.executable, "-c", program, "dispatcher", "-A", self.system.app]
         return self._start(name, command, False, True, env)
 
+    def relay(self, url: str) -> Worker:
+        """Start `celeriac relay` on a database. Returns when it runs."""
+        program = "from celeriac.cli import main; main()"
+        name, command = f"w{len(self.workers)}", [sys.executable, "-c", program, "relay"]
+        relay = self._start(name, command, False, False, {"CELERIAC_OUTBOX_URL": url})
+        self.until(lambda: "relaying the outbox" in relay.output(), "a relay", 40)
+        return relay
+
     def _start(
         self, name: str, command: list[str], orphans: bool, wait: bool, env: Mapping[str, str]
     ) -> Worker:
-        log_path, pid_file = self.directory / f"{name}.log", None
+        log_path, pid_file, start = self.directory / f"{name}.log", None, fork_server().popen
         if orphans:
+            start = guarded_popen
             pid_file = self.directory / f"{name}.pid"
             command = ["/bin/sh", "-c", KEEP_ORPHANS, str(pid_file), *command]
         with log_path.open("wb") as out:
-            process = guarded_popen(
+            process = start(
                 command, env=self.environment(**env), cwd=self.directory, stdout=out, stderr=out
             )
         worker = Worker(process, log_path, pid_file)
@@ -233,12 +240,17 @@ class Testbed:
     def accepted(self, type: str, ids: Sequence[str], *, fails: bool = False) -> int:
         """Notes events as accepted; returns how many deliveries that makes."""
         deliveries = {(handler, id) for handler in handlers_of(type) for id in ids}
-        self.expected |= deliveries
         if fails:
+            self.expected |= deliveries
             self.failing |= deliveries
         else:
-            self._accepted.update(dict.fromkeys(deliveries, time.monotonic()))
+            self.accepted_deliveries(deliveries)
         return len(deliveries)
+
+    def accepted_deliveries(self, deliveries: Collection[Delivery]) -> None:
+        """Note deliveries as accepted now, to be measured when a fault ends."""
+        self.expected |= set(deliveries)
+        self._accepted.update(dict.fromkeys(deliveries, time.monotonic()))
 
     def accepted_invalid(self, entry: str) -> None:
         """Record an entry that is no event: the handler that reads it makes it a dead letter."""
@@ -276,6 +288,13 @@ class Testbed:
         yield
         self.windows.append(FaultWindow(pids, began, time.monotonic()))
         self.injected += 1
+
+    def kill_child(self, worker: Worker) -> int:
+        """Kill a pool process of the worker; return how many were killed."""
+        began = time.monotonic()
+        killed = worker.kill_child()
+        self.windows.append(FaultWindow(frozenset(killed), began, time.monotonic()))
+        return len(killed)
 
     def restored(self, *, wait: bool = True) -> None:
         """Report that the fault is over: deliveries that were accepted must recover from now on.

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from celeriac import Event, EventBus
 from celeriac.inbox import create_inbox
-from devtools.faults.apps import handlers
+from devtools.faults.apps import flow, handlers
 from devtools.faults.inboxed import open_engine
 
 bus = EventBus(service=handlers.SERVICE)
@@ -64,7 +64,9 @@ def _subscribe(name: str, *patterns: str) -> None:
     )(function)
 
 
-if handlers.wide():
+if "flow" in handlers.domains():
+    flow.subscribe(bus, effects)
+elif handlers.wide():
     for n in range(handlers.wide()):
         _subscribe(f"wide_{n}", handlers.wide_type(n))
 else:

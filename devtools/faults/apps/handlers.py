@@ -36,6 +36,7 @@ SUBSCRIBED: dict[str, tuple[str, ...]] = {
     "grown": ("grows",),
     "more": ("grows",),
     "churn": ("churns",),
+    "flow": (),  # the process of apps/flow.py
 }
 # What a handler subscribes to where that is not all of its domain, by the version of its code.
 PATTERNS = {"grows": {"1": ("grown.one",), "2": ("grown.#", "more.#")}}

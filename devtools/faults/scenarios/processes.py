@@ -13,6 +13,7 @@ from celeriac.testing.process_guard import guarded_popen
 from devtools.faults.fault import RABBITMQ, REDIS, Fault, Inject
 from devtools.faults.fault_window import FaultWindow
 from devtools.faults.freezing import freeze_beside_store
+from devtools.faults.inboxed import POSTGRESQL
 from devtools.faults.testbed import Testbed
 from devtools.faults.worker import Worker
 
@@ -44,10 +45,7 @@ def kill_child(testbed: Testbed) -> None:
     with testbed.stream():
         for _ in range(2 * testbed.times):
             testbed.busy()
-            now = time.monotonic()
-            killed = worker.kill_child()
-            testbed.windows.append(FaultWindow(frozenset(killed), now, time.monotonic()))
-            testbed.injected += len(killed)
+            testbed.injected += testbed.kill_child(worker)
             testbed.restored()
         testbed.busy()
 
@@ -167,7 +165,7 @@ FAULTS = (
             about="the handler's effects have no key of their own",
             inject=inject,
             stock=False,
-            postgresql=True,
+            database=POSTGRESQL,
             works=works,
         )
         for name, inject, works in (

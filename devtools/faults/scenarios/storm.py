@@ -133,9 +133,7 @@ class Storm:
         self.workers.remove(worker)
 
     def _kill_child(self, worker: Worker) -> None:
-        began = time.monotonic()
-        killed = worker.kill_child()
-        self.testbed.windows.append(FaultWindow(frozenset(killed), began, time.monotonic()))
+        self.testbed.kill_child(worker)
 
     def freeze(self) -> None:
         self.thaw(wait=True)

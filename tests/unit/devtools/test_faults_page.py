@@ -48,7 +48,7 @@ def test_each_broker_has_its_table_and_all_are_counted() -> None:
     assert "Missed targets" not in shown
 
 
-def test_a_goal_that_was_missed_is_told_and_work_has_no_time_to_heal() -> None:
+def test_a_missed_goal_is_reported_and_work_has_no_recovery_time() -> None:
     shown = page([replace(ROW, failed="healed in 9 s"), replace(ROW, works="a backlog")])
     assert "- worker group: SIGKILL (redis): healed in 9 s" in shown
     assert "| **worker group: SIGKILL** |" in shown

@@ -93,7 +93,7 @@ def test_half_open_is_silence_for_old_connections_only(proxy: Proxy) -> None:
             assert said(new) == b"hello"
 
 
-def test_cut_resets_what_is_there_and_refuses_more_until_mended(proxy: Proxy) -> None:
+def test_cut_resets_what_is_there_and_refuses_more_until_restored(proxy: Proxy) -> None:
     with connect(proxy) as old:
         assert said(old) == b"hello"
         proxy.cut()

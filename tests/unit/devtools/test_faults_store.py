@@ -38,7 +38,7 @@ def test_a_guarded_effect_happens_once_for_each_handler_and_event(store: Store) 
     store.close()
 
 
-def test_a_write_that_goes_on_keeps_others_out_and_is_seen(store: Store, tmp_path: Path) -> None:
+def test_a_running_write_keeps_others_out_and_is_seen(store: Store, tmp_path: Path) -> None:
     """A process that is frozen in the middle of one would stop the whole testbed."""
     assert store.is_free(within=0.0)
     with sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None) as other:

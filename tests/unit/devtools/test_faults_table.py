@@ -83,7 +83,7 @@ def test_a_row_is_ok_only_with_nothing_lost_and_nothing_failed() -> None:
     assert not replace(ROW, failed="not settled").ok
 
 
-def test_a_row_that_failed_says_so_in_both_tables() -> None:
+def test_a_failed_row_is_marked_in_both_tables() -> None:
     failed = replace(ROW, failed="7 lost", note="a note")
     for shown in (show.text([failed]), show.markdown([failed])):
         assert "FAILED: 7 lost; a note" in shown

@@ -15,7 +15,7 @@ SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 
 
 def test_a_killed_process_is_waited_for_until_it_runs_nothing_more() -> None:
-    """Nobody buries it here: being dead is enough."""
+    """Being dead is enough: no process waits for it here."""
     process = subprocess.Popen(SLEEP)
     try:
         os.kill(process.pid, signal.SIGKILL)
