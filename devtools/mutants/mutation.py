@@ -18,10 +18,14 @@ LOGGERS = frozenset({"log", "logger", "warnings"})
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One fault: `before` at a line becomes `after`. `source` is the whole module with it."""
+    """One fault: `before` at a line becomes `after`. `source` is the whole module with it.
+
+    A test that executes none of `lines` cannot notice the fault, unless they run on import.
+    """
 
     path: str
     line: int
+    lines: range
     before: str
     after: str
     source: str
@@ -37,13 +41,17 @@ def mutations_of(path: str, source: str) -> list[Mutation]:
     for line in raw.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
 
+    tree = ast.parse(source)
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+
     def mutation(node: ast.expr | ast.stmt, after: str) -> Mutation:
         begin = starts[node.lineno - 1] + node.col_offset
         end = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
         changed = raw[:begin] + after.encode() + raw[end:]
-        return Mutation(path, node.lineno, raw[begin:end].decode(), after, changed.decode())
+        lines = _lines_around(node, statements)
+        return Mutation(path, node.lineno, lines, raw[begin:end].decode(), after, changed.decode())
 
-    mutations = [mutation(node, after) for node, after in _changes(ast.parse(source))]
+    mutations = [mutation(node, after) for node, after in _changes(tree)]
     return sorted(mutations, key=lambda mutation: (mutation.line, mutation.before, mutation.after))
 
 
@@ -87,6 +95,24 @@ def _executed(tree: ast.Module) -> Iterator[ast.AST]:
                 continue
             values = value if isinstance(value, list) else [value]
             waiting += [child for child in values if isinstance(child, ast.AST)]
+
+
+def _lines_around(node: ast.expr | ast.stmt, statements: list[ast.stmt]) -> range:
+    """Return the lines of the innermost statement around the node, without the statement's body.
+
+    Python reports the lines of a long expression in its own order, and not all of them.
+    """
+    last = node.end_lineno or node.lineno
+    around = [it for it in statements if it.lineno <= node.lineno <= last <= (it.end_lineno or 0)]
+    innermost = max(around, key=lambda it: (it.lineno, -(it.end_lineno or 0)))
+    body = getattr(innermost, "body", None)
+    if isinstance(innermost, ast.Match):
+        body = innermost.cases[0].body
+    if not body:
+        return range(innermost.lineno, (innermost.end_lineno or last) + 1)
+    header_end = max(innermost.lineno, body[0].lineno - 1)
+    in_header = node.lineno <= header_end
+    return range(innermost.lineno, header_end + 1) if in_header else range(node.lineno, last + 1)
 
 
 def _only_reports(call: ast.Call) -> bool:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
+from devtools.mutants import recording, selection
 from devtools.mutants.mutation import Mutation
+from devtools.mutants.recording import Recording, read_recording
 
 ROOT = Path(__file__).resolve().parents[2]
-# Package → the tests that are meant for it.
-TESTS: dict[str, tuple[str, ...]] = {
-    "delivery": ("tests/unit/delivery", "tests/contract"),
-    "event_log": ("tests/unit/event_log", "tests/contract"),
-    "store": ("tests/unit/store", "tests/contract"),
-    "dispatcher": ("tests/unit/dispatcher",),
-    "executor": ("tests/unit/executor", "tests/unit/testing", "tests/unit/worker"),
-    "outbox": ("tests/unit/outbox",),
-    "inbox": ("tests/unit/inbox",),
-    "security": ("tests/unit/security", "tests/unit/event"),
-}
-WIDE = ("tests/unit", "tests/contract")
+OUTPUT = 2000  # characters of what failing tests print
+# Tests are slower when the machine has more load than while recording: a test hangs if it takes
+# this many times as long, and these seconds. pytest-timeout ends it, and Trial if that fails.
+HUNG_AFTER, HUNG_SECONDS, START_SECONDS = 5, 30, 120
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+.*)$", re.M)
+
+
+class RecordingFails(Exception):
+    """No test could run without a fault. The message is the end of the output."""
 
 
 class Outcome(StrEnum):
@@ -34,64 +39,112 @@ class Outcome(StrEnum):
     SURVIVED = "survived"
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What `tests` tests made of a fault. `reason` is the line of the `test` that noticed it."""
+
+    outcome: Outcome
+    tests: int
+    reason: str = ""
+
+    @property
+    def test(self) -> str:
+        return self.reason.partition(" - ")[0]
+
+
 class Trial:
-    """A copy of the checkout's files. Leaving the `with` block removes it."""
+    """A copy of a checkout's files. Leaving the `with` block removes it."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, checkout: Path = ROOT) -> None:
+        self._checkout = checkout
         self._folder = tempfile.TemporaryDirectory(prefix="celeriac-mutants-")
-        self.root = Path(self._folder.name)
+        self.root = Path(self._folder.name).resolve() / "checkout"
+        self._times = itertools.count(1_000_000_000)
 
-    def passes(self, tests: tuple[str, ...]) -> bool:
-        """Whether the tests pass on the code as it is. Blocks for minutes."""
-        return self._run(tests) is Outcome.SURVIVED
+    def record(self, package: str, tests: Sequence[str], seconds: float) -> Recording:
+        """Run the tests without a fault. Blocks for minutes. Raises RecordingFails."""
+        output = self.root.parent / f"{package}.json"
+        environment = {
+            recording.FOLDER: str(self.root / "src" / "celeriac" / package) + os.sep,
+            recording.OUTPUT: str(output),
+        }
+        status, text = self._pytest("recording", tests, environment, seconds)
+        if status is None or not output.exists():
+            raise RecordingFails(f"{'hung' if status is None else 'failed'}: {text[-OUTPUT:]}")
+        return read_recording(output, self.root)
 
-    def judge(self, mutation: Mutation, tests: tuple[str, ...]) -> Outcome:
-        """Put the fault in, run the tests until one fails, and take it out. Blocks for minutes."""
+    def judge(self, mutation: Mutation, tests: Mapping[str, float]) -> Judgement:
+        """Put the fault in, run the tests until one fails, and take it out. Blocks for minutes.
+
+        `tests` has the seconds that each test takes without the fault.
+        """
         file = self.root / mutation.path
-        original = file.read_bytes()
+        original, before = file.read_bytes(), file.stat()
+        selected = self.root.parent / "selected.json"
+        selected.write_text(
+            json.dumps({name: HUNG_AFTER * took + HUNG_SECONDS for name, took in tests.items()})
+        )
         file.write_bytes(mutation.source.encode())
+        # Bytecode counts as current if time and size are those of the source.
+        moment = next(self._times)
+        os.utime(file, (moment, moment))
         try:
-            # Most faults are noticed by the tests of their own module, in a fraction of the time.
-            module_tests = own_tests(self.root, mutation.path)
-            outcome = self._run(module_tests) if module_tests else Outcome.SURVIVED
-            return self._run(tests) if outcome is Outcome.SURVIVED else outcome
+            files = sorted({test.partition("::")[0] for test in tests})
+            status, text = self._pytest(
+                "selection",
+                ["-x", *files],
+                {selection.SELECTED: str(selected)},
+                HUNG_AFTER * sum(tests.values()) + HUNG_SECONDS + START_SECONDS,
+            )
         finally:
             file.write_bytes(original)
+            os.utime(file, (before.st_atime, before.st_mtime))
+        return judgement(status, text, len(tests))
 
-    def _run(self, tests: tuple[str, ...]) -> Outcome:
+    def _pytest(
+        self, plugin: str, arguments: Sequence[str], environment: dict[str, str], seconds: float
+    ) -> tuple[int | None, str]:
+        """Return the exit status, None after `seconds`, and the output."""
         command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "--no-header",
-            "-p",
-            "no:cacheprovider",
-        ]
+            sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short",
+            "-p", "no:cacheprovider", "-p", f"devtools.mutants.{plugin}", *arguments,
+        ]  # fmt: skip
+        bytecode = self.root.parent / "bytecode"
         environment = {
-            **os.environ, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1",
+            **os.environ, "PYTHONPATH": str(self.root / "src"),
+            "PYTHONPYCACHEPREFIX": str(bytecode), **environment,
         }  # fmt: skip
-        try:
-            done = subprocess.run(
-                [*command, *tests],
-                cwd=self.root,
-                env=environment,
-                capture_output=True,
-                timeout=self.seconds,
-            )
-        except subprocess.TimeoutExpired:
-            return Outcome.HUNG
-        return Outcome.SURVIVED if done.returncode == 0 else Outcome.NOTICED
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        with subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                return None, (error.stdout or b"").decode(errors="replace")
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return process.returncode, output.decode(errors="replace")
 
     def __enter__(self) -> Trial:
-        listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
+        listed = subprocess.check_output(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=self._checkout,
+            text=True,
+        )
         for name in filter(None, listed.split("\0")):
             target = self.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_file():
-                shutil.copy2(ROOT / name, target)
+            if (self._checkout / name).is_file():
+                shutil.copy2(self._checkout / name, target)
         return self
 
     def __exit__(
@@ -103,12 +156,15 @@ class Trial:
         self._folder.cleanup()
 
 
-def own_tests(root: Path, path: str) -> tuple[str, ...]:
-    """Return the test files that are named after a module of src/celeriac; none if there are none.
-
-    Those of `executor/work.py` are tests/unit/executor/test_work.py, test_work_*.py.
-    """
-    module = Path(path).relative_to("src/celeriac")
-    folder = root / "tests" / "unit" / module.parent
-    names = {*folder.glob(f"test_{module.stem}.py"), *folder.glob(f"test_{module.stem}_*.py")}
-    return tuple(sorted(str(name.relative_to(root)) for name in names))
+def judgement(status: int | None, output: str, tests: int) -> Judgement:
+    """Return the judgement that pytest's exit status and output make."""
+    if status == 0:
+        return Judgement(Outcome.SURVIVED, tests)
+    if status is None or "Failed: Timeout" in output or "+ Timeout +" in output:
+        outcome = Outcome.HUNG
+    elif status == 5:
+        raise RecordingFails(f"pytest collected none of {tests} recorded tests\n{output[-OUTPUT:]}")
+    else:
+        outcome = Outcome.NOTICED
+    failed = _FAILED.search(output)
+    return Judgement(outcome, tests, failed[1] if failed else output.strip()[-OUTPUT:])

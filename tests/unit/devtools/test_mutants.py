@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
 
-from devtools.mutants.command import sample
 from devtools.mutants.mutation import mutations_of
-from devtools.mutants.trial import own_tests
+from devtools.mutants.sample import sample
 
 
 def faults(source: str) -> set[tuple[str, str]]:
@@ -59,11 +57,20 @@ def test_the_same_seed_chooses_the_same_faults_and_each_package_its_share() -> N
     assert ["inbox", "inbox", "inbox", "security", "security"] == [package for package, _ in first]
 
 
-def test_the_tests_of_a_module_judge_its_faults_first(tmp_path: Path) -> None:
-    folder = tmp_path / "tests/unit/executor"
-    folder.mkdir(parents=True)
-    for name in ("test_work.py", "test_work_batch.py", "test_workload.py"):
-        (folder / name).touch()
-    expected = ("tests/unit/executor/test_work.py", "tests/unit/executor/test_work_batch.py")
-    assert expected == own_tests(tmp_path, "src/celeriac/executor/work.py")
-    assert () == own_tests(tmp_path, "src/celeriac/executor/lease.py")
+@pytest.mark.parametrize(
+    ("source", "before", "lines"),
+    [
+        ("def f():\n    return g(\n        a,\n        limit=5,\n    )", "5", [2, 3, 4, 5]),
+        ("if a:\n    b = 1", "a", [1]),
+        ("while (\n    a\n    and b\n):\n    c()", "a\n    and b", [1, 2, 3, 4]),
+        ("def f(\n    a=5,\n):\n    return a", "5", [1, 2, 3]),
+        ("match a:\n    case 1:\n        b()\n    case _ if c < d:\n        e()", "c < d", [4]),
+    ],
+)
+def test_a_fault_has_the_lines_of_its_statement(source: str, before: str, lines: list[int]) -> None:
+    [found] = {
+        tuple(mutation.lines)
+        for mutation in mutations_of("a.py", source)
+        if mutation.before == before
+    }
+    assert lines == list(found)
