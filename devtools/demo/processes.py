@@ -26,6 +26,7 @@ from devtools.demo.service_processes import Plan, ServiceProcesses
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWER_USER = "demo"
+PAYMENT_DEADLINE = 30.0  # seconds; long enough to repair the gateway and redrive
 
 
 class DemoFailed(CeleriacError):
@@ -47,7 +48,8 @@ class Processes:
         # Flower and the shop are imported from here.
         os.chdir(ROOT)
         self.directory = Path(tempfile.mkdtemp(prefix="celeriac-demo-"))
-        self.repaired = self.directory / "gateway-repaired"
+        self.sandbox_url = f"sqlite:///{self.directory / 'sandbox.sqlite'}"
+        self.database_url = f"sqlite:///{self.directory / 'orders.sqlite'}"
         self.server = ""
         self.namespace = "celeriac"
         self.flower_port: int | None = None
@@ -75,8 +77,10 @@ class Processes:
         return {
             "CELERIAC_REDIS_URL": self.redis_url,
             "CELERIAC_NAMESPACE": self.namespace,
-            # See handlers/gateway.py.
-            "GATEWAY_REPAIRED": str(self.repaired),
+            "CELERIAC_OUTBOX_URL": self.database_url,
+            # See handlers/sandbox.py and handlers/orders.py.
+            "SANDBOX_URL": self.sandbox_url,
+            "PAYMENT_DEADLINE": f"{PAYMENT_DEADLINE:g}",
             # Without a password Flower allows no action: see config/flower.py.
             "FLOWER_USER": FLOWER_USER,
             "FLOWER_PASSWORD": self.flower_password,
@@ -101,8 +105,18 @@ class Processes:
             file.write("\n".join(lines) + "\n")
 
     def repair(self) -> None:
-        """Let the payment gateway accept every card: redriven dead letters are then processed."""
-        self.repaired.touch()
+        """Make the payment gateway accept every card: redriven dead letters are then processed."""
+        # It reads the environment that the demo has set.
+        from handlers.gateway import repair
+
+        repair()
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether the payment gateway accepts every card. Blocks for its database."""
+        from handlers.gateway import is_repaired
+
+        return is_repaired()
 
     def start_services(self, workers: Mapping[str, int], port: int) -> None:
         """Start the workers (service → processes), and Flower on `port` or the next free one.
@@ -110,7 +124,8 @@ class Processes:
         It forks: call it before this process starts a thread or imports the shop.
         """
         if find_spec("flower") is not None:
-            self.flower_port = next_free(port)
+            reserved = self._stack.enter_context(reserve(port))
+            self.flower_port = reserved.getsockname()[1]
         self._services = ServiceProcesses(Plan(self.directory, workers, self.flower_port))
         self._stack.callback(self._services.stop)
 
@@ -159,16 +174,21 @@ class Processes:
             _remove(self.directory)
 
 
-def next_free(port: int) -> int:
-    """Return the first free port of the loopback interface that is `port` or higher."""
+def reserve(port: int) -> socket.socket:
+    """Return a socket that keeps the first free port of the loopback interface from `port` on.
+
+    Until it is closed, no other demo gets the port; Flower can listen on it. Raises DemoFailed.
+    """
     for candidate in range(port, min(port + 100, 65536)):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                continue
-            return candidate
+        reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            reserved.bind(("127.0.0.1", candidate))
+        except OSError:
+            reserved.close()
+            continue
+        # Set after bind, which so fails on a port that another demo keeps. Flower sets it before.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return reserved
     raise DemoFailed(
         f"ports {port} to {min(port + 99, 65535)} are in use. Choose another with --port."
     )

@@ -11,7 +11,9 @@ from typing import Any
 from celeriac.settings import Settings
 from celeriac.store.factory import redis_backend
 from celeriac.tracking import Matrix
+from devtools.demo.accounts import read_accounts
 from devtools.demo.failures import FailureLog
+from devtools.demo.fulfilment import Fulfilment
 from devtools.demo.keyboard import Keyboard
 from devtools.demo.options import Options
 from devtools.demo.order_generator import OrderGenerator
@@ -34,15 +36,16 @@ class Demo:
     def __init__(self, options: Options, processes: Processes, workers: Mapping[str, int]) -> None:
         self.options, self.processes, self.workers = options, processes, workers
         self.matrix = Matrix(redis_backend(Settings.load()))
-        self.watch = Watch(self.matrix)
+        self.fulfilment = Fulfilment(processes.database_url)
+        self.watch = Watch(self.matrix, self.fulfilment)
         self.failures = FailureLog(processes.directory)
 
     @property
     def _repaired(self) -> bool:
-        return self.processes.repaired.exists()
+        return self.processes.is_repaired
 
     def run(self) -> Summary:
-        """Block until all deliveries are finished, `q` or Ctrl-C. Raises DemoFailed."""
+        """Block until all orders and deliveries are finished, `q` or Ctrl-C. Raises DemoFailed."""
         with Screen(self._addresses) as screen, Keyboard() as keyboard:
             self._wait_for_workers(screen)
             # Import it only now: the shop reads the environment when it is imported.
@@ -92,7 +95,7 @@ class Demo:
                     self.processes.check()
                     done = self.orders.done
                     view = self.watch.look(self.orders.placed)
-                    finished = done and not view.unfinished
+                    finished = done and view.is_finished
                     screen.show(view, missing(), self.failures.latest())
                     if view.moved != moved:
                         moved, moved_at, unchanged = view.moved, time.monotonic(), 0
@@ -101,8 +104,8 @@ class Demo:
                         unchanged += 1
                         if self.options.exit and unchanged >= 2:
                             return True, moved_at - started
-                    elif view.unfinished and time.monotonic() - moved_at > PROGRESS_TIMEOUT:
-                        raise DemoFailed(f"no delivery finished for a minute: {view.to_do()}")
+                    elif not view.is_finished and time.monotonic() - moved_at > PROGRESS_TIMEOUT:
+                        raise DemoFailed(f"nothing finished for a minute: {view.to_do()}")
                     pressed = keyboard.wait(
                         0.05 if unchanged and self.options.exit else REFRESH_INTERVAL
                     )
@@ -146,5 +149,8 @@ class Demo:
             seconds=seconds,
             finished=finished,
             flower=self.processes.flower,
+            aborted=self.fulfilment.abort_reasons(),
+            examples=self.fulfilment.examples(),
+            accounts=read_accounts(),
             repaired=self._repaired,
         )

@@ -15,8 +15,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from celeriac.time_text import run_time
 from devtools.demo.failures import Failure
-from devtools.demo.summary import duration
 from devtools.demo.watch import HandlerRow, View
 
 WIDE = 108
@@ -81,7 +81,7 @@ def line(view: View, missing: int | None) -> str:
     return (
         f"{view.orders} orders, {view.events} events, {view.processed} processed, "
         f"{view.unfinished} unfinished, {view.retried} retried, {view.dead} dead, "
-        f"{_count(missing)} missing"
+        f"{_count(missing)} missing, {view.fulfilment}"
     )
 
 
@@ -95,7 +95,7 @@ def page(
 ) -> RenderableType:
     """Return the whole screen for a terminal of this width, at most 24 lines high."""
     parts = [
-        _title(seconds),
+        _title(seconds, view),
         Rule(style="dim"),
         _tiles(view, missing, wide=width >= WIDE),
         Text(""),
@@ -109,13 +109,15 @@ def page(
     return Padding(Group(*parts), (0, 2))
 
 
-def _title(seconds: float) -> Table:
+def _title(seconds: float, view: View) -> Table:
     minutes, rest = divmod(int(seconds), 60)
     title = Table.grid(expand=True)
     title.add_column()
+    title.add_column(justify="center")
     title.add_column(justify="right")
     title.add_row(
         Text.assemble(("celeriac", "bold green"), ("  a shop of five services", "dim")),
+        Text(view.fulfilment.ended),
         Text(f"{minutes}:{rest:02}", "dim"),
     )
     return title
@@ -164,7 +166,7 @@ def _table(rows: Sequence[HandlerRow], *, wide: bool) -> Table:
             _number(row.dead, "red"),
         ]
         if wide:
-            cells += [_number(round(row.rate)), Text(duration(row.mean_us), "dim")]
+            cells += [_number(round(row.rate)), Text(run_time(round(row.mean_us)), "dim")]
         table.add_row(_handler(row.handler), *cells)
     return table
 

@@ -114,7 +114,7 @@ def _lead(plan: Plan, death: int) -> NoReturn:
                 continue
             how = os.waitstatus_to_exitcode(status)
             print(f"{members.get(member, member)} ended with {how}", flush=True)
-            # The shop works without Flower, which may have lost a race for its port.
+            # The shop works without Flower.
             if members.get(member) != "flower":
                 break
         else:

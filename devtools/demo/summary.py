@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -11,7 +12,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from celeriac.time_text import run_time
 from celeriac.tracking import Totals
+from devtools.demo.accounts import Account, account_faults
+from devtools.demo.fulfilment import OrderStory
+from devtools.demo.order_table import accounts_table, orders_table, story_table
 from devtools.demo.watch import View
 
 
@@ -22,6 +27,7 @@ class Summary:
     `totals` counts the whole matrix. `expected_dead` is the number of orders with an unknown card.
     `finished` is false if the user ended the demo before all deliveries were finished. Once the
     gateway is `repaired`, redriven dead letters are processed, so fewer may be dead than expected.
+    `aborted` is reason → number of orders.
     """
 
     view: View
@@ -31,6 +37,9 @@ class Summary:
     finished: bool
     flower: str | None
     repaired: bool = False
+    aborted: Mapping[str, int] = field(default_factory=dict)
+    examples: Sequence[OrderStory] = ()
+    accounts: Sequence[Account] = ()
 
     def faults(self) -> list[str]:
         """Return what is wrong."""
@@ -42,6 +51,8 @@ class Summary:
         dead, expected = self.totals.dead, self.expected_dead
         if self.finished and (dead > expected if self.repaired else dead != expected):
             faults.append(f"{self.totals.dead} are dead instead of {self.expected_dead}")
+        if self.finished:
+            faults += account_faults(self.accounts, self.view.fulfilment, self.view.rows)
         return faults
 
     def json(self) -> str:
@@ -59,6 +70,8 @@ class Summary:
             "in_flight": totals.waiting + totals.in_flight,
             "seconds": round(self.seconds, 3),
             "flower": self.flower,
+            "orders": {**asdict(view.fulfilment), "reasons": self.aborted},
+            "accounts": {account.name: asdict(account) for account in self.accounts},
             "handlers": {
                 row.handler: {
                     "processed": row.processed,
@@ -89,15 +102,19 @@ class Summary:
         table.add_column("mean", justify="right")
         for row in view.rows:
             counts = (row.processed, row.retried, row.dead)
-            table.add_row(row.handler, *[f"{n:,}" for n in counts], "", duration(row.mean_us))
-        return Group(Text(""), self._headline(), table, self._result())
+            table.add_row(
+                row.handler, *[f"{n:,}" for n in counts], "", run_time(round(row.mean_us))
+            )
+        stories = [story_table(story) for story in self.examples]
+        orders = orders_table(view.fulfilment, self.aborted)
+        accounts = [accounts_table(self.accounts)] if self.accounts else []
+        return Group(Text(""), self._headline(), table, *stories, orders, *accounts, self._result())
 
     def _headline(self) -> Text:
-        view, rate = self.view, self.totals.processed / self.seconds if self.seconds else 0
         return Text.assemble(
-            (f"{view.orders:,} orders", "bold"),
+            (f"{self.view.orders:,} orders", "bold"),
             f" became {self.totals.emitted:,} events and {self.totals.expected:,} deliveries "
-            f"in {self.seconds:.1f} s ({rate:,.0f}/s)",
+            f"in {self.seconds:.1f} s, deadlines included",
         )
 
     def _result(self) -> Text:
@@ -107,13 +124,7 @@ class Summary:
         under_way = self.totals.waiting + self.totals.in_flight
         if under_way:
             return Text(f"✓ no delivery is missing; {under_way:,} were unfinished", "green")
-        return Text("✓ every delivery is accounted for", "green")
-
-
-def duration(us: float) -> str:
-    """Return microseconds as text, in a unit that fits."""
-    if us < 1:
-        return ""
-    if us < 1000:
-        return f"{us:.0f} µs"
-    return f"{us / 1000:.1f} ms" if us < 1e6 else f"{us / 1e6:.1f} s"
+        if not self.view.fulfilment.is_finished:
+            open_orders = f"{self.view.fulfilment.open:,} orders are open"
+            return Text(f"✓ every delivery is accounted for; {open_orders}", "green")
+        return Text("✓ every delivery and every undo is accounted for", "green")

@@ -1,4 +1,4 @@
-"""The counts that the demo shows, read from the matrix."""
+"""The counts that the demo shows, read from the matrix and the database of orders."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from celeriac.tracking import HandlerLag, Matrix
+from devtools.demo.fulfilment import Fulfilment, OrderCounts
 
 RATE_OVER = 2.0  # seconds
 HISTORY = 60  # points of the curve
@@ -40,6 +41,7 @@ class View:
     events: int
     rows: Sequence[HandlerRow]
     rates: Sequence[float]
+    fulfilment: OrderCounts
 
     @property
     def processed(self) -> int:
@@ -62,33 +64,41 @@ class View:
         """A number that grows with every change."""
         return self.events + self.processed + self.retried + self.dead
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether no delivery, order, timer or row of the outbox is unfinished."""
+        return not self.unfinished and self.fulfilment.is_finished
+
     def to_do(self) -> str:
-        """Return which handlers have unfinished deliveries, as text."""
-        return ", ".join(
+        """Return what is unfinished, as text."""
+        rows = [
             f"{row.handler} has {row.waiting} waiting, {row.in_flight} in flight, "
             f"{row.scheduled} scheduled"
             for row in self.rows
             if row.unfinished
-        )
+        ]
+        return ", ".join([*rows, str(self.fulfilment)])
 
 
 class Watch:
     """Reads the counts repeatedly, and computes rates."""
 
-    def __init__(self, matrix: Matrix) -> None:
-        self.matrix = matrix
+    def __init__(self, matrix: Matrix, fulfilment: Fulfilment) -> None:
+        self.matrix, self.fulfilment = matrix, fulfilment
         self._seen: deque[tuple[float, dict[str, int]]] = deque()
         self._rates: deque[float] = deque(maxlen=HISTORY)
 
     def look(self, orders: int) -> View:
-        """Read the counts. Blocks for the round trips of `Matrix.lag`."""
+        """Read the counts. Blocks for the round trips of `Matrix.lag`, and for the database."""
+        # Before the matrix, which then has the events of everything that had ended here.
+        order_counts = self.fulfilment.counts()
         event_log = self.matrix.backend.event_log
         rows = list(by_handler(self.matrix.lag()))
         events = sum(event_log.length(domain) for domain in event_log.domains())
         rates = self._rates_now({row.handler: row.processed for row in rows})
         self._rates.append(sum(rates.values()))
         rated = [replace(row, rate=rates.get(row.handler, 0.0)) for row in rows]
-        return View(orders, events, rated, tuple(self._rates))
+        return View(orders, events, rated, tuple(self._rates), order_counts)
 
     def _rates_now(self, processed: dict[str, int]) -> dict[str, float]:
         now = time.monotonic()

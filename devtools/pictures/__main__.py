@@ -15,6 +15,7 @@ from devtools.pictures.terminal import draw
 
 IMAGES = ROOT / "docs" / "images"
 COMMAND_WIDTH = 112
+TRACE_WIDTH = 136  # the ids of an order's last events fit
 RETRIED_ORDER = "order/53"  # processed in the third attempt: see tasks/checkout.py
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         for path in _terminals(shop, options.images):
             print(path)
         if not options.no_flower:
-            event_id = _event_id(shop, RETRIED_ORDER)
+            event_id = _event_id(shop, RETRIED_ORDER, "payment.requested")
             for path in flower.photograph(shop, event_id, options.images):
                 print(path)
     return 0
@@ -34,16 +35,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _terminals(shop: RunningShop, images: Path) -> Sequence[Path]:
     screens = {"demo": ("python3 dev.py demo", shop.screen.frame, WIDTH)}
-    with shop.run("top", width=COMMAND_WIDTH, height=13) as top:
+    with shop.run("top", width=COMMAND_WIDTH, height=14) as top:
         frame = top.wait_for(lambda frame: "charge_card" in frame, 20)
         time.sleep(5)  # rates need several readings
         frame = top.frame
         screens["top"] = ("celeriac top", frame, COMMAND_WIDTH)
         top.press("q")
         top.wait(10)
-    event_id = _event_id(shop, RETRIED_ORDER)
-    with shop.run("trace", event_id, width=COMMAND_WIDTH) as trace:
-        screens["trace"] = ("celeriac trace", trace.wait(20), COMMAND_WIDTH)
+    event_id = _event_id(shop, RETRIED_ORDER, "order.placed")
+    with shop.run("trace", event_id, width=TRACE_WIDTH) as trace:
+        screens["trace"] = ("celeriac trace", trace.wait(20), TRACE_WIDTH)
     paths = []
     for name, (title, screen, width) in screens.items():
         path = images / f"{name}.svg"
@@ -52,10 +53,10 @@ def _terminals(shop: RunningShop, images: Path) -> Sequence[Path]:
     return paths
 
 
-def _event_id(shop: RunningShop, subject: str) -> str:
-    """Return the id of the order that was placed for a subject."""
+def _event_id(shop: RunningShop, subject: str, type: str) -> str:
+    """Return the id of the event of a type about a subject."""
     document = shop.read(
-        "events", "--type", "order.placed", "--subject", subject, "--since", "1h",
+        "events", "--type", type, "--subject", subject, "--since", "1h",
         "--limit", "100", "--json",
     )  # fmt: skip
     for event in json.loads(document):

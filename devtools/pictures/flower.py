@@ -15,6 +15,10 @@ from devtools.pictures.shop import RunningShop
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WIDTH, HEIGHT = 1280, 800
+SCROLL_TO_PAYMENTS = """matrix => {
+    const first = matrix.querySelector("thead [data-key^='payment.']");
+    matrix.scrollLeft = first.offsetLeft - matrix.querySelector(".cl-corner").offsetWidth;
+}"""
 
 
 def photograph(shop: RunningShop, event_id: str, images: Path) -> Iterator[Path]:
@@ -31,9 +35,9 @@ def photograph(shop: RunningShop, event_id: str, images: Path) -> Iterator[Path]
         page.goto("/")
         page.locator("table tbody tr", has_text="billing@").first.wait_for()
         page.locator(".cl-home a", has_text="Dead letters").wait_for()
-        yield save(page, "front")
-        page.goto("/events?type=order.placed")
-        # a page that is live: wait until the order with an unknown card is among the first rows
+        yield save(page, "front", full_page=True)
+        page.goto("/events?type=payment.requested")
+        # a page that is live: wait until the payment with an unknown card is among the first rows
         page.locator("tbody tr:nth-child(-n+6)", has_text="dead").first.wait_for(timeout=60_000)
         yield save(page, "events")
         page.goto(f"/event/{event_id}")
@@ -55,7 +59,9 @@ def photograph(shop: RunningShop, event_id: str, images: Path) -> Iterator[Path]
         page.emulate_media(color_scheme="dark")
         page.goto("/matrix")
         page.get_by_text("send_parcel").first.wait_for()
-        yield save(page, "matrix")
+        # The columns after those of order.*, which few handlers want.
+        page.locator(".cl-scroll").evaluate(SCROLL_TO_PAYMENTS)
+        yield save(page, "matrix", full_page=True)
 
 
 @contextmanager

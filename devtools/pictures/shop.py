@@ -111,7 +111,7 @@ def _exported(file: Path) -> Mapping[str, str]:
     return {
         name: value
         for name, _, value in pairs
-        if name.startswith(("CELERIAC_", "FLOWER_", "GATEWAY_"))
+        if name.startswith(("CELERIAC_", "FLOWER_", "SANDBOX_"))
     }
 
 

@@ -7,7 +7,7 @@ from celeriac.observability.logging import KeyValueFormatter
 from devtools.demo.failures import Failure, FailureLog, parse_failure
 
 
-def logged(error: str, then: str = "retry in 0.5 s") -> str:
+def logged(error: str, then: str = "retry in 500 ms") -> str:
     """A line as a worker of the shop writes it."""
     record = logging.LogRecord(
         "celeriac.executor.executor",
@@ -25,7 +25,7 @@ def test_a_failure_is_read_from_the_log_that_the_shop_writes() -> None:
     failure = parse_failure(logged("GatewayDown: timed out"))
     assert failure is not None
     assert failure == Failure(
-        failure.at, "billing.charge_card", 2, "retry in 0.5 s", "GatewayDown: timed out"
+        failure.at, "billing.charge_card", 2, "retry in 500 ms", "GatewayDown: timed out"
     )
 
 

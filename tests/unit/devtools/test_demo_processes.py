@@ -4,24 +4,45 @@ import socket
 
 import pytest
 
-from devtools.demo.processes import DemoFailed, next_free
+from devtools.demo.processes import DemoFailed, reserve
 
 
-def test_the_port_that_is_asked_for_is_taken_if_it_is_free() -> None:
+def port_of(bound: socket.socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def free() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert next_free(port) == port
+        return port_of(probe)
 
 
-def test_else_the_next_one() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert next_free(port) > port
+def test_the_port_that_is_wanted_is_reserved_if_it_is_free(free: int) -> None:
+    with reserve(free) as reserved:
+        assert free == port_of(reserved)
 
 
-def test_none_at_all_is_told_with_the_remedy() -> None:
+def test_a_server_listens_on_the_reserved_port(free: int) -> None:
+    with (
+        reserve(free) as reserved,
+        socket.create_server(("127.0.0.1", port_of(reserved))),
+        socket.create_connection(("127.0.0.1", free), timeout=5),
+    ):
+        assert free == port_of(reserved)
+
+
+def test_two_demos_that_start_together_get_two_ports(free: int) -> None:
+    with reserve(free) as first, reserve(free) as second:
+        assert port_of(first) < port_of(second)
+
+
+def test_a_port_that_is_in_use_is_left_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, reserve(port_of(taken)) as reserved:
+        assert port_of(taken) < port_of(reserved)
+
+
+def test_without_a_free_port_the_error_has_the_remedy() -> None:
     with pytest.raises(DemoFailed, match="Choose another with --port"):
-        next_free(70_000)
+        reserve(70_000)
