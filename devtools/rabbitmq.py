@@ -7,6 +7,7 @@ see `process_guard`. RabbitMQ and Erlang must be installed. No service must run.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -62,6 +63,7 @@ class EmbeddedRabbit(Embedded):
         self.directory, self._commands = directory, commands
         self.port, self._between_nodes = free_port(), free_port()
         self._name = f"celeriac{self.port}@localhost"
+        self._takes_commands = False
 
     @property
     def url(self) -> str:
@@ -71,6 +73,7 @@ class EmbeddedRabbit(Embedded):
         """Start the node and block until it accepts connections. Does nothing if it runs."""
         if self._process is not None and self._process.poll() is None:
             return
+        self._takes_commands = False
         home = self.directory / "home"
         home.mkdir(parents=True, exist_ok=True)
         (self.directory / "rabbitmq.conf").write_text("log.console.level = warning\n")
@@ -97,10 +100,23 @@ class EmbeddedRabbit(Embedded):
 
     def vhost(self, name: str) -> str:
         """Create an empty virtual host, and return its URL."""
-        # The port answers before the node takes commands.
-        self._control("await_startup")
-        self._control("add_vhost", name)
-        self._control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        if not self._takes_commands:
+            # The port answers before.
+            self._control("await_startup")
+            self._takes_commands = True
+        # Each run of rabbitmqctl starts an Erlang VM, so one run does all.
+        permission = {
+            "user": "guest",
+            "vhost": name,
+            "configure": ".*",
+            "write": ".*",
+            "read": ".*",
+        }
+        definitions = self.directory / f"{name}.json"
+        definitions.write_text(
+            json.dumps({"vhosts": [{"name": name}], "permissions": [permission]})
+        )
+        self._control("import_definitions", str(definitions))
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
 
     @property

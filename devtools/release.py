@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # -I: from the wheel, not from this checkout
         subprocess.run([python, "-I", smoke], cwd=directory, env=bare_environment(), check=True)
     write_hashes()
-    print(f"dev.py: celeriac {version} is in {DIST.relative_to(ROOT)}/", flush=True)
+    print(f"dev.py: the wheel is {wheel.relative_to(ROOT)}", flush=True)
     return 0
 
 

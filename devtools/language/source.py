@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from devtools.language.passage import Kind, Passage
-from devtools.language.python_source import python_passages
+from devtools.language.python_source import python_passages, test_passages
 
 FENCE = re.compile(
     r"^(?P<indent>[ >]*)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
@@ -34,8 +34,16 @@ def files(root: Path, paths: Sequence[str]) -> Iterator[Path]:
 
 
 def passages(root: Path, file: Path) -> Iterator[Passage]:
-    """Return all that is checked in a file, its own name included."""
+    """Return all that is checked in a file, its own name included.
+
+    Of tests only the facts are checked: their names and docstrings.
+    """
     path = file.relative_to(root).as_posix()
+    if path.startswith("tests/"):
+        # Other files are of other projects.
+        if file.suffix == ".py":
+            yield from test_passages(path, file.read_text(encoding="utf-8"))
+        return
     yield Passage(Kind.NAME, path, 1, file.stem)
     if file.parent != root:
         yield Passage(Kind.NAME, path, 1, file.parent.name)

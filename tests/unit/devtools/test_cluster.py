@@ -15,7 +15,7 @@ AGREED: View = {"a": ("4", [["0", "99"]]), "b": ("5", [["100", "16383"]])}
 
 
 class Cluster(EmbeddedCluster):
-    """Two nodes that see what they are told."""
+    """Two nodes that see what they are given."""
 
     def __init__(self, *views: View) -> None:
         self._views = dict(enumerate(views))
@@ -37,7 +37,7 @@ def test_nodes_with_the_same_view_agree() -> None:
     ],
     ids=["an older epoch", "other slots"],
 )
-def test_a_node_that_has_not_heard_of_a_change_disagrees(view: View) -> None:
+def test_a_node_that_has_not_received_a_change_disagrees(view: View) -> None:
     with pytest.raises(ServerFailed, match="disagree on slots"):
         Cluster(AGREED, view).until_agreed(0)
 

@@ -11,7 +11,7 @@ from devtools.language.__main__ import check
 from devtools.language.rules import Rules
 
 RULES = """\
-paths = ["src", "README.md"]
+paths = ["src", "tests", "README.md"]
 unique_classes = ["src"]
 repeatable_classes = ["Migration"]
 subjects_since = "HEAD~1"
@@ -34,6 +34,7 @@ subjects_since = "HEAD~1"
 def root(tmp_path: Path) -> Path:
     """A project with nothing to find."""
     (tmp_path / "src").mkdir()
+    (tmp_path / "tests").mkdir()
     (tmp_path / "README.md").write_text("# Title\n")
     return tmp_path
 
@@ -147,6 +148,16 @@ def test_file_and_folder_names_are_checked(root: Path) -> None:
     assert found(root) == [
         "src/lane/lanes.py:1: lane → sequence",
         "src/lane/lanes.py:1: lanes → sequence",
+    ]
+
+
+def test_of_tests_the_docstrings_and_the_names_as_sentences_are_checked(root: Path) -> None:
+    source = 'def test_it_is_done_by_hand():\n    """Nobody."""\n    found = most = "nobody"\n'
+    (root / "tests/test_a.py").write_text(source)
+    (root / "tests/foreign.md").write_text("Nobody.\n")
+    assert found(root) == [
+        "tests/test_a.py:1: by hand → manually",
+        "tests/test_a.py:2: Nobody → no worker",
     ]
 
 
