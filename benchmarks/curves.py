@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks import emit, process
+from benchmarks import archive, emit, process
 from benchmarks.measurement import Candidate, Goal, Measurement
 from benchmarks.table import spread, subscribers
 
@@ -76,5 +76,25 @@ CURVES = (
         "Processed, by number of types: 20,000 events, ten types per domain",
         # as many at each point: of a second's work a thousand handlers would get a few events each
         (celeriac(n, events=20_000, options=spread(n, n // 10 or 1)) for n in (1, 10, 100, 1000)),
+    ),
+    Measurement(
+        "by-archived",
+        "Archive and replay, by number of events",
+        "archived/s",
+        archive.archived,
+        candidates=tuple(
+            celeriac(f"{n:,} events", events=n) for n in (100_000, 1_000_000, 10_000_000)
+        ),
+        goals=tuple(
+            Goal(
+                f"memory to {name}, 10,000,000 : 100,000",
+                "10,000,000 events",
+                "100,000 events",
+                maximum=1.2,
+                unit=f"{name} MiB",
+            )
+            for name in ("archive", "replay")
+        ),
+        rounds=1,
     ),
 )

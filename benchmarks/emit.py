@@ -33,3 +33,17 @@ def emitted(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample
             return {"events/s": rate, **meter.stop(events, "event", "producer")}
 
         yield take_sample
+
+
+@contextmanager
+def emitted_anew(bench: Bench, candidate: Candidate, url: str) -> Iterator[TakeSample]:
+    """What `emitted` samples, by a new process each time, for differences of a few per cent.
+
+    Processes with the same code differ by 2 %, which more samples of the same ones do not show.
+    """
+
+    def take_sample() -> Sample:
+        with emitted(bench, candidate, url) as sampled:
+            return sampled()
+
+    yield take_sample

@@ -29,3 +29,6 @@ BODY = json.dumps(
     },
     separators=(",", ":"),
 ).encode()
+
+# Of the client of a gateway.
+SECRET, SOURCE = "bench-secret-of-32-characters-ok", "/bench"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks import emit, idle, latency, lookup, memory, process, startup
+from benchmarks import archive, emit, gateway, idle, latency, lookup, memory, process, startup
 from benchmarks.measurement import Candidate as C
 from benchmarks.measurement import Goal, Measurement
 
@@ -14,6 +14,7 @@ EVENTS = {"BENCH_TASK_EVENTS": "1"}
 SIGNED = {"BENCH_SIGNED": "1"}
 TRACED = {"CELERIAC_TRACING": "on"}
 CONTRACT = {"BENCH_CONTRACT": "1"}
+CONTRACT_2 = {"BENCH_CONTRACT": "2"}
 
 
 def batch(size: int) -> dict[str, str]:
@@ -91,6 +92,17 @@ TABLE = (
                  minimum=0.5),
             Goal("emit_many, AOF every second : none", "celeriac emit_many, AOF",
                  "celeriac emit_many", minimum=0.8),
+        ),
+    ),
+    Measurement(
+        "gateway", "Received over HTTP, one process", "events/s", gateway.received,
+        candidates=(
+            C("Starlette, one XADD", "http_raw"),
+            C("celeriac gateway", "http_celeriac"),
+        ),
+        goals=(
+            Goal("gateway : Starlette, one XADD", "celeriac gateway", "Starlette, one XADD",
+                 minimum=0.8),
         ),
     ),
     Measurement(
@@ -174,10 +186,11 @@ TABLE = (
         beside="celeriac",
     ),
     Measurement(
-        "contracts-emit", "Cost of contracts: emit", "events/s", emit.emitted,
+        "contracts-emit", "Cost of contracts: emit", "events/s", emit.emitted_anew,
         candidates=(
             C("a model", "celeriac_typed"),
             C("a contract", "celeriac_typed", options=CONTRACT),
+            C("version 2 of a contract", "celeriac_typed", options=CONTRACT_2),
         ),
         goals=(Goal("emit, a contract : a model", "a contract", "a model", minimum=0.98),),
         rounds=12,
@@ -188,10 +201,11 @@ TABLE = (
             C("a model", "celeriac_typed"),
             C("a model and a dataschema", "celeriac_typed", options={"BENCH_DATASCHEMA": "1"}),
             C("a contract", "celeriac_typed", options=CONTRACT),
+            C("version 2 of a contract", "celeriac_typed", options=CONTRACT_2),
         ),
         goals=(
             Goal("processed, a contract : a model", "a contract", "a model", minimum=0.98),
-            Goal("processed, a contract : the same events", "a contract",
+            Goal("processed, version 2 : the same events", "version 2 of a contract",
                  "a model and a dataschema", minimum=0.98),
         ),
         rounds=12,
@@ -312,6 +326,21 @@ TABLE = (
             Goal("explain an unknown id, ms", "celeriac", maximum=50, unit="unknown ms"),
         ),
         rounds=5,
+    ),
+    Measurement(
+        "archive", "Archive in Parquet files, and replay from them", "replayed/s",
+        archive.archived,
+        candidates=(
+            C("20,000 events", "celeriac", events=20_000),
+            C("100,000 events", "celeriac", events=100_000),
+        ),
+        goals=(
+            Goal("memory to archive, 100,000 : 20,000", "100,000 events", "20,000 events",
+                 maximum=1.5, unit="archive MiB"),
+            Goal("memory to replay, 100,000 : 20,000", "100,000 events", "20,000 events",
+                 maximum=1.5, unit="replay MiB"),
+        ),
+        rounds=2,
     ),
     Measurement(
         "start", "Worker start to its first handled event", "s",

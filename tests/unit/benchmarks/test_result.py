@@ -119,7 +119,7 @@ def test_a_bend_is_explained_by_what_was_measured() -> None:
     assert "the server's one thread is the limit" in said
 
 
-def test_a_curve_that_does_not_bend_says_so() -> None:
+def test_a_curve_that_does_not_bend_is_reported() -> None:
     [said] = sentences(curve(n1=(1000, 20, 30), n10=(1050, 20, 30)))
     assert said.startswith("No step changes the rate by more than 15%")
 
@@ -136,7 +136,7 @@ def test_a_printed_result_is_read_again(tmp_path: Path) -> None:
     assert facts == {"date": "today"}
 
 
-def test_a_store_is_added_to_and_says_what_it_has(tmp_path: Path) -> None:
+def test_a_store_is_added_to_and_lists_its_results(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     last, first = (
         Outcome(m, {"celeriac": [{m.unit: 3.0}]}, seconds=60.0) for m in (TABLE[1], TABLE[0])
@@ -175,7 +175,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
         load(file)
 
 
-def test_one_beside_which_others_stand_is_their_ratio() -> None:
+def test_a_result_with_peers_is_their_ratio() -> None:
     found = outcome()
     found.measurement = replace(found.measurement, beside="theirs")
     found.samples = {"ours": [{"runs/s": 300.0}], "theirs": [{"runs/s": 100.0}]}
