@@ -4,8 +4,10 @@ from celeriac.bus import EventBus
 from celeriac.circuit_breaker import Breaker
 from celeriac.default import aemit, aemit_many, default_bus, emit, emit_many, set_default_bus
 from celeriac.errors import (
+    ArchiveError,
     BusUnavailable,
     CeleriacError,
+    CircuitOpen,
     ConfigurationError,
     ContractTooNew,
     EncryptionError,
@@ -16,9 +18,12 @@ from celeriac.errors import (
     LogFull,
     NoReply,
     NotFound,
+    PushFailed,
     Reject,
     Retry,
     Skip,
+    SubjectErased,
+    SubjectKeysUnavailable,
     SubscriptionError,
     UntrustedEvent,
 )
@@ -26,11 +31,13 @@ from celeriac.event import Event, Sensitive, current_attempt, current_event
 from celeriac.handler import Debounce, Emit, PerKey, Reply, RetryPolicy, in_share
 from celeriac.middleware import Attempt, Middleware
 from celeriac.settings import VERSION, Settings
+from celeriac.tenant import NO_TENANT
 
 __version__ = VERSION
 
 __all__ = [
     # publishing
+    "NO_TENANT",
     "Event",
     "EventBus",
     "Sensitive",
@@ -61,6 +68,7 @@ __all__ = [
     # errors
     "BusUnavailable",
     "CeleriacError",
+    "CircuitOpen",
     "ConfigurationError",
     "ContractTooNew",
     "EncryptionError",
@@ -70,7 +78,11 @@ __all__ = [
     "InvalidEvent",
     "LogFull",
     "NoReply",
+    "ArchiveError",
     "NotFound",
+    "PushFailed",
+    "SubjectErased",
+    "SubjectKeysUnavailable",
     "SubscriptionError",
     "UntrustedEvent",
 ]

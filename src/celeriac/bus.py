@@ -1,13 +1,19 @@
 """The bus of a service: `on` subscribes handlers, `emit` publishes events."""
 
+# Longer than 400 lines because most of it is the signature and docstring of each public method,
+# which editors and the API reference show. The work is in the parts that it calls. Registration in
+# a class of its own would need the same signatures here again.
+
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 
 from celeriac import transaction
 from celeriac.circuit_breaker import Breaker
@@ -29,6 +35,7 @@ from celeriac.errors import ConfigurationError, SubscriptionError
 from celeriac.event import Event, check_annotation, unpublished_event_id
 from celeriac.event.attributes import check_type
 from celeriac.executor import Executor
+from celeriac.extra import needing
 from celeriac.handler import (
     Debounce,
     Handler,
@@ -42,14 +49,20 @@ from celeriac.handler.broadcast import Scope, make_broadcast_handler
 from celeriac.handler.policy import ErrorPolicies
 from celeriac.middleware import EmitHooks, Middleware
 from celeriac.schedule import Missed, make_schedule
+from celeriac.security.subject_key import Erasure, SubjectKeys
 from celeriac.service import Service
 from celeriac.settings import Settings
+from celeriac.store.redis.connection import persist
+from celeriac.tenant import NoTenant
+from celeriac.unknown_argument import OF_TASK, refusal_of
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.outbox.session import AnyAsyncSession, AnySession
     from celeriac.process import Process
+    from celeriac.push.endpoint import FindEndpoints
+    from celeriac.tracking import Matrix
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = TypeVar("P", bound="type[Process[Any]]")
@@ -70,6 +83,8 @@ class EventBus:
         app: The Celery app whose workers run the handlers.
         service: First part of each handler's id, and the name of its queue. Defaults to the app's
             name.
+        middleware: Hooks around each emit and each attempt.
+        subject_keys: The store of the keys of subjects, for data that can be erased.
         **settings: Any field of Settings.
 
     Raises:
@@ -82,6 +97,7 @@ class EventBus:
         *,
         service: str = "",
         middleware: Sequence[Middleware] = (),
+        subject_keys: SubjectKeys | None = None,
         **settings: Any,
     ) -> None:
         if isinstance(app, str):
@@ -96,7 +112,15 @@ class EventBus:
         caller = sys._getframe(1)
         self._made_in = f"{caller.f_globals.get('__name__')} (line {caller.f_lineno})"
         other = None if app is None else _bus_of(app, self)
-        self.service: Service = other.service if other else Service(self.settings, middleware)
+        self.service: Service = (
+            other.service if other else Service(self.settings, middleware, subject_keys)
+        )
+        if other and subject_keys is not None:
+            raise ConfigurationError(
+                f"EventBus(subject_keys=...) in {self._made_in}: the service "
+                f"{self.settings.service!r} has a bus already, made in {other._made_in}. "
+                "Give the keys to that one."
+            )
         if other and middleware:
             raise ConfigurationError(
                 f"EventBus(middleware=...) in {self._made_in}: the service "
@@ -129,6 +153,14 @@ class EventBus:
                 register(self._app, handler, self._executor)
         return self._app
 
+    @property
+    def matrix(self) -> Matrix:
+        """What became of each event at each handler. Reading it blocks and changes nothing."""
+        # Imported here: few processes that emit read it.
+        from celeriac.tracking import Matrix
+
+        return Matrix(self.service.backend, self.settings.sensitive_names)
+
     # -- publishing
 
     def emit(
@@ -144,6 +176,7 @@ class EventBus:
         at: datetime | None = None,
         handlers: Sequence[str] = (),
         partitionkey: str | None = None,
+        tenant: str | NoTenant | None = None,
         correlationid: str | None = None,
         causationid: str | None = None,
         traceparent: str | None = None,
@@ -154,6 +187,7 @@ class EventBus:
         extensions: Mapping[str, Any] | None = None,
         session: AnySession | None = None,
         using: str | None = None,
+        **unknown: Never,
     ) -> str:
         """Publish an event and return its id.
 
@@ -173,8 +207,10 @@ class EventBus:
             at: Time from which handlers may run, with a time zone.
             handlers: Ids, `service.function`, of the handlers that get the event, of those whose
                 patterns match. Default: all.
+            tenant: The tenant that the event belongs to. Default: inside a handler, that of the
+                event being handled, unless it takes a list. `NO_TENANT` emits it without one.
             sensitive: Paths of data to mask, in addition to fields that are marked Sensitive.
-            encrypt_for: Services that can read the data.
+            encrypt_for: Services that can read the data, and the subject whose key encrypts it.
             session: A SQLAlchemy session in whose transaction the event is written.
             using: The alias of a Django database.
 
@@ -192,8 +228,10 @@ class EventBus:
             subject=subject,
             source=source,
             time=time,
-            handlers=handlers,
+            # Without any attribute, an event is built faster.
+            handlers=None if handlers == () else handlers,
             partitionkey=partitionkey,
+            tenant=tenant,
             correlationid=correlationid,
             causationid=causationid,
             traceparent=traceparent,
@@ -202,6 +240,7 @@ class EventBus:
             sensitive=sensitive,
             encrypt_for=encrypt_for,
             extensions=extensions,
+            **unknown,
         )
         emitter = self._emitter_in(session, using)
         return emitter.emit(event, delay=delay, at=at, made=id is None)
@@ -362,27 +401,99 @@ class EventBus:
             attributes=attributes,
         )
 
-    def cancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
+    def cancel(
+        self,
+        id: str,
+        *,
+        type: str | None = None,
+        source: str | None = None,
+        session: AnySession | None = None,
+        using: str | None = None,
+    ) -> bool:
         """Cancel an event that was emitted with `delay` or `at`; return whether it was cancelled.
 
         A cancelled event never reaches a handler. Returns False if the event was published, because
         its time has come, or is not in Redis: it was never emitted, was cancelled before, or is
         still in an outbox or a spool. Blocks like `emit`.
 
+        In a transaction, it writes to the outbox, behind the event, and returns True: if the
+        transaction commits, the relay cancels the event unless its time has come.
+
         Args:
             id: What `emit` returned.
-            type: The type of the event. Without it, every domain is searched.
+            type: The type of the event. Without it, every domain is searched. Required in a
+                transaction.
             source: The source of the event. Default: the setting `source`.
+            session: Cancel in the transaction of this Session or Connection of SQLAlchemy.
+            using: Cancel in Django's open transaction of this database.
 
         Raises:
             BusUnavailable: Redis did not answer. The event may be cancelled.
+            InvalidEvent: An argument is invalid, or the type is missing in a transaction.
         """
+        if (session is not None or using is not None) and Service.override is None:
+            from celeriac.outbox.event_log import outbox_event_log
+
+            outbox = outbox_event_log(session, using)
+            if outbox is not None:
+                outbox.cancel(id, type, source or self.settings.source)
+                return True
         event_log = self.service.backend.event_log
         return cancel_event(event_log, self.settings, id, type, source)
 
-    async def acancel(self, id: str, *, type: str | None = None, source: str | None = None) -> bool:
-        """Do what `cancel` does without blocking the event loop: in a thread."""
+    async def acancel(
+        self,
+        id: str,
+        *,
+        type: str | None = None,
+        source: str | None = None,
+        session: AnyAsyncSession | None = None,
+    ) -> bool:
+        """Do what `cancel` does without blocking the event loop: in a thread, or in the transaction
+        of this AsyncSession or AsyncConnection."""
+        if session is not None and Service.override is None:
+            from celeriac.outbox.event_log import async_outbox_event_log
+
+            outbox = async_outbox_event_log(session)
+            await outbox.cancel(id, type, source or self.settings.source)
+            return True
         return await asyncio.to_thread(self.cancel, id, type=type, source=source)
+
+    def erase(self, subject: str, *, actor: str, reason: str = "") -> Erasure:
+        """Destroy the key of a subject, such as a customer, permanently.
+
+        All data that was encrypted with it is unreadable after 60 seconds at most, wherever it is
+        stored. The erasure is recorded with the key, and in the audit log. Idempotent: a repeated
+        call returns the first erasure. Blocks; in a coroutine, call it with `asyncio.to_thread`.
+
+        Args:
+            actor: Who erases, such as a user name.
+            reason: Why, such as the number of a request.
+
+        Raises:
+            ConfigurationError: The bus has no `subject_keys`.
+            SubjectKeysUnavailable: Their store failed.
+            BusUnavailable: Redis did not answer. The key is destroyed, and the audit log may have
+                no record of it. Call it again.
+        """
+        from celeriac.dead_letter import erase_subject
+
+        keys = self.service.guard.subject_keys
+        if keys is None:
+            raise ConfigurationError(
+                f"erase({subject!r}): this bus has no keys of subjects. "
+                "Pass EventBus(subject_keys=...)"
+            )
+        return erase_subject(
+            self.service.backend,
+            keys,
+            subject,
+            actor=actor,
+            reason=reason,
+            persist=partial(
+                persist, url=self.settings.redis_url, seconds=self.settings.emit_timeout
+            ),
+        )
 
     async def aclose(self) -> None:
         """Close the connections that `aemit` and `arequest` opened in the running event loop.
@@ -513,12 +624,14 @@ class EventBus:
         concurrency: int | PerKey | None = None,
         breaker: Breaker | None = None,
         share: float | None = None,
+        tenants: Sequence[str] | None = None,
         paused: bool = False,
         key: str | None = None,
         fair: bool = False,
         weights: Mapping[str, float] | None = None,
         debounce: Debounce | None = None,
         broadcast: bool | Scope = False,
+        **unknown: Never,
     ) -> Callable[[F], F]:
         """Subscribe the decorated function as a handler and return it unchanged.
 
@@ -547,16 +660,19 @@ class EventBus:
             concurrency: Deliveries in flight over all workers; `PerKey(2)` for each key.
             breaker: When to pause the handler because its calls fail. See Breaker.
             share: The part of the subjects that it gets, above 0 and at most 1.
+            tenants: The tenants whose events it gets; it skips the others, and events without a
+                tenant. Default: all events.
             paused: Pause it at its first registration, until an operator resumes it.
             key: What groups events: `'subject'` (else `partitionkey`), `'partitionkey'`,
-                `'source'`, `'type'`, `'correlationid'`, an extension attribute, or a path such as
-                `'data.tenant'`. Events without a value, and encrypted data, share one key.
+                `'tenant'`, `'source'`, `'type'`, `'correlationid'`, an extension attribute, or a
+                path such as `'data.tenant'`. Events without a value, and encrypted data, share one
+                key.
             fair: Let keys take turns, among the next 10,000 events.
             weights: Key → its share of the turns, 1 by default.
             debounce: Deliver the events of a key once it is quiet. See Debounce.
             broadcast: Call the function in every worker instance while it lives, at most once for
                 each event, without retries and records; with `'process'` in each pool process. Only
-                `name`, `when` and `signed` may be given too.
+                `name`, `tenants`, `when` and `signed` may be given too.
 
         Raises:
             SubscriptionError: An option is wrong. Raised at import, with the remedy.
@@ -567,6 +683,9 @@ class EventBus:
                     f"@bus.on got {pattern!r} as a pattern: must be a str. Write "
                     "@bus.on('order.placed') with parentheses, and each pattern as an argument"
                 )
+        if unknown:
+            known = ("broadcast", *(option.name for option in fields(HandlerOptions)))
+            raise SubscriptionError(refusal_of("@bus.on", unknown, known, OF_TASK))
         required = self.settings.require_signature if signed is None else signed
         self.service.guard.check(signed=required)
         options = HandlerOptions(
@@ -590,6 +709,7 @@ class EventBus:
             concurrency=concurrency,
             breaker=breaker,
             share=share,
+            tenants=tenants,
             paused=paused,
             key=key,
             fair=fair,
@@ -652,6 +772,49 @@ class EventBus:
         self._add(handler)
         return process
 
+    def push(self, *patterns: str, url: str, name: str, **options: Any) -> None:
+        """Subscribe a handler in any language: send each event to `url` as an HTTP request.
+
+        [Push](../push.md) lists the options and what each status means. Needs `celeriac[push]`.
+
+        Args:
+            *patterns: Event types, as of `on`.
+            url: Where to send the events. A secret belongs into `headers` or `secrets`.
+            name: The handler's permanent name within the service.
+            **options: `structured`, `timeout`, `headers`, `secrets`, and options of `on`.
+
+        Raises:
+            ConfigurationError: An argument is wrong. Raised at import, with the remedy.
+        """
+        with needing("push", "bus.push"):
+            from celeriac.push.handler import make_push
+        function, given = make_push(self.service, name, url, **options)
+        self.on(*patterns, name=name, **given)(function)
+
+    def webhooks(
+        self, *patterns: str, endpoints: FindEndpoints, name: str = "webhooks", **options: Any
+    ) -> None:
+        """Send each event to the endpoints of customers, each signed and retried on its own.
+
+        Two handlers do it: `name` emits one event for each endpoint, `{name}_post` sends it.
+        [Push](../push.md#webhooks) lists the options. Needs `celeriac[push]`.
+
+        Args:
+            *patterns: Event types, as of `on`.
+            endpoints: Takes the event and returns a list of [Endpoint][celeriac.push.Endpoint]. A
+                plain or a coroutine function, called for each event and for each attempt.
+            name: Permanent name within the service, and the domain of the deliveries.
+            **options: `structured`, `timeout`, `breaker`, `allow_private`, `gone`, `encrypt_for`,
+                and options of `on`.
+
+        Raises:
+            ConfigurationError: An argument is wrong. Raised at import, with the remedy.
+        """
+        with needing("push", "bus.webhooks"):
+            from celeriac.push.webhook import webhook_handlers
+        for each in webhook_handlers(self.service, patterns, endpoints, name, **options):
+            self.on(*each.patterns, **each.options)(each.function)
+
     def _add(self, handler: Handler) -> None:
         self.service.add(handler)
         if self._app is not None:
@@ -686,7 +849,7 @@ def _emitters_of(service: Service) -> tuple[Emitter, AsyncEmitter]:
     else:
         logs = (lambda: service.backend.event_log), (lambda: service.backend.async_event_log)
     hooks = EmitHooks(service.middleware) if service.middleware else None
-    emitter = Emitter(service.settings, logs[0], hooks)
+    emitter = Emitter(service.settings, logs[0], hooks, service.guard.subject_keys)
     return emitter, AsyncEmitter(emitter, logs[1])
 
 

@@ -58,7 +58,11 @@ class Middleware:
         """Called after the event was appended. An exception reaches the caller of `emit`."""
 
     def emit_failed(self, event: Event[Any], error: BaseException) -> None:
-        """Called when an event could not be appended, with the exception that `emit` raises."""
+        """Called when an event could not be appended, with the exception that `emit` raises.
+
+        This includes a cancellation of `aemit`. The event may then be appended, as after
+        BusUnavailable.
+        """
 
     def before_attempt(self, attempt: Attempt) -> Awaitable[None] | None:
         """Called before the handler. An exception fails the attempt, and the handler does not run:
@@ -118,7 +122,7 @@ class EmitHooks:
             changed = through(event)
             try:
                 yield changed
-            except Exception as error:
+            except BaseException as error:
                 self.failed((changed,), error)
                 raise
             self.appended((changed,))

@@ -16,8 +16,10 @@ from celeriac.handler.handler import Handler
 from celeriac.handler.signature import qualified_name
 from celeriac.middleware import Middleware
 from celeriac.observability.tracing import with_tracing
+from celeriac.registry import BroadcastRecord
 from celeriac.schedule import DeclaredSchedule
 from celeriac.security import EventSecurity
+from celeriac.security.subject_key import SubjectKeys
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend, redis_backend
 
@@ -29,16 +31,30 @@ class Service:
     # the application reaches Redis by accident. See celeriac.testing.
     override: ClassVar[Backend | None] = None
 
-    def __init__(self, settings: Settings, middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        middleware: Sequence[Middleware] = (),
+        subject_keys: SubjectKeys | None = None,
+    ) -> None:
         self.settings = settings
-        self.middleware = with_tracing(settings, middleware)
+        self.middleware = self._with_metrics(with_tracing(settings, middleware))
         self.worker = worker_name(settings.service)
         self._handlers: dict[str, Handler] = {}
         self._broadcasts: dict[str, BroadcastHandler] = {}
         self._schedules: dict[str, DeclaredSchedule] = {}
         self._backend: Backend | None = None
         self._spooling: tuple[Backend, Backend] | None = None
-        self.guard = EventSecurity(settings)
+        self.guard = EventSecurity(settings, subject_keys)
+
+    def _with_metrics(self, middleware: tuple[Middleware, ...]) -> tuple[Middleware, ...]:
+        """Return the middleware, within the counts by tenant if the settings name tenants."""
+        names = self.settings.metrics_tenant_names
+        if not names:
+            return middleware
+        from celeriac.observability.tenants import TenantMetrics
+
+        return TenantMetrics(names, lambda: self.backend.tenant_counts), *middleware
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -49,6 +65,13 @@ class Service:
     def broadcasts(self) -> Mapping[str, BroadcastHandler]:
         """Broadcast handlers by id."""
         return MappingProxyType(self._broadcasts)
+
+    def broadcast_records(self) -> dict[str, BroadcastRecord]:
+        """Return the broadcast handlers as the workers register them."""
+        return {
+            handler.id: BroadcastRecord(patterns=handler.patterns, scope=handler.scope)
+            for handler in self._broadcasts.values()
+        }
 
     def add(self, handler: Handler) -> None:
         """Register a handler. Raises SubscriptionError if its id is taken."""

@@ -10,18 +10,21 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from celeriac.errors import ConfigurationError
 from celeriac.redis_url import is_cluster, url_faults
+from celeriac.tenant import tenant_names, tenants_fault
 
 VERSION = "0.1.0"
 MAX_DELIVERIES_PER_TASK = 10_000
+MAX_METRICS_TENANTS = 100
 DAY = 24 * 3600.0
 logger = logging.getLogger(__name__)
 _ignored: set[str] = set()  # variables already logged in this process
 _SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
-_SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +39,10 @@ class Settings:
     event. `sensitive` is a comma-separated list of data members that are masked everywhere. Keys
     are JSON Web Keys, or the path of a file or directory with keys. `emitted_domains` is a
     comma-separated list of domains whose delayed events the workers of this service enqueue, in
-    addition to the domains that they read. `outbox_url` is the database whose outbox the workers
-    relay; with `outbox_fsync`, rows stay until Redis has the published events on disk.
+    addition to the domains that they read. `tenants` is a comma-separated list of the tenants whose
+    events the service may emit; empty means all. `outbox_url` is the database whose outbox the
+    workers relay; with `outbox_fsync`, rows stay until Redis has the published events on disk.
+    `metrics_tenants` is a comma-separated list of the tenants that metrics count each.
     """
 
     # Not shown, because URLs may contain a password.
@@ -52,6 +57,7 @@ class Settings:
     encryption_key: str = field(default="", repr=False)
     require_signature: bool = False
     emitted_domains: str = ""
+    tenants: str = ""
     # Not shown, because the URL may contain a password.
     outbox_url: str = field(default="", repr=False)
     outbox_fsync: bool = False
@@ -82,6 +88,7 @@ class Settings:
     tracing: str = "off"
     metrics_port: int = 0
     metrics_address: str = "127.0.0.1"
+    metrics_tenants: str = ""
 
     # The names of the settings that do not have their default; not a setting.
     given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -99,7 +106,11 @@ class Settings:
         faults: list[str] = []
         known = {setting.name: setting for setting in fields(cls) if setting.name != "given"}
         for name in (given.keys() | django.keys()) - known.keys():
-            faults.append(f"{name}: no such setting. The settings are {', '.join(sorted(known))}")
+            close = get_close_matches(name, known, n=1)
+            closest = f"Did you mean {close[0]}? " if close else ""
+            names = ", ".join(sorted(known))
+            faults.append(f"{name}: no such setting. {closest}The settings are {names}")
+        _warn_of_misspelt(environ, known)
         for name, setting in known.items():
             value = given.get(name)
             variable = f"CELERIAC_{name.upper()}"
@@ -134,6 +145,16 @@ class Settings:
         """The names in `emitted_domains`."""
         return frozenset(filter(None, map(str.strip, self.emitted_domains.split(","))))
 
+    @property
+    def tenant_names(self) -> tuple[str, ...]:
+        """The names in `tenants`, in their order."""
+        return tenant_names(self.tenants)
+
+    @property
+    def metrics_tenant_names(self) -> tuple[str, ...]:
+        """The names in `metrics_tenants`, in their order."""
+        return tenant_names(self.metrics_tenants)
+
     def differing(self, other: Settings) -> list[str]:
         """Return the names of the settings that differ, for display.
 
@@ -150,7 +171,7 @@ class Settings:
     def _faults(self) -> list[str]:
         faults = []
         faults += [f"CELERIAC_REDIS_URL {fault}" for fault in url_faults(self.redis_url)]
-        if self.service and not _SERVICE.fullmatch(self.service):
+        if self.service and not SERVICE.fullmatch(self.service):
             faults.append(
                 f"CELERIAC_SERVICE={self.service!r}: may have letters, digits, _ and - only, e.g. "
                 "'billing'; it is the first part of each handler's id and the name of the queue"
@@ -159,6 +180,10 @@ class Settings:
             faults.append(
                 f"CELERIAC_NAMESPACE={self.namespace!r}: may have letters, digits and _ . : - only"
             )
+        if fault := tenants_fault(self.tenant_names):
+            faults.append(f"CELERIAC_TENANTS={self.tenants!r}: {fault}")
+        if fault := tenants_fault(self.metrics_tenant_names) or self._metrics_fault():
+            faults.append(f"CELERIAC_METRICS_TENANTS={self.metrics_tenants!r}: {fault}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 known = ", ".join(choice for choice in choices if choice)
@@ -176,6 +201,13 @@ class Settings:
                     f"CELERIAC_{name.upper()}={value}: must be finite and at least {minimum}"
                 )
         return faults
+
+    def _metrics_fault(self) -> str:
+        if "other" in self.metrics_tenant_names:
+            return "'other' is the label of all tenants that have none. Leave it out"
+        if len(self.metrics_tenant_names) > MAX_METRICS_TENANTS:
+            return f"must have at most {MAX_METRICS_TENANTS} names; each has its own series"
+        return ""
 
     def _completed(self) -> Settings:
         return replace(
@@ -252,6 +284,24 @@ def _of_django() -> Mapping[str, Any]:
     return values
 
 
+def _warn_of_misspelt(environ: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """Log a WARNING, once, for each variable whose name is almost that of a setting.
+
+    Others may belong to something else: Kubernetes sets CELERIAC_SERVICE_HOST and the like.
+    """
+    for variable in environ.keys() - _ignored:
+        name = variable.removeprefix("CELERIAC_").lower()
+        if name == variable.lower() or name in known or re.search(r"(^|_)(port|service_)", name):
+            continue
+        if close := get_close_matches(name, known, n=1, cutoff=0.75):
+            _ignored.add(variable)
+            logger.warning(
+                "celeriac: %s is ignored: there is no such setting. Did you mean CELERIAC_%s?",
+                variable,
+                close[0].upper(),
+            )
+
+
 def _is_of_kubernetes(variable: str, value: str) -> bool:
     """Return whether Kubernetes set the variable, for a Service called `celeriac-…`."""
     if not (variable.endswith("_PORT") and _SERVICE_PORT.match(value)):
@@ -275,7 +325,8 @@ def _convert(value: Any, kind: type) -> Any:
     try:
         return kind(value)
     except (TypeError, ValueError):
-        raise ValueError(f"must be {'a whole number' if kind is int else 'a number'}") from None
+        wanted = "a whole number" if kind is int else "a number of seconds"
+        raise ValueError(f"must be {wanted}") from None
 
 
 def _convert_switch(value: Any) -> bool:
