@@ -19,19 +19,19 @@ from celeriac import EventBus
 from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 from celeriac.testing.server import EmbeddedServer, start_server
 from celeriac.tracking import Matrix
+from devtools.fork_server import fork_server
 from devtools.rabbitmq import EmbeddedRabbit, find_rabbitmq
 
 APP = Path(__file__).parent / "app"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Called by pytest for the items of this folder only."""
+    item.add_marker(pytest.mark.e2e)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests marked `brokers` run with Celery's queues in Redis, and once more in RabbitMQ."""
+    """Tests marked `brokers` run with Celery's queues in Redis, and again in RabbitMQ."""
     if metafunc.definition.get_closest_marker("brokers"):
         metafunc.parametrize("broker_url", ["redis", "rabbitmq"], indirect=True)
 
@@ -92,6 +92,7 @@ class Deployment:
     lease: float = 3.0
     broker_url: str = ""
     workers: list[Worker] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)  # of the environment, in addition
 
     @property
     def effects(self) -> redis.Redis:
@@ -109,6 +110,7 @@ class Deployment:
             "EFFECTS_URL": self.server.url.removesuffix("/0") + "/1",
             "LEASE": str(self.lease),
             "PYTHONUNBUFFERED": "1",
+            **self.variables,
         }
 
     @property
@@ -118,7 +120,7 @@ class Deployment:
 
     @property
     def matrix(self) -> Matrix:
-        return Matrix(self.bus.service.backend)
+        return self.bus.matrix
 
     def worker(
         self,
@@ -130,29 +132,42 @@ class Deployment:
         options: tuple[str, ...] = (),
     ) -> Worker:
         """Starts a worker of the service, and waits until it beats."""
+        worker = self.start_worker(
+            service, pool=pool, processes=processes, app=app, options=options
+        )
+        registry = self.bus.service.backend.registry
+        self.until(
+            lambda: (
+                any(w.pid == worker.process.pid for w in registry.workers())
+                or worker.process.poll() is not None
+            ),
+            what=f"{service} to beat",
+        )
+        assert worker.process.poll() is None, worker.said()
+        return worker
+
+    def start_worker(
+        self,
+        service: str = "billing",
+        *,
+        pool: str = "prefork",
+        processes: int = 2,
+        app: str = "services",
+        options: tuple[str, ...] = (),
+    ) -> Worker:
+        """Starts a worker of the service, without waiting for it."""
         log = self.directory / f"{service}-{len(self.workers)}.log"
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool]
         command += ["-c", str(processes), "-n", f"{service}{len(self.workers)}@%h"]
         command += ["--loglevel", "info", "--without-mingle", "--without-gossip", *options]
+        environment = {**self.environment, "CELERIAC_SERVICE": service}
+        # gevent patches modules before anything imports them.
+        start = guarded_popen if pool == "gevent" else fork_server().popen
         with log.open("wb") as out:
-            process = guarded_popen(
-                command,
-                env={**self.environment, "CELERIAC_SERVICE": service},
-                cwd=APP,
-                stdout=out,
-                stderr=out,
-            )
+            process = start(command, env=environment, cwd=APP, stdout=out, stderr=out)
         worker = Worker(process, log)
         self.workers.append(worker)
         self.stack.callback(worker.end)
-        registry = self.bus.service.backend.registry
-        self.until(
-            lambda: (
-                any(w.pid == process.pid for w in registry.workers()) or process.poll() is not None
-            ),
-            what=f"{service} to beat",
-        )
-        assert process.poll() is None, worker.said()
         return worker
 
     def joined(self, handler: str, domain: str) -> None:

@@ -17,8 +17,8 @@ from celeriac.cli.root import main
 from celeriac.cli.session import Session
 from celeriac.settings import Settings
 from celeriac.store.redis.keys import Keys
-from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import start_server
+from devtools.fork_server import fork_server
 from tests.e2e.conftest import APP, Deployment
 
 EMITS = {"orders": "order", "billing": "payment"}
@@ -76,7 +76,7 @@ def url_of(deployment: Deployment, name: str) -> str:
 def start(deployment: Deployment, service: str) -> None:
     log = deployment.directory / f"{service}.log"
     with log.open("wb") as out:
-        process = guarded_popen(
+        process = fork_server().popen(
             [sys.executable, "-m", "celery", "-A", "restricted", "worker", "-c", "1",
              "-n", f"{service}@%h", "--loglevel", "info"],
             env={**deployment.environment, "CELERIAC_SERVICE": service,
@@ -114,7 +114,7 @@ def test_workers_of_each_service_do_their_part(deployment: Deployment, namespace
         what="the dead letter of the third",
     )
     denied = {(e["username"], e["object"]) for e in admin.execute_command("ACL", "LOG")}
-    # moving postponed events where a service only reads: tried once, then left to others
+    # moving delayed events where a service only reads: tried once, then left to others
     keys = Keys(namespace)
     assert denied <= {("billing", keys.events("order")), ("orders", keys.events("payment"))}
     lies = admin.keys("*")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from celeriac.cli.root import main
+from celeriac.registry import live_broadcasts
 
 
 def received(deployment: Any, scope: str) -> dict[str, list[str]]:
@@ -48,6 +53,10 @@ def test_every_worker_and_pool_process_gets_each_event_once(
             assert [data for data in events if data != "ready"] == sent
     noted = deployment.effects.lrange("effects:billing.note", 0, -1)
     assert sorted(data for data in noted if data != "ready") == sorted(sent)
+    listed = live_broadcasts(deployment.bus.service.backend.registry.workers())
+    assert {each.scope: each.instances for each in listed} == {
+        "worker": 2, "process": 2 * processes,
+    }  # fmt: skip
 
 
 def test_a_process_that_is_replaced_gets_later_events(deployment: Any) -> None:
@@ -64,3 +73,43 @@ def test_a_process_that_is_replaced_gets_later_events(deployment: Any) -> None:
     assert new and all("ready" not in events for events in new)
     [worker] = received(deployment, "worker").values()
     assert "more" in worker
+
+
+@pytest.mark.parametrize(("pool", "processes"), [("prefork", 2), ("solo", 1)])
+def test_a_worker_with_broadcasts_only_gets_them_and_is_healthy(
+    deployment: Any, pool: str, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROADCASTS_ONLY", "1")
+    worker = deployment.worker(app="broadcasting", pool=pool)
+    ready(deployment, 1 + processes)
+    sent = [f"e{n}" for n in range(10)]
+    ids = [deployment.bus.emit("cache.invalidated", data) for data in sent]
+
+    def all_received() -> bool:
+        got = {**received(deployment, "worker"), **received(deployment, "process")}
+        return all(events[-1:] == sent[-1:] for events in got.values())
+
+    deployment.until(all_received, what="all broadcasts")
+    for scope, count in (("worker", 1), ("process", processes)):
+        got = received(deployment, scope)
+        assert len(got) == count
+        for events in got.values():
+            assert [data for data in events if data != "ready"] == sent
+
+    report = json.loads(command(deployment, "doctor", "--json"))
+    assert report["healthy"]
+    of_workers = [each for each in report["findings"] if each["check"] in ("worker", "handler")]
+    assert [(each["level"], each["text"]) for each in of_workers] == [
+        ("ok", f"billing: 1 worker, {processes} process{'es' if processes > 1 else ''}")
+    ]
+    assert command(deployment, "status", ids[0]).endswith("No handler is subscribed to it.\n")
+    assert "broadcast=process" in command(deployment, "handlers")
+    assert worker.stop() == 0
+    assert "ERROR" not in worker.said() and "Traceback" not in worker.said()
+
+
+def command(deployment: Any, *arguments: str) -> str:
+    """Run `celeriac` on the server of the deployment; return what it printed."""
+    result = CliRunner(env={"CELERIAC_REDIS_URL": deployment.server.url}).invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return str(result.stdout)

@@ -1,4 +1,4 @@
-"""The whole path with the log on a Redis Cluster of three nodes, and the broker beside it."""
+"""The whole path with the log on a Redis Cluster of three nodes, with a separate broker."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Clust
 def test_events_of_all_nodes_are_handled_and_no_command_crosses_slots(
     deployment: ClusterDeployment,
 ) -> None:
-    """Emitted each way there is, retried, postponed, emitted on by a handler, from domains that the
+    """Emitted each way there is, retried, delayed, emitted on by a handler, from domains that the
     worker has not seen before."""
     worker = deployment.worker(app="spread")
     bus, events = deployment.bus, deployment.happenings(600)
@@ -164,7 +164,7 @@ def test_a_node_that_dies_is_replaced_and_loses_nothing_that_its_replica_had(
     assert deployment.missing() == 0
 
 
-def test_a_worker_without_a_broker_says_what_is_missing(deployment: ClusterDeployment) -> None:
+def test_a_worker_without_a_broker_names_what_is_missing(deployment: ClusterDeployment) -> None:
     log = deployment.directory / "no-broker.log"
     environment = {**deployment.environment, "CELERIAC_SERVICE": "billing"}
     del environment["CELERIAC_BROKER_URL"]

@@ -6,7 +6,6 @@ their effects once.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -23,19 +22,21 @@ ORDERS_PER_KILL = 30
 
 
 @pytest.fixture
-def site(deployment: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """The environment of the site, and its database, migrated."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("CELERIAC_REDIS_URL", deployment.server.url)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "mysite.settings")
-    monkeypatch.setenv("PYTHONPATH", str(SITE))
-    manage("migrate")
+def site(deployment: Any, database_url: str) -> Engine:
+    """The environment of the site, for its own processes only, and its database, migrated."""
+    deployment.variables |= {
+        "DATABASE_URL": database_url,
+        "DJANGO_SETTINGS_MODULE": "mysite.settings",
+        "PYTHONPATH": str(SITE),
+    }
+    manage(deployment, "migrate")
     return create_engine(database_url, poolclass=NullPool)
 
 
-def manage(*arguments: str) -> None:
+def manage(deployment: Any, *arguments: str) -> None:
     command = [sys.executable, str(SITE / "place.py"), *arguments]
-    result = subprocess.run(command, env=os.environ, capture_output=True, text=True)
+    environment = deployment.environment
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -53,11 +54,11 @@ def test_what_a_site_commits_has_its_effects_once_whatever_dies(
     deployment.lease = 2.0
     worker = deployment.worker(app="mysite")
     # Joined by its own first event: until then there is no domain to join.
-    manage("0", "2")
+    manage(deployment, "0", "2")
     deployment.until(lambda: effects(site, "charge"), what="the first order", seconds=60)
     share, kills = ORDERS_PER_KILL, 5 if is_full else 2
     for n in range(kills):
-        manage(str(1000 + n * share), str(1000 + (n + 1) * share))
+        manage(deployment, str(1000 + n * share), str(1000 + (n + 1) * share))
         time.sleep(0.05 * n)
         worker.kill()
         worker = deployment.worker(app="mysite")

@@ -9,7 +9,7 @@ import pytest
 
 
 def test_a_service_that_is_down_gets_its_copy_when_it_starts(deployment: Any) -> None:
-    """Two of three services process the event at once; the matrix says so at each step."""
+    """Two of three services process the event at once; the matrix shows it at each step."""
     services = ["billing", "shipping", "mail"]
     for service in services:
         worker = deployment.worker(service)
@@ -103,7 +103,9 @@ def test_a_failing_handler_is_retried_alone_and_redriven_alone(deployment: Any) 
 
 
 @pytest.mark.brokers
-def test_a_handler_that_kills_its_process_is_buried_and_harms_no_other(deployment: Any) -> None:
+def test_a_handler_that_kills_its_process_is_dead_lettered_and_harms_no_other(
+    deployment: Any,
+) -> None:
     """Without waiting for a lease: the main process saw its pool process die."""
     deployment.lease = 60.0
     worker = deployment.worker()
@@ -142,7 +144,7 @@ def test_a_handler_may_run_longer_than_its_lease(deployment: Any) -> None:
     assert deployment.runs("billing.slow") == {event_id: 1}
 
 
-def test_hints_lost_with_the_celery_queue_are_healed_by_the_lease(deployment: Any) -> None:
+def test_tasks_lost_with_the_celery_queue_are_recovered_by_the_lease(deployment: Any) -> None:
     deployment.worker(processes=1)
     deployment.joined("billing.slow", "slow")
     bus = deployment.bus

@@ -1,4 +1,4 @@
-"""A worker that is sent what no dispatcher sends: it refuses that, and goes on."""
+"""A worker that is sent what no dispatcher sends: it refuses that, and continues."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def test_a_chain_over_processes_is_one_trace_with_its_retry(
     (send,) = by_name["process payment.captured"]
     assert captured["context"]["span_id"] == send["parent_id"]
     assert send["context"]["span_id"] == by_name["send shipment.sent"][0]["parent_id"]
-    hints = by_name["dispatch billing.charge"]
-    assert [f"0x{request}"] * 2 == [span["parent_id"] for span in hints]
+    tasks = by_name["dispatch billing.charge"]
+    assert [f"0x{request}"] * 2 == [span["parent_id"] for span in tasks]
     assert captured["context"]["span_id"] == by_name["dispatch shipping.send"][0]["parent_id"]
 
 
@@ -121,7 +121,7 @@ def test_two_workers_of_a_host_share_one_port_and_survive_each_other(
     first, second = deployment.workers
     serving = first if "metrics at http" in first.said() else second
     serving.kill()
-    # the counts come from the ledger: whoever serves tells the same
+    # the counts come from the delivery store: whoever serves tells the same
     deployment.until(
         lambda: done in scrape(port) and "celeriac_up 1.0" in scrape(port), what="the other one"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -48,18 +49,20 @@ def test_each_tenant_has_its_rate(keyed: Any) -> None:
     events = [
         keyed.bus.event("sms.asked", {"tenant": tenant}) for _ in range(30) for tenant in ("a", "b")
     ]
+    began = time.time()
     keyed.bus.emit_many(events)
     keyed.until_settled()
     assert keyed.runs("billing.send") == dict.fromkeys((event.id for event in events), 1)
     for tenant in ("a", "b"):
         sent = sorted(float(at) for at in keyed.effects.lrange(f"sent:{tenant}", 0, -1))
-        # A burst of one second's worth, then ten a second: the last begins 2 s after the first.
-        assert sent[-1] - sent[0] > 1.9
+        # A burst of one second's worth, then ten a second: the last one is fetched 2 s after the
+        # first. A machine under load may begin the first one late.
+        assert sent[-1] - began > 1.99
 
 
-def test_one_event_does_not_wait_for_the_crowd_of_another_tenant(keyed: Any) -> None:
-    crowd = [keyed.bus.event("row.read", {"tenant": "crowd"}) for _ in range(5000)]
-    keyed.bus.emit_many(crowd)
+def test_one_event_does_not_wait_for_the_backlog_of_another_tenant(keyed: Any) -> None:
+    backlog = [keyed.bus.event("row.read", {"tenant": "crowd"}) for _ in range(5000)]
+    keyed.bus.emit_many(backlog)
     keyed.until(lambda: len(keyed.runs("billing.load")) > 200, what="full flow")
     one = keyed.bus.emit("row.read", {"tenant": "one"})
     keyed.until(lambda: one in keyed.runs("billing.load"), what="the one event")
@@ -69,7 +72,7 @@ def test_one_event_does_not_wait_for_the_crowd_of_another_tenant(keyed: Any) -> 
     assert sum(keyed.runs("billing.load").values()) == 5001
 
 
-def test_one_event_stands_for_all_until_its_key_is_quiet(keyed: Any) -> None:
+def test_one_event_represents_all_until_its_key_is_quiet(keyed: Any) -> None:
     first, *_, last = [keyed.bus.emit("doc.changed", {"n": n}, subject="doc/1") for n in range(20)]
     other = keyed.bus.emit("doc.changed", {}, subject="doc/2")
     keyed.until_settled()

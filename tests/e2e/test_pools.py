@@ -58,7 +58,7 @@ def test_every_kind_of_handler_works(deployment: Any, pool: str) -> None:
 def test_a_warm_stop_in_full_flow_loses_nothing_and_runs_nothing_twice(
     deployment: Any, pool: str
 ) -> None:
-    """What was queued is handed back, so the next worker needs no lease to run out."""
+    """What was queued is requeued, so the next worker need not wait for a lease to expire."""
     deployment.lease = 30.0
     worker = deployment.worker(pool=pool)
     deployment.joined("billing.work", "work")

@@ -10,12 +10,15 @@ from celery import Celery
 
 
 def consume(deployment: Any, number: int, *, queue: str, on: bool) -> None:
-    """Tells the worker to consume the queue, or not to, and waits until it has beaten since."""
+    """Add or cancel the worker's consumer of the queue, and wait until its next heartbeat."""
     control: Any = Celery(broker=deployment.server.url).control
     change = control.add_consumer if on else control.cancel_consumer
     name = deployment.workers[number].process.pid
     hostname = next(w.name for w in workers(deployment) if w.pid == name).partition("/")[0]
-    change(queue, destination=[hostname], reply=True)
+    # Repeated: a worker whose control queue is not bound yet gets no broadcast.
+    deployment.until(
+        lambda: change(queue, destination=[hostname], reply=True), what="the worker's reply"
+    )
     deployment.until(
         lambda: any(w.pid == name and (queue in w.queues) is on for w in workers(deployment)),
         what="the beat",

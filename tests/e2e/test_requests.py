@@ -42,12 +42,13 @@ def test_replies_come_from_several_services_to_threads_and_coroutines(answering:
     assert not list(answering.bus.service.backend.event_log.client.scan_iter("*{reply:*"))
 
 
-def test_a_celery_task_asks(answering: Any) -> None:
+@pytest.mark.parametrize("task", ["ask", "ask_in_coroutine"])
+def test_a_celery_task_requests(answering: Any, task: str) -> None:
     from celery import Celery
 
     app = Celery(broker=answering.server.url.removesuffix("/0") + "/0")
     for n in range(4):
-        app.send_task("ask", (n,), queue="prices")
+        app.send_task(task, (n,), queue="prices")
     answering.until(lambda: answering.effects.llen("answers") == 4, what="all answers")
     assert sorted(answering.effects.lrange("answers", 0, -1)) == ["0", "1", "2", "3"]
     app.close()

@@ -2,7 +2,7 @@
 
 Each row starts a worker of an app that was configured so. Its handler must process every event
 once, with the data that was emitted, also one that fails at first and one that takes seconds.
-Otherwise the start fails, or a WARNING and the doctor say that the handler does not run.
+Otherwise the start fails, or a WARNING and the doctor report that the handler does not run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from celeriac.cli.doctor.finding import BusSnapshot
 from celeriac.cli.doctor.services import check_workers
 from celeriac.testing.process_guard import guarded_popen
 from celeriac.testing.server import start_server
-from celeriac.tracking import DeliveryState, Matrix
+from celeriac.tracking import DeliveryState
 
 APP = Path(__file__).parent / "app"
 AT_ONCE = 6
@@ -334,7 +334,7 @@ class Run:
         return {emit(f"{self.service}.happened", one): one["text"] for one in data}
 
     def _states(self, emitted: Mapping[str, str]) -> dict[str, DeliveryState]:
-        matrix, states = Matrix(self.bus.service.backend), dict[str, DeliveryState]()
+        matrix, states = self.bus.matrix, dict[str, DeliveryState]()
 
         def processed() -> bool:
             for id in emitted.keys() - {
@@ -359,7 +359,7 @@ def _until(holds: Callable[[], bool], seconds: float = WITHIN) -> None:
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Future[Outcome]]]:
-    """The rows that are to be tested, several at once."""
+    """The rows that are tested, several at once."""
     chosen: Any = [item for item in request.session.items if item.path == Path(__file__)]
     rows: list[Row] = [item.callspec.params["row"] for item in chosen]
     directory = tmp_path_factory.mktemp("settings")

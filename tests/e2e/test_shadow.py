@@ -42,7 +42,7 @@ def worker(deployment: Deployment) -> None:
     deployment.worker(app="shadowed", processes=2)
 
 
-def test_each_call_is_beside_its_handler_with_the_outcome_of_the_task(
+def test_each_call_is_next_to_its_handler_with_the_outcome_of_the_task(
     deployment: Deployment, worker: None
 ) -> None:
     ids = call(deployment, range(1, 5))

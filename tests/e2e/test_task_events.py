@@ -98,7 +98,7 @@ def test_remote_control_turns_them_off_and_on(deployment: Deployment) -> None:
 
 @pytest.mark.brokers
 def test_with_task_events_turned_on_they_are_always_sent(deployment: Deployment) -> None:
-    """Also to who reads them in another way than by an event receiver."""
+    """Also to programs that read them in another way than by an event receiver."""
     worker = deployment.worker(processes=1, options=("-E",))
     deployment.joined("billing.note", "order")
     with monitor(celery_app(deployment)) as one:

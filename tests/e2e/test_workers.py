@@ -1,4 +1,4 @@
-"""How workers are run: re-forked pools, several of them, beside the tasks of an existing app."""
+"""How workers are run: re-forked pools, several of them, with the tasks of an existing app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery import Celery
 
 
 def test_pool_processes_forked_after_every_task_do_not_deadlock(deployment: Any) -> None:
-    """The dispatcher's thread runs beside constant forks."""
+    """The dispatcher's thread runs during constant forks."""
     deployment.worker(options=("--max-tasks-per-child", "1"))
     deployment.joined("billing.slow", "slow")
     events = [deployment.bus.event("slow.one", {"seconds": 0}) for _ in range(150)]
@@ -49,7 +49,7 @@ def test_the_main_process_killed_alone_loses_nothing(deployment: Any) -> None:
     assert deployment.missing() == 0
 
 
-def test_a_bus_on_an_existing_app_works_beside_its_tasks(deployment: Any) -> None:
+def test_a_bus_on_an_existing_app_works_with_its_tasks(deployment: Any) -> None:
     deployment.worker(app="existing")
     deployment.joined("billing.note", "order")
     client = Celery(broker=deployment.server.url)
@@ -72,10 +72,10 @@ def test_two_buses_of_one_service_are_served_by_one_dispatcher(deployment: Any) 
     assert worker.stop() == 0
 
 
-def test_a_hint_for_a_handler_of_newer_code_waits_for_a_worker_that_has_it(
+def test_a_task_for_a_handler_of_newer_code_waits_for_a_worker_that_has_it(
     deployment: Any,
 ) -> None:
-    """An old worker gets the hint, and puts the event off; no lease has to run out."""
+    """An old worker gets the delivery task, and puts the event off; no lease has to run out."""
     deployment.lease = 60.0
     deployment.worker(app="existing")
     deployment.joined("billing.note", "order")
@@ -87,7 +87,7 @@ def test_a_hint_for_a_handler_of_newer_code_waits_for_a_worker_that_has_it(
 
 
 def test_a_handler_removed_while_the_system_runs_is_served_no_more(deployment: Any) -> None:
-    """Its group is gone and does not come back until its worker is started anew."""
+    """Its group is gone and does not come back until its worker is started again."""
     deployment.worker()
     deployment.joined("billing.note", "order")
     backend = deployment.bus.service.backend

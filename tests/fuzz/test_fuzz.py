@@ -1,4 +1,4 @@
-"""What comes from outside, fuzzed: event decoder, signatures, masking, patterns, hints, commands.
+"""External input, fuzzed: event decoder, signatures, masking, patterns, delivery tasks, commands.
 
 `CELERIAC_FUZZ_EXAMPLES` is the number of examples of each (200: some seconds in all), for a nightly
 run with many more.
@@ -93,7 +93,7 @@ def test_an_event_with_a_byte_changed_is_an_event_or_refused(raw: bytes, data: A
 
 
 def naive(pattern: list[str], type_: list[str]) -> bool:
-    """What AMQP says, word for word."""
+    """The definition of AMQP, word for word."""
 
     @cache
     def reaches(i: int, j: int) -> bool:
@@ -112,7 +112,7 @@ segments = st.sampled_from(["a", "b", "ab", "-", "_"])
 @fuzzed
 @given(st.lists(segments | st.sampled_from(["*", "#"]), min_size=1, max_size=8),
        st.lists(segments, min_size=1, max_size=8))  # fmt: skip
-def test_a_pattern_reaches_what_amqp_says(pattern: list[str], type_: list[str]) -> None:
+def test_a_pattern_matches_as_in_amqp(pattern: list[str], type_: list[str]) -> None:
     assert compile_patterns(".".join(pattern)).matches(".".join(type_)) == naive(pattern, type_)
 
 
@@ -129,7 +129,7 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
 
 @fuzzed
 @given(anything, anything, anything)
-def test_any_message_is_a_hint_or_refused(args: Any, kwargs: Any, embedded: Any) -> None:
+def test_any_message_is_a_task_or_refused(args: Any, kwargs: Any, embedded: Any) -> None:
     try:
         check_message(args, kwargs, embedded)
         pairs = read_pairs(kwargs["domain"], kwargs["events"])

@@ -43,7 +43,7 @@ def test_a_made_event_is_typed_as_the_handler_gets_it() -> None:
     assert_type(make_event("order.placed"), Event[None])
 
 
-def test_settling_says_what_happened() -> None:
+def test_completing_returns_what_happened() -> None:
     with in_memory(bus) as memory:
         assert_type(memory.run_until_idle(), RunResult)
         assert_type(memory.run_until_idle(shuffle=1).processed, int)

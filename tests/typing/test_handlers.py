@@ -56,12 +56,12 @@ def test_the_decorator_keeps_the_type_of_a_function() -> None:
     assert (plain, coroutine) == (charge, store)
 
 
-def test_a_handler_returns_what_it_says() -> None:
+def test_a_handler_returns_its_declared_type() -> None:
     event: Event[OrderPlaced] = Event(id="1", source="s", type="t", data=OrderPlaced(1))
     assert_type(charge(event), str)
     assert "charged 1" == charge(event)
 
 
-def test_the_event_at_hand_may_be_none() -> None:
+def test_the_current_event_may_be_none() -> None:
     assert_type(current_event(), Event[Any] | None)
     assert current_event() is None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     charge("order.placed")  # type: ignore[arg-type]
     charge(make_event("order.placed", 1))  # type: ignore[arg-type]
     total = make_event("order.placed", OrderPlaced(1)).data.total  # type: ignore[attr-defined]
-    bus.emit("order.placed", subjct="order/1")  # type: ignore[call-arg]
+    bus.emit("order.placed", subjct="order/1")  # type: ignore[arg-type]
     bus.emit("order.placed", delay="soon")  # type: ignore[arg-type]
     bus.on("order.placed", retries="many")  # type: ignore[arg-type]
     bus.on("order.placed", start="yesterday")  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "dev.py"
-LOCKS = ("demo", "test", "compat", "bench", "check", "docs", "release")
+LOCKS = ("demo", "suite", "compat", "bench", "check", "docs", "release")
 
 
 def run(*command: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -99,19 +99,23 @@ def test_few_tests_and_those_with_the_terminal_run_in_one_process(
 
 
 @pytest.mark.parametrize("arguments", [[], ["tests/unit", "README.md"], ["-k", "emit"]])
-def test_all_others_run_in_twice_as_many_processes_as_there_are_cores(
+def test_others_run_in_three_times_as_many_processes_as_cores(
     dev: ModuleType, arguments: list[str]
 ) -> None:
     made = dev.test_arguments(arguments, 2)
-    assert ["-n", "4"] == made[:2]
+    assert ["-n", "6"] == made[:2]
     assert arguments == made[len(made) - len(arguments) :]
+
+
+def test_the_quick_ones_run_in_twice_as_many_processes_as_cores(dev: ModuleType) -> None:
+    assert ["-n", "4", "--quick"] == dev.test_arguments(["--quick"], 2)
 
 
 def test_the_script_parses_as_python_3_6() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 
 
-def test_an_old_python_says_so_in_one_line(tmp_path: Path) -> None:
+def test_an_old_python_is_an_error_of_one_line(tmp_path: Path) -> None:
     if not old_pythons():
         pytest.skip("no Python 3.6 to 3.9 below ~/.pyenv/versions")
     for python in old_pythons():

@@ -38,7 +38,7 @@ def test_the_key_is_what_the_path_leads_to(path: str, key: str) -> None:
     assert key == key_of(EVENT, path)
 
 
-def test_the_partition_key_stands_for_a_missing_subject() -> None:
+def test_the_partition_key_replaces_a_missing_subject() -> None:
     assert "p" == key_of({"partitionkey": "p"}, "subject")
     assert "p" == key_of({"subject": None, "partitionkey": "p"}, "subject")
     assert "" == key_of({"subject": 7}, "subject")

@@ -18,6 +18,7 @@ from celeriac import (
     ConfigurationError,
     Event,
     EventBus,
+    InvalidEvent,
     Middleware,
     Reject,
 )
@@ -129,6 +130,19 @@ def test_a_changed_event_is_what_is_appended() -> None:
         bus.emit("order.placed", 1)
         bus.emit_many([("order.placed", 2), bus.event("order.placed", 3)])
         assert [event.subject for event in memory.emitted] == ["tenant/1"] * 3
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["emit", "aemit"])
+def test_an_event_that_middleware_made_invalid_is_refused(asynchronous: bool) -> None:
+    class Tagging(Middleware):
+        def before_emit(self, event: Event[Any]) -> Event[Any]:
+            return replace(event, subject="")
+
+    bus = make_bus(Tagging())
+    with in_memory(bus) as memory:
+        with pytest.raises(InvalidEvent, match="subject"):
+            asyncio.run(bus.aemit("order.placed")) if asynchronous else bus.emit("order.placed")
+        assert memory.store.event_log.length("order") == 0
 
 
 def test_emit_returns_the_id_that_middleware_gave() -> None:

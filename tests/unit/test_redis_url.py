@@ -52,7 +52,7 @@ def test_a_fault_is_reported_without_the_password(url: str, said: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_cluster_is_no_broker_and_a_worker_says_so() -> None:
+def test_a_worker_refuses_a_cluster_as_broker() -> None:
     """A producer needs no broker, so the error is raised only when an app is created."""
     settings = Settings.load({}, redis_url="redis+cluster://h:1", service="billing")
     assert settings.broker_url == ""

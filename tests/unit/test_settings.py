@@ -71,7 +71,7 @@ def test_the_broker_is_the_same_redis_unless_another_is_given(
         ({"retention": float("nan")}, "CELERIAC_RETENTION=nan"),
         ({"retention": "inf"}, "CELERIAC_RETENTION=inf: must be finite"),
         ({"retention_count": -1}, "CELERIAC_RETENTION_COUNT=-1"),
-        ({"leese": 1}, "leese: no such setting. The settings are .*lease"),
+        ({"leese": 1}, "leese: no such setting. Did you mean lease. The settings are .*lease"),
     ],
 )
 def test_a_fault_names_the_setting_and_the_remedy(given: dict[str, Any], said: str) -> None:
@@ -91,6 +91,40 @@ def test_settings_do_not_change() -> None:
     settings = Settings.load({})
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.lease = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CELERIAC_LEESE", "CELERIAC_LEASE"),
+        ("CELERIAC_REDIS_URI", "CELERIAC_REDIS_URL"),
+        ("CELERIAC_OUTBOX", "CELERIAC_OUTBOX_URL"),
+    ],
+)
+def test_a_misspelt_variable_is_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, variable: str, meant: str
+) -> None:
+    monkeypatch.setattr("celeriac.settings._ignored", set())
+    for _ in range(2):
+        Settings.load({variable: "x"})
+    assert [
+        f"celeriac: {variable} is ignored: there is no such setting. Did you mean {meant}?"
+    ] == caplog.messages
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "CELERIAC_ALERT_URLS", "CELERIAC_FLOWER_OPEN", "CELERIAC_FLOWER_EDITORS",
+        "CELERIAC_REDIS_SERVER", "CELERIAC_FUZZ_EXAMPLES", "CELERIAC_SERVICE_HOST",
+        "CELERIAC_METRICS_SERVICE_PORT", "CELERIAC_METRICS_PORT_9808_TCP", "RETENTIN",
+    ],
+)  # fmt: skip
+def test_other_variables_are_no_misspelt_settings(
+    caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
+    Settings.load({variable: "x"})
+    assert [] == caplog.messages
 
 
 def test_variables_that_kubernetes_sets_for_a_service_are_ignored(

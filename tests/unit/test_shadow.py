@@ -54,7 +54,7 @@ def states(memory: MemoryBus, id: str) -> dict[str, str]:
 def new_charge(event: Event) -> None: ...
 
 
-def test_both_stand_side_by_side_in_the_matrix(app: Any, bus: EventBus) -> None:
+def test_both_are_in_the_matrix(app: Any, bus: EventBus) -> None:
     @app.task(name="tasks.charge", shared=False)
     def charge(order: int) -> None: ...
 
@@ -115,7 +115,7 @@ def test_a_call_for_later_emits_at_that_time(app: Any, bus: EventBus) -> None:
     shadow(bus, charge, "charge.asked")
     with in_memory(bus) as memory:
         result = charge.apply_async(countdown=3600)
-        assert "postponed" == Matrix(memory.store.backend).status(result.id).location
+        assert "delayed" == Matrix(memory.store.backend).status(result.id).location
 
 
 def test_a_retry_of_the_task_emits_nothing(app: Any, bus: EventBus) -> None:

@@ -99,7 +99,7 @@ def url(folder: Path, port: int, *, client: bool = True) -> str:
     return f"rediss://localhost:{port}/0?{options}"
 
 
-def test_events_and_hints_go_by_tls_with_a_client_certificate(tls: tuple[Path, int]) -> None:
+def test_events_and_tasks_go_by_tls_with_a_client_certificate(tls: tuple[Path, int]) -> None:
     bus = EventBus(service="billing", redis_url=url(*tls))
     bus.emit("order.placed", {"n": 1}, id="a")
     assert len(bus.service.backend.event_log.read("order")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -34,3 +35,15 @@ def build(event: Event[dict[str, Any]]) -> Reply:
 @app.task(name="ask")  # type: ignore[untyped-decorator,unused-ignore]
 def ask(n: int) -> None:
     effects.rpush("answers", bus.request("price.asked", {"n": n}, timeout=20).data["n"])
+
+
+@app.task(name="ask_in_coroutine")  # type: ignore[untyped-decorator,unused-ignore]
+def ask_in_coroutine(n: int) -> None:
+    async def asked() -> int:
+        try:
+            reply = await bus.arequest("price.asked", {"n": n}, timeout=20)
+        finally:
+            await bus.aclose()
+        return int(reply.data["n"])
+
+    effects.rpush("answers", asyncio.run(asked()))

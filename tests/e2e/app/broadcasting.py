@@ -1,4 +1,5 @@
-"""A broadcast for each worker, one for each pool process, and a durable handler beside them."""
+"""A broadcast handler for each worker, one for each pool process, and a durable handler, which
+BROADCASTS_ONLY omits."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ def forget_here(event: Event[Any]) -> None:
     effects.rpush(f"process:{os.getpid()}", event.data)
 
 
-@bus.on("cache.invalidated")
-def note(event: Event[Any]) -> None:
-    effects.rpush("effects:billing.note", event.data)
+if "BROADCASTS_ONLY" not in os.environ:
+
+    @bus.on("cache.invalidated")
+    def note(event: Event[Any]) -> None:
+        effects.rpush("effects:billing.note", event.data)

@@ -48,7 +48,7 @@ bus = EventBus(app)
 
 @bus.on(f"{SERVICE}.happened", backoff=0.2)
 def handle(event: Event[Any]) -> None:
-    """Fails once where the event says so, and takes as long as it says."""
+    """Fails once if the event has `fails`, and takes as long as in the event."""
     if event.data["fails"] and effects.incr(f"failed:{event.id}") == 1:
         raise ValueError("once")
     assert event.time is not None and abs(datetime.now(UTC) - event.time).total_seconds() < 60

@@ -1,7 +1,7 @@
 """What the end-to-end tests start as `CELERIAC_SERVICE=billing celery -A services worker`.
 
-Every handler writes what it did into a list of Redis beside the bus, so that tests count effects
-and not what the ledger says of them.
+Every handler writes what it did into a list of Redis, apart from the bus, so that tests count
+effects and not what the delivery store has of them.
 """
 
 from __future__ import annotations

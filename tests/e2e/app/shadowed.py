@@ -1,4 +1,4 @@
-"""A task that is moved to a handler. `charge` fails for order 3, and order 4 waits to be let go."""
+"""A task that is moved to a handler. `charge` fails for order 3, and order 4 is held."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pymysql
 
@@ -27,6 +27,7 @@ DATABASES = {
         "USER": _url.username,
         "HOST": _url.hostname,
         "PORT": _url.port,
+        "OPTIONS": dict(parse_qsl(_url.query)),
     }
 }
 CELERY_BROKER_URL = os.environ["CELERIAC_REDIS_URL"]
