@@ -17,6 +17,8 @@ from celeriac import EventBus, Settings, errors
 from celeriac.cli.root import main as celeriac_command
 from celeriac.delivery.state import MOVES, DeliveryState
 from celeriac.event import Event
+from celeriac.gateway.metrics import GATEWAY_METRICS
+from celeriac.gateway.refusal import REASONS
 from celeriac.observability.metrics.definition import METRICS
 from celeriac.store.redis.keys import Keys
 from celeriac.tracking import state_of
@@ -101,7 +103,7 @@ def test_every_state_and_every_move_of_a_delivery_is_there() -> None:
 
 def parameters(function: Any) -> list[str]:
     names = [p.name for p in inspect.signature(function).parameters.values()]
-    return [name for name in names if name != "self"]
+    return [name for name in names if name not in ("self", "unknown")]
 
 
 def test_every_option_of_on_is_there_with_its_default() -> None:
@@ -130,13 +132,16 @@ def test_every_key_is_there() -> None:
         keys.domains,
         keys.handlers,
         keys.workers,
+        keys.scale_targets,
         keys.relayed,
         keys.config,
         keys.contracts,
+        keys.tenants,
         keys.forgotten,
         keys.rate(handler),
         keys.replies("01a20743"),
     }
+    known |= {keys.request_counts, keys.pending_requests}
     known |= {keys.circuits, keys.calls(handler)}
     known |= {
         getattr(keys, name)("order") for name in ("events", "delayed", "emitted", "dead", "wakeup")
@@ -157,7 +162,7 @@ def test_every_key_is_there() -> None:
     known.add(keys.ids("order")[0])
     known |= {
         getattr(keys, n)("order", handler)
-        for n in ("scheduled", "stats", "patterns", "lost_runs", "chunks", "runs")
+        for n in ("scheduled", "stats", "patterns", "lost_runs", "chunks", "runs", "archive_replay")
     }
     known |= {
         *keys.matrix("order", handler),
@@ -177,6 +182,17 @@ def test_every_metric_is_there_with_its_kind_and_labels() -> None:
         for name, kind, labels, _ in rows(page("metrics.md"))
     }
     assert shown == {name: (one.kind, one.labels) for name, one in METRICS.items()}
+
+
+def test_every_metric_of_a_gateway_and_every_reason_is_there() -> None:
+    shown = {
+        named(row[0])[0]: (row[1], tuple(named(row[2])))
+        for row in rows(page("gateway.md"))
+        if named(row[0])[0].startswith("celeriac_gateway_")
+    }
+    assert shown == {name: (one.kind, one.labels) for name, one in GATEWAY_METRICS.items()}
+    reasons = {*table("gateway.md", "`GET /metrics`")} - {*shown}
+    assert reasons == {*REASONS.values(), "too_many", "failed", "cancelled"}
 
 
 def test_the_index_names_every_page() -> None:
@@ -284,7 +300,8 @@ def test_troubleshooting_has_every_check_of_doctor() -> None:
 def test_troubleshooting_has_every_error_that_is_a_fault() -> None:
     kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
     # base classes, control flow, and the errors of commands for a wrong name
-    others = {"CeleriacError", "InvalidEvent", "Retry", "Reject", "Skip", "NotFound"}
+    others = {"CeleriacError", "InvalidEvent", "Retry", "Reject", "Skip", "CircuitOpen"}
+    others.add("NotFound")
     faults = {kind.__name__ for kind in kinds} - others
     assert section_of_troubleshooting("An exception") - {"NOPERM"} == faults
 
