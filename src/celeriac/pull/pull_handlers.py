@@ -14,6 +14,7 @@ from celeriac.delivery import Group
 from celeriac.dispatcher.groups import join
 from celeriac.dispatcher.poll_interval import IDLE
 from celeriac.dispatcher.versions import interests_in_force
+from celeriac.errors import LogFull
 from celeriac.event import compile_patterns
 from celeriac.handler import Handler
 from celeriac.pull import completing
@@ -22,7 +23,13 @@ from celeriac.pull.fetching import Fetcher
 from celeriac.pull.pull_state import PullState
 from celeriac.pull.pulled import Pulled, PulledDelivery
 from celeriac.pull.reference import Reference
-from celeriac.pull.refusal import HandlerRemoved, NotPulled, PullRefused, UnknownHandler
+from celeriac.pull.refusal import (
+    HandlerRemoved,
+    LimitReached,
+    NotPulled,
+    PullRefused,
+    UnknownHandler,
+)
 from celeriac.pull.registration import handler_of, make_pull_handler, read_registration, split_id
 from celeriac.pull.result import AttemptResult
 from celeriac.pull.service_context import ServiceContext
@@ -31,6 +38,8 @@ from celeriac.service import Service
 from celeriac.tenant import all_marks, is_tenant_mark, needed_marks
 
 logger = logging.getLogger(__name__)
+
+MAX_HANDLERS = 1_000  # of a service
 
 # Raises an error if the caller must not get deliveries of the handler that is registered like this.
 Check = Callable[[HandlerRecord], None]
@@ -74,13 +83,28 @@ class PullHandlers:
             raise NotPulled(
                 f"{id} is a handler that workers of {handler.service} run. Choose another id"
             )
-        backend.event_log.register_domains(sorted(handler.matcher.literal_domains), bounded=False)
+        if known is None:
+            self._check_room(handler.service)
+        try:
+            backend.event_log.register_domains(sorted(handler.matcher.literal_domains))
+        except LogFull as error:
+            raise LimitReached(str(error), field="patterns") from None
         [record] = join(backend, [handler], backend.event_log.domains())
         record = self._drop_patterns(handler, record)
         for domain in record.since:
             backend.deliveries.note_patterns(handler.group(domain), handler.interests)
         self._use(record, handler)
         return record
+
+    def _check_room(self, service: str) -> None:
+        """Raise LimitReached if the service has MAX_HANDLERS: a token may name any of its ids."""
+        records = self._parent.backend.registry.handlers().values()
+        pulled = sum(record.service == service and record.pull is not None for record in records)
+        if pulled >= MAX_HANDLERS:
+            raise LimitReached(
+                f"{service} has {pulled:,} pull handlers, which is the most of a service. Remove "
+                "some of them with DELETE"
+            )
 
     def _drop_patterns(self, handler: Handler, record: HandlerRecord) -> HandlerRecord:
         """Remove the patterns of earlier registrations; return the record."""

@@ -24,6 +24,12 @@ class UnknownHandler(PullRefused):
     status, code = 404, "unknown_handler"
 
 
+class LimitReached(PullRefused):
+    """The service has no room for another handler, or the bus for another domain."""
+
+    status, code = 403, "limit"
+
+
 class NotPulled(PullRefused):
     """The handler belongs to workers."""
 

@@ -11,7 +11,14 @@ from celeriac import ConfigurationError, Event
 from celeriac.delivery import DeliveryState, Group
 from celeriac.dispatcher.groups import join
 from celeriac.event_log import entry_time_ms
-from celeriac.pull.refusal import HandlerRemoved, Invalid, NotPulled, UnknownHandler
+from celeriac.pull import pull_handlers
+from celeriac.pull.refusal import (
+    HandlerRemoved,
+    Invalid,
+    LimitReached,
+    NotPulled,
+    UnknownHandler,
+)
 from celeriac.pull.registration import read_registration
 from tests.unit.pull.conftest import HOUR, INDEX, PullBus, ids_of
 
@@ -39,6 +46,32 @@ def test_registering_again_changes_nothing(pull: PullBus) -> None:
     pull.register(retries=2)
     assert record(pull) == before
     assert pull.complete(delivery).state is DeliveryState.PROCESSED
+
+
+def test_a_service_has_a_limited_number_of_handlers(
+    pull: PullBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull_handlers, "MAX_HANDLERS", 2)
+    for id in ("search.a", "search.b", "other.a"):
+        pull.register(id)
+    with pytest.raises(LimitReached, match="search has 2 pull handlers"):
+        pull.register("search.c")
+    pull.register("search.b", retries=2)
+    pull.handlers.unregister("search.a")
+    pull.register("search.c")
+    assert {"search.b", "search.c", "other.a"} == pull.backend.registry.handlers().keys()
+
+
+def test_no_domains_are_added_beyond_those_of_the_bus(pull: PullBus) -> None:
+    pull.emit("order.placed")
+    pull.backend.event_log.bus.establish()
+    pull.backend.event_log.bus.set("max_domains", "1")
+    with pytest.raises(LimitReached, match="max_domains") as refused:
+        pull.register(INDEX, "order.placed", "payment.captured")
+    assert "patterns" == refused.value.field
+    assert {"order"} == pull.backend.event_log.domains()
+    assert INDEX not in pull.backend.registry.handlers()
+    pull.register(INDEX, "order.placed")
 
 
 def test_options_apply_to_all_gateways_at_once(pull: PullBus) -> None:
