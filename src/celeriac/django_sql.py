@@ -6,6 +6,9 @@ import re
 from contextlib import AbstractContextManager
 from typing import Any
 
+# How the tables of celeriac are created.
+MIGRATE = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
+
 _NAMED = re.compile(r":(\w+)")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from celeriac.django_sql import atomic, for_django
+from celeriac.django_sql import MIGRATE, atomic, for_django
 from celeriac.extra import needing
 from celeriac.inbox import statement
 from celeriac.inbox.receiver import (
@@ -17,8 +17,6 @@ from celeriac.inbox.receiver import (
     unseen,
 )
 from celeriac.inbox.session import in_session
-
-REMEDY = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
 
 
 class DjangoInbox:
@@ -81,7 +79,7 @@ def mark_processed(connection: Any, handler: str, keys: Sequence[Key]) -> list[K
                 elif cursor.rowcount:
                     new += batch
     except DatabaseError as error:
-        explained = statement.explained(error, REMEDY)
+        explained = statement.explained(error, MIGRATE)
         if explained is error:
             raise
         raise explained from error

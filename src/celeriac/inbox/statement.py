@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from celeriac import missing_table
 from celeriac.errors import ConfigurationError
 from celeriac.inbox.receiver import Key
 
@@ -60,12 +61,7 @@ def check_dialect(dialect: str) -> None:
 
 def explained(error: Exception, remedy: str) -> Exception:
     """Return a ConfigurationError with the remedy if the table is missing, else the error."""
-    message = str(error).lower()
-    if TABLE in message and any(word in message for word in ("no such table", "exist")):
-        return ConfigurationError(
-            f"the table {TABLE} is missing. Create it: {remedy} (docs/how-to/inbox.md)"
-        )
-    return error
+    return missing_table.explained(error, (TABLE,), remedy, "inbox.md")
 
 
 class PruneSchedule:

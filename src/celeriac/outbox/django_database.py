@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from celeriac.django_sql import atomic, for_django
+from celeriac.django_sql import MIGRATE, atomic, for_django
 from celeriac.outbox import statement
 from celeriac.outbox.database import DJANGO, Execute
 from celeriac.outbox.leader_lock import LeaderLock
 from celeriac.outbox.listener import PostgresListener
 from celeriac.transaction import Write
-
-REMEDY = "python manage.py migrate celeriac, with `celeriac.contrib.django` in INSTALLED_APPS"
 
 
 class DjangoDatabase(LeaderLock):
@@ -86,7 +84,7 @@ def writer(connection: Any) -> Write:
                 if notifies:
                     cursor.execute(statement.NOTIFY)
         except DatabaseError as error:
-            explained = statement.explained(error, REMEDY)
+            explained = statement.explained(error, MIGRATE)
             if explained is error:
                 raise
             raise explained from error
@@ -95,7 +93,7 @@ def writer(connection: Any) -> Write:
 
 
 def explain_missing(error: Exception) -> Exception:
-    return statement.explained(error, REMEDY)
+    return statement.explained(error, MIGRATE)
 
 
 def executing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from celeriac.errors import ConfigurationError
+from celeriac import missing_table
 
 TABLE = "celeriac_outbox"
 # The channel of LISTEN and NOTIFY, and the space of the leader lock.
@@ -109,9 +109,4 @@ def _listed(count: int) -> str:
 
 def explained(error: Exception, remedy: str) -> Exception:
     """Return a ConfigurationError with the remedy if the table is missing, else the error."""
-    message = str(error).lower()
-    if TABLE in message and any(word in message for word in ("no such table", "exist")):
-        return ConfigurationError(
-            f"the table {TABLE} is missing. Create it: {remedy} (docs/how-to/outbox.md)"
-        )
-    return error
+    return missing_table.explained(error, (TABLE,), remedy, "outbox.md")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celeriac import missing_table
 from celeriac.errors import ConfigurationError
 from celeriac.outbox.pruning import PROCESSES, STEPS
 from celeriac.outbox.timer import TABLE as TIMERS
@@ -79,10 +80,4 @@ def check_dialect(dialect: str) -> None:
 
 def explained(error: Exception, remedy: str) -> Exception:
     """Return a ConfigurationError with the remedy if a table is missing, else the error."""
-    message = str(error).lower()
-    missing = next((table for table in sorted(TABLES, reverse=True) if table in message), None)
-    if missing and any(word in message for word in ("no such table", "exist")):
-        return ConfigurationError(
-            f"the table {missing} is missing. Create it: {remedy} (docs/how-to/process.md)"
-        )
-    return error
+    return missing_table.explained(error, TABLES, remedy, "process.md")

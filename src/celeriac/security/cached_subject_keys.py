@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from celeriac.errors import EncryptionError, SubjectErased, SubjectKeysUnavailable
+from celeriac.errors import (
+    ConfigurationError,
+    EncryptionError,
+    SubjectErased,
+    SubjectKeysUnavailable,
+)
 from celeriac.security.subject_key import Erasure, SubjectKey, SubjectKeys
 
 CACHE_SECONDS = 60.0
@@ -85,6 +90,8 @@ def _available(call: Callable[[], T]) -> T:
         return call()
     except (SubjectErased, EncryptionError):
         raise
+    except ConfigurationError as error:
+        raise SubjectKeysUnavailable(f"the store of the subjects' keys failed: {error}") from error
     except Exception as error:
         raise SubjectKeysUnavailable(
             f"the store of the subjects' keys failed ({type(error).__name__}). Check the database "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from celeriac.django_sql import for_django
+from celeriac.django_sql import MIGRATE, for_django
 from celeriac.extra import needing
 from celeriac.subject_keys.master_key import MasterKeys
 from celeriac.subject_keys.rows import Execute, StatementResult, StoredSubjectKeys
@@ -35,6 +35,8 @@ class DjangoSubjectKeys(StoredSubjectKeys):
 
 class DjangoTransactions:
     """Implements Transactions with new connections to a database of Django."""
+
+    remedy = MIGRATE
 
     def __init__(self, using: str) -> None:
         self._using = using

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from celeriac import missing_table
 from celeriac.security.subject_key import Erasure, SubjectKey, erased, new_subject_key, now_ms
 from celeriac.subject_keys import statement
 from celeriac.subject_keys.master_key import MasterKeys
@@ -27,7 +28,13 @@ Execute = Callable[[str, Mapping[str, Any]], StatementResult]
 
 
 class Transactions(Protocol):
-    """Transactions of their own, outside those of the application. Methods block."""
+    """Transactions of their own, outside those of the application. Methods block.
+
+    Attributes:
+        remedy: How the table is created.
+    """
+
+    remedy: str
 
     def run(self, work: Callable[[Execute], T]) -> T:
         """Return the result of `work`, committed. Raises the errors of the database."""
@@ -109,7 +116,7 @@ class StoredSubjectKeys:
         done, after = 0, ""
         while rows := self._page(after):
             changed = [pair for pair in map(self._rewrapped, rows) if pair is not None]
-            done += self._transactions.run(
+            done += self._run(
                 lambda execute, changed=changed: sum(  # type: ignore[misc]
                     execute(statement.REWRAP, pair).changed for pair in changed
                 )
@@ -136,8 +143,18 @@ class StoredSubjectKeys:
         return self._rows(statement.PAGE, after=after, count=REWRAPPED)
 
     def _rows(self, query: str, **parameters: Any) -> Sequence[KeyRow]:
-        answer = self._transactions.run(lambda execute: execute(query, parameters))
+        answer = self._run(lambda execute: execute(query, parameters))
         return [KeyRow(*row) for row in answer.rows]
+
+    def _run(self, work: Callable[[Execute], T]) -> T:
+        try:
+            return self._transactions.run(work)
+        except Exception as error:
+            remedy = self._transactions.remedy
+            explained = missing_table.explained(error, [statement.TABLE], remedy, "erase.md")
+            if explained is error:
+                raise
+            raise explained from error
 
     def _insert(self, subject: str, **values: Any) -> bool:
         """Insert a row; return False if the subject has one."""
@@ -149,7 +166,7 @@ class StoredSubjectKeys:
             **values,
         }
         try:
-            self._transactions.run(lambda execute: execute(statement.INSERT, row))
+            self._run(lambda execute: execute(statement.INSERT, row))
         except Exception as error:
             if not self._transactions.is_conflict(error):
                 raise
@@ -159,7 +176,7 @@ class StoredSubjectKeys:
     def _erase(self, subject: str, recorded: Mapping[str, Any]) -> bool:
         """Destroy the key of a subject; return False if there is no row that is not erased."""
         parameters = {"digest": digest_of(subject), **recorded}
-        answer = self._transactions.run(lambda execute: execute(statement.ERASE, parameters))
+        answer = self._run(lambda execute: execute(statement.ERASE, parameters))
         return bool(answer.changed)
 
     def _rewrapped(self, row: KeyRow) -> dict[str, Any] | None:

@@ -40,6 +40,8 @@ class SqlSubjectKeys(StoredSubjectKeys):
 class SqlTransactions:
     """Implements Transactions with an Engine."""
 
+    remedy = "call celeriac.subject_keys.create_subject_keys(engine) once, or add it to a migration"
+
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         protect_from_forks(engine)

@@ -44,14 +44,6 @@ def test_a_missing_table_is_an_error_with_the_remedy(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["no such table: other", "celeriac_inbox is locked", "it does not exist", ""]
-)
-def test_another_error_is_not_explained(message: str) -> None:
-    error = ValueError(message)
-    assert error is statement.explained(error, "migrate")
-
-
-@pytest.mark.parametrize(
     ("dialect", "sql"),
     [
         ("postgresql", "INSERT INTO {} ON CONFLICT DO NOTHING RETURNING event_key, domain"),

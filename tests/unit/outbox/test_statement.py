@@ -39,14 +39,6 @@ def test_a_missing_table_is_an_error_with_the_remedy(message: str) -> None:
     assert "the table celeriac_outbox is missing. Create it: migrate (" in str(explained)
 
 
-@pytest.mark.parametrize(
-    "message", ["no such table: other", "celeriac_outbox is locked", "it does not exist", ""]
-)
-def test_another_error_is_not_explained(message: str) -> None:
-    error = ValueError(message)
-    assert error is statement.explained(error, "migrate")
-
-
 def test_relays_of_all_versions_take_the_same_lock() -> None:
     """During a rolling deployment, relays of two versions run on one database."""
     lock = "CONCAT('celeriac.', SHA1(DATABASE()))"

@@ -107,11 +107,3 @@ def test_a_missing_table_is_named_with_the_remedy(message: str, table: str) -> N
     explained = statement.explained(ValueError(message), "migrate")
     assert isinstance(explained, ConfigurationError)
     assert f"the table {table} is missing. Create it: migrate (" in str(explained)
-
-
-@pytest.mark.parametrize(
-    "message", ["no such table: other", "celeriac_process is locked", "it does not exist", ""]
-)
-def test_another_error_is_not_explained(message: str) -> None:
-    error = ValueError(message)
-    assert error is statement.explained(error, "migrate")

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from celeriac.errors import ConfigurationError, SubjectErased
+from celeriac.errors import ConfigurationError, SubjectErased, SubjectKeysUnavailable
+from celeriac.security.cached_subject_keys import CachedSubjectKeys
 from celeriac.subject_keys import (
     MemorySubjectKeys,
     SqlSubjectKeys,
@@ -54,6 +55,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SubjectKey
         url = request.getfixturevalue("postgres_url").replace("postgresql", "postgresql+psycopg")
     for engine in opened(url):
         yield SqlSubjectKeys(asynchronous(url) if is_async else engine, MASTER)
+
+
+def test_a_missing_table_is_named_with_the_remedy() -> None:
+    keys = SqlSubjectKeys(create_engine("sqlite://"), MASTER)
+    table = r"the table celeriac_subject_keys is missing. Create it: call .*create_subject_keys\("
+    for call in (lambda: keys.key_of("a"), lambda: keys.erase("a", actor="b"), keys.rewrap):
+        with pytest.raises(ConfigurationError, match=table):
+            call()
+    cached = CachedSubjectKeys(keys)
+    with pytest.raises(SubjectKeysUnavailable, match=rf"keys failed: {table}"):
+        cached.key_of("a")
 
 
 def asynchronous(url: str) -> AsyncEngine:
