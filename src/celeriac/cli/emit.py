@@ -18,6 +18,7 @@ from celeriac.contract import schema_uri
 from celeriac.contract.registered import RegisteredContracts
 from celeriac.contract.schema_uri import FIRST, MAX_VERSION
 from celeriac.emitter import Emitter
+from celeriac.unreadable import UNREADABLE
 
 
 @click.command()
@@ -112,7 +113,7 @@ def read_data(given: str | None) -> Any:
         return msgspec.json.decode(raw.removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise click.BadParameter(f"{given}: {error.strerror}", param_hint="JSON") from None
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         text = f"{given}: {error}"
         if given != "-" and not given.startswith("@"):
             text = f"{error}. Write a text with its double quotes, '\"hello\"', and an object as "

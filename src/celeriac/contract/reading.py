@@ -11,6 +11,7 @@ from celeriac.contract.versions import VERSIONS, Upcaster, Versions
 from celeriac.errors import ContractTooNew, InvalidData, SubscriptionError
 from celeriac.event import Event, decode_data
 from celeriac.event.attributes import is_json
+from celeriac.unreadable import UNREADABLE
 
 
 def read_data(event: Event[Any], annotation: Any) -> Event[Any]:
@@ -96,5 +97,5 @@ def upcast_data(event: Event[Any], chain: list[Upcaster]) -> Any:
 def _document(event: Event[Any]) -> Any:
     try:
         return msgspec.json.decode(event.data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidData(f"{event.type} {event.id}: data is not valid JSON") from None

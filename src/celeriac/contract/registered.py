@@ -17,6 +17,7 @@ from celeriac.contract.store import ContractStore, StoredContract
 from celeriac.errors import ConfigurationError, InvalidData
 from celeriac.event import RawEvent, is_encrypted
 from celeriac.event.attributes import is_json
+from celeriac.unreadable import UNREADABLE
 
 
 class Fit(StrEnum):
@@ -143,7 +144,7 @@ def _mismatch(event: RawEvent, schema: Schema) -> str | None:
         return None
     try:
         return mismatch_of(_data(event), schema, "checking data")
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return "data: cannot be read, such as a number out of range"
     except ConfigurationError:  # jsonschema is not installed, or the schema is invalid
         return None

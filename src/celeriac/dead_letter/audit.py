@@ -11,6 +11,7 @@ import msgspec
 from celeriac.delivery import Audited, Restart
 from celeriac.event_log import entry_key
 from celeriac.store.factory import Backend
+from celeriac.unreadable import UNREADABLE
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,7 +39,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return the decoded note; a text that is not JSON becomes its `what`."""
         try:
             return msgspec.json.decode(raw, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             text = raw if isinstance(raw, str) else raw.decode(errors="replace")
             return cls(actor="", did="", what=text, via="")
 

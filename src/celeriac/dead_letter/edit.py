@@ -27,6 +27,7 @@ from celeriac.registry import HandlerRecord
 from celeriac.security import make_signer
 from celeriac.settings import Settings
 from celeriac.store.factory import Backend
+from celeriac.unreadable import UNREADABLE
 
 # The identity of the event, and the attributes that an edit sets.
 FIXED = (
@@ -78,7 +79,7 @@ def document_of(dead_letter: DeadLetter) -> dict[str, Any]:
         raise InvalidEvent(f"{name} is encrypted and cannot be edited. Emit a corrected event.")
     try:
         document: dict[str, Any] = msgspec.json.decode(_bare(event))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidEvent(
             f"{name} has data that cannot be read, such as a number out of range, and cannot be "
             "edited. Emit a corrected event."

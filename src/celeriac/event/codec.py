@@ -15,6 +15,7 @@ from celeriac.event.extensions import NO_EXTENSIONS
 from celeriac.event.json_form import fault_in, foreign_form, no_form_of, with_text_keys
 from celeriac.event.strict_decoder import read
 from celeriac.event.validation import validate
+from celeriac.unreadable import UNREADABLE
 
 
 class OtherVersion(msgspec.Struct, tag_field="specversion", tag="other"):
@@ -104,7 +105,7 @@ def decode_unchecked(raw: bytes) -> RawEvent | None:
     """
     try:
         event = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return event if type(event) is Event else None
 

@@ -14,6 +14,7 @@ import msgspec
 
 from celeriac.errors import SubscriptionError
 from celeriac.event.annotation import annotation_name, mentions_pydantic
+from celeriac.unreadable import UNREADABLE
 
 _ENUM_VALUE = re.compile(r"Invalid (enum )?value .*", re.DOTALL)
 _AT_PATH = " - at `$"
@@ -62,7 +63,7 @@ def _msgspec_decoder(annotation: Any) -> DataDecoder:
     def from_json(raw: bytes | msgspec.Raw) -> Any:
         try:
             return decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise DataMismatch(_msgspec_reason(error)) from None
 
     def from_python(value: Any) -> Any:

@@ -13,6 +13,7 @@ import msgspec
 from celeriac.errors import EncryptionError
 from celeriac.event.envelope import Event
 from celeriac.event.signature import KEY_ID
+from celeriac.unreadable import UNREADABLE
 
 ENCRYPTED = "application/jose+json"
 # Key ids of subjects begin with it, so that they differ from the key ids of services.
@@ -64,7 +65,7 @@ def read_jwe(event: Event[Any]) -> Jwe:
     """Return the encrypted data of an event. Raises EncryptionError unless it is a JWE."""
     try:
         return _decoder.decode(event.data)
-    except (msgspec.DecodeError, TypeError, UnicodeError, RecursionError):
+    except (*UNREADABLE, TypeError):
         raise EncryptionError(
             f"cannot be decrypted: its content type is {ENCRYPTED}, but its data is not a JWE "
             "in JSON"

@@ -20,6 +20,7 @@ from celeriac.event.attributes import (
 from celeriac.event.codec import OtherVersion, decode
 from celeriac.event.envelope import RawEvent
 from celeriac.event.identity import event_key
+from celeriac.unreadable import UNREADABLE
 
 
 class EventHeader(msgspec.Struct, frozen=True, kw_only=True, tag_field="specversion", tag="1.0"):
@@ -60,7 +61,7 @@ def read_header(raw: bytes, domain: str | None = None) -> EventHeader:
     """
     try:
         header = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         header = None
     if type(header) is not EventHeader:
         header = _header_of(decode(raw))

@@ -16,6 +16,7 @@ from celeriac.event.attributes import is_json
 from celeriac.event.codec import decode
 from celeriac.event.envelope import RawEvent
 from celeriac.event.strict_decoder import without_lone_surrogates
+from celeriac.unreadable import UNREADABLE
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 _CLOUDEVENTS = "application/cloudevents"
@@ -49,7 +50,7 @@ def read_message(
         return [decode(body)]
     try:
         members = _batch_decoder.decode(without_lone_surrogates(body))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidEvent("a batch must be a JSON array of events") from None
     if max_events is not None and len(members) > max_events:
         raise EventTooLarge(
@@ -103,7 +104,7 @@ def _read_binary(headers: Mapping[str, str], body: bytes) -> RawEvent:
         body = without_lone_surrogates(body)
         try:
             msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except UNREADABLE:
             raise InvalidEvent("the body is not JSON, which its content type requires") from None
         members["data"] = msgspec.Raw(body)
     elif body:

@@ -16,6 +16,7 @@ from celeriac.event.encrypted import encrypted_for, is_encrypted
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS
 from celeriac.event.sensitive_walk import State, TooCostly, Walk
+from celeriac.unreadable import UNREADABLE
 
 MASK = "***"
 # With more values than this, the whole text is masked instead of searched.
@@ -114,7 +115,7 @@ def _parsed(event: RawEvent, hides: bool) -> Any:
             return _OPAQUE
         try:
             return msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except UNREADABLE:
             return _OPAQUE
     return data
 

@@ -22,6 +22,7 @@ from celeriac.event.attributes import CORE, OPTIONAL, REQUIRED
 from celeriac.event.envelope import Event, RawEvent
 from celeriac.event.extensions import NO_EXTENSIONS, Extensions
 from celeriac.event.validation import validate
+from celeriac.unreadable import UNREADABLE
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -78,7 +79,7 @@ def _members(raw: bytes) -> Mapping[str, msgspec.Raw]:
         raise InvalidEvent("an event must be a JSON object in structured mode") from None
     except RecursionError:
         raise InvalidEvent("the event is nested too deeply to be read") from None
-    except (msgspec.DecodeError, UnicodeError):
+    except UNREADABLE:
         repaired = without_lone_surrogates(raw)
         if repaired != raw:
             _refuse_surrogates(raw)
@@ -120,7 +121,7 @@ def _pairs(raw: bytes) -> list[tuple[str, Any]]:
 def _value(name: str, raw: msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidEvent(f"`{name}` is not valid JSON") from None
 
 

@@ -42,6 +42,7 @@ from celeriac.pull.result import (
     read_results,
 )
 from celeriac.registry import HandlerRecord, PullOptions
+from celeriac.unreadable import UNREADABLE
 
 MAX_WAIT = 30.0  # seconds; proxies close connections that are idle for a minute
 
@@ -164,7 +165,7 @@ async def _json(request: Request, context: GatewayContext) -> Mapping[str, Any]:
         return {}
     try:
         decoded = msgspec.json.decode(without_lone_surrogates(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise Invalid("the body is not valid JSON") from None
     if not isinstance(decoded, dict):
         raise Invalid("the body must be a JSON object")

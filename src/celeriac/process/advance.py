@@ -15,6 +15,7 @@ from celeriac.process.definition import ABORT_REQUESTED, REMINDED, ProcessDefini
 from celeriac.process.effects import Effects, EventWriter
 from celeriac.process.instance import Instance, StepChanges
 from celeriac.process.process import made
+from celeriac.unreadable import UNREADABLE
 
 
 class NotStarted(Retry):
@@ -142,7 +143,7 @@ def _json(event: RawEvent) -> Any:
         return event.data
     try:
         return msgspec.json.decode(event.data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidData(f"{event.type} {event.id}: data is not valid JSON") from None
 
 

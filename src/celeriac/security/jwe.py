@@ -25,6 +25,7 @@ from celeriac.errors import EncryptionError
 from celeriac.event.encrypted import Jwe, Recipient, recipients, subject_key_id
 from celeriac.security.key import ENCRYPTION, PublicKey
 from celeriac.security.subject_key import SubjectKey
+from celeriac.unreadable import UNREADABLE
 
 ALG, ENC = "ECDH-ES+A256KW", "A256GCM"
 SUBJECT_ALG = "A256KW"
@@ -164,7 +165,7 @@ def _wrapping_key(agreed: bytes, header: Mapping[str, Any]) -> bytes:
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise _changed() from None
 
 

@@ -99,6 +99,7 @@ def test_emit_encrypts_for_services_and_status_names_them(run: Run, shop: Shop) 
     [
         ("order placed", "1"),
         ("order.placed", "{n: 1}"),
+        ("order.placed", "[" * 10_000),
         ("order.placed", "@/no/such/file"),
         ("order.placed", "1", "--delay", "-1"),
         ("order.placed", "1", "--handlers", "no handler"),

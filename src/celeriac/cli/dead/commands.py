@@ -36,6 +36,7 @@ from celeriac.dead_letter import (
 )
 from celeriac.delivery import DeadLetter
 from celeriac.errors import NotFound
+from celeriac.unreadable import UNREADABLE
 
 # An id is unique within its domain.
 NAME = "{0.domain}/{0.id}"
@@ -127,7 +128,7 @@ def _event(session: Session, dead_letter: DeadLetter, reveal: bool, erased: Eras
         return erased.envelope(dead_letter.event, session.settings.sensitive_names)
     try:
         return msgspec.json.decode(dead_letter.event)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return dead_letter.event.decode(errors="replace")
 
 

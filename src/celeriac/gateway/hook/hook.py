@@ -14,6 +14,7 @@ from celeriac.event import RawEvent, validate
 from celeriac.event.attributes import check_tenant, check_text, type_fault
 from celeriac.event.envelope import Event
 from celeriac.event.strict_decoder import without_lone_surrogates
+from celeriac.unreadable import UNREADABLE
 
 _TYPE = "{type}"
 
@@ -117,7 +118,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Return the members of a JSON object. Raises InvalidEvent."""
     try:
         return _decoder.decode(without_lone_surrogates(body))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         raise InvalidEvent("the body is not a JSON object") from None
 
 

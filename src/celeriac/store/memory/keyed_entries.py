@@ -19,6 +19,7 @@ from celeriac.event_log import entry_key, entry_time_ms
 from celeriac.flow_control import MAX_TOGETHER, FlowControl, key_of
 from celeriac.store.memory.stream import PendingEntry, state_of
 from celeriac.tenant import is_tenant_mark
+from celeriac.unreadable import UNREADABLE
 
 # The position in the sequence of a key. A replayed entry comes after all entries in the log then.
 Position = tuple[tuple[int, int], bool, tuple[int, int]]
@@ -311,7 +312,7 @@ def key_in_force(
     """
     try:
         event = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         event = None
     if not isinstance(event, dict):
         return None if flow_control.quiet_ms else ""

@@ -378,7 +378,7 @@ def test_an_event_that_no_code_wants_has_no_key(
 
 
 @pytest.mark.parametrize(("quiet_ms", "key"), [(0, ""), (10, None)])
-@pytest.mark.parametrize("body", [b"no JSON", b"[]", b"\xff"])
+@pytest.mark.parametrize("body", [b"no JSON", b"[]", b"\xff", b"[" * 10_000])
 def test_a_body_that_is_no_event_shares_the_empty_key(
     body: bytes, quiet_ms: int, key: str | None
 ) -> None:
