@@ -387,9 +387,8 @@ class Progress:
 def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
     """Those of pytest. Tests run in parallel unless only some files are named, or `-n` is given.
 
-    Starting a process takes 5 s of CPU time. Many tests wait most of the time, so there are more
-    processes than cores; `--quick` leaves out those that wait for long. With `-s` and `--pdb` a
-    test has the terminal, which is one.
+    Starting a process takes 3 to 5 s of CPU time. Many tests wait most of the time, so there are
+    more processes than cores. With `-s` and `--pdb` a test has the terminal, which is one.
     """
     paths = [argument.partition("::")[0] for argument in arguments]
     paths = [path for path in paths if os.path.exists(path)]
@@ -397,7 +396,7 @@ def test_arguments(arguments: "list[str]", cores: int) -> "list[str]":
     alone = ("-n", "--numprocesses", "-s", "--capture", "--pdb", "--collect-only", "--co", "--help")
     if few or any(argument.startswith(alone) for argument in arguments):
         return arguments
-    return ["-n", str((2 if "--quick" in arguments else 3) * cores), *arguments]
+    return ["-n", str(3 * cores), *arguments]
 
 
 def docs_arguments(arguments: "list[str]") -> "list[str]":

@@ -45,6 +45,7 @@ WAITING_AT_ONCE = max(2, 3 * (os.cpu_count() or 1) // 2)
 # What `--quick` leaves out: tests that start processes, wait, or compute for seconds, and the same
 # ones on other servers.
 SLOW = (
+    "docs/how-to/durable-workflows.md",
     "tests/browser/",
     "tests/contract/test_delivery_life.py",
     "tests/contract/test_moved_address.py",
@@ -60,27 +61,35 @@ SLOW = (
     "tests/unit/devtools/test_fork_server.py",
     "tests/unit/devtools/test_mutants_trial.py",
     "tests/unit/executor/test_greenlets.py",
+    "tests/unit/executor/test_interrupted_lines.py",
+    "tests/unit/executor/test_run_limit.py",
     "tests/unit/gateway/test_hostile.py",
+    "tests/unit/gateway/test_redis.py",
     "tests/unit/outbox/test_relay_life.py",
     "tests/unit/outbox/test_timer_killed.py",
     "tests/unit/process/test_interleavings.py",
+    "tests/unit/pull/test_waiting.py",
     "tests/unit/scaffold/test_template.py",
     "tests/unit/shop/test_fulfilment.py",
+    "tests/unit/store/redis/test_interrupted.py",
     "tests/unit/store/redis/test_script_keys.py",
     "tests/unit/store/redis/cluster/",
     "tests/unit/testing/test_process_guard.py",
     "tests/unit/testing/test_server.py",
     "tests/unit/dispatcher/test_reading_lives.py",
+    "tests/unit/contrib/dbos/",
     "tests/unit/contrib/django/",
     "tests/unit/spool/test_event_log.py",
     "tests/unit/test_bootstrap.py",
     "tests/unit/test_deployment.py",
     "tests/unit/test_distribution.py",
     "tests/unit/test_extra.py",
+    "tests/unit/test_shadow.py",
     "tests/unit/observability/tracing/test_off.py",
+    "tests/unit/worker/celery_fixes/test_prefork_results.py",
     "tests/unit/worker/test_failure_events.py",
 )
-SERVERS = {"cluster", "mysql", "postgresql"}
+SERVERS = {"cluster", "mysql", "postgresql", "redis_cluster"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,7 +97,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--quick",
         action="store_true",
-        help="one and a half minutes: without workers and databases",
+        help="one minute: without workers and databases",
     )
     group.addoption(
         "--full", action="store_true", help="as often as it takes to trust it: for every night"

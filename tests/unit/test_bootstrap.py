@@ -107,10 +107,6 @@ def test_others_run_in_three_times_as_many_processes_as_cores(
     assert arguments == made[len(made) - len(arguments) :]
 
 
-def test_the_quick_ones_run_in_twice_as_many_processes_as_cores(dev: ModuleType) -> None:
-    assert ["-n", "4", "--quick"] == dev.test_arguments(["--quick"], 2)
-
-
 def test_the_script_parses_as_python_3_6() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 6))
 
