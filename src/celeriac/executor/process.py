@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from statistics import median_low
 from typing import TypeVar
 
 from celeriac.delivery import Group
@@ -106,7 +105,7 @@ class ExecutorProcess:
     def run_time_us(self, handler: Handler) -> int:
         """Return the handler's run time without new runs; 0 if there were none."""
         means = self._means_us.get(handler.id)
-        return max(1, round(median_low(means))) if means else 0
+        return max(1, round(sorted(means)[(len(means) - 1) // 2])) if means else 0
 
 
 def typical_us(took_us: Sequence[int]) -> float:

@@ -14,8 +14,6 @@ from celery import Celery, bootsteps, signals
 
 from celeriac.contract.store import ContractChanged
 from celeriac.dispatcher import Dispatcher
-from celeriac.observability.metrics.server import MetricsServer, metrics_server
-from celeriac.process.metrics import reader
 from celeriac.registry import WorkerRecord
 from celeriac.service import Service, worker_name
 from celeriac.settings import VERSION
@@ -34,7 +32,6 @@ from celeriac.worker.direct_delivery import DirectDelivery, DirectDeliveryStep
 from celeriac.worker.fork_gate import fork_gate
 from celeriac.worker.logs import install_logs
 from celeriac.worker.queues import declared
-from celeriac.worker.relaying import install_relay
 from celeriac.worker.serializer import delivery_serializer
 from celeriac.worker.task_events import sends_task_events
 from celeriac.worker.unknown_tasks import requeue_unknown
@@ -83,8 +80,8 @@ def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> 
     requeue_unknown(service)
     refuse_taken_names(app)
     survive_refusals(app)
-    install_relay(app, service)
     install_broadcasts(app, service)
+    _install_optional(app, service)
     install_results_read(app)
     follows = is_celeriac_app and is_followed(service.settings)
     old_master = OldMaster(service) if follows else None
@@ -104,6 +101,18 @@ def install(app: Celery, service: Service, *, is_celeriac_app: bool = False) -> 
     add_step(app, "consumer", DirectDeliveryStep, service, "direct-delivery", direct=direct)
 
 
+def _install_optional(app: Celery, service: Service) -> None:
+    # Most workers need neither, and each of their processes has the memory of what is imported.
+    if service.settings.outbox_url:
+        from celeriac.worker.relaying import install_relay
+
+        install_relay(app, service)
+    if service.settings.metrics_port:
+        from celeriac.worker.metrics import install_metrics
+
+        install_metrics(app, service)
+
+
 class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """One dispatcher thread, started after the pool and stopped first."""
 
@@ -116,7 +125,6 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
         self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
-        self._metrics: MetricsServer | None = None
         self._contracts = ContractDeclaration(self.service)
 
     def include_if(self, parent: Any) -> bool:
@@ -165,12 +173,8 @@ class DispatcherStep(bootsteps.StartStopStep):  # type: ignore[misc]
             target=self._dispatcher.run, name="celeriac-dispatcher", daemon=True
         )
         self._thread.start()
-        settings = self.service.settings
-        self._metrics = metrics_server(settings, self.service.backend, reader(settings))
 
     def stop(self, parent: Any) -> None:
-        if self._metrics is not None:
-            self._metrics.stop()
         if self._dispatcher is None or self._thread is None:
             return
         self._dispatcher.stop()

@@ -19,9 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def install_relay(app: Celery, service: Service) -> None:
-    """Make every worker of the app relay the outbox of `outbox_url`, if it is set."""
-    if not service.settings.outbox_url:
-        return
+    """Make every worker of the app relay the outbox of `outbox_url`."""
     add_step(app, "worker", RelayStep, service, "relay", service=service)
 
 
