@@ -62,7 +62,6 @@ SLOW = (
     "tests/unit/devtools/test_mutants_trial.py",
     "tests/unit/executor/test_greenlets.py",
     "tests/unit/executor/test_interrupted_lines.py",
-    "tests/unit/executor/test_run_limit.py",
     "tests/unit/gateway/test_hostile.py",
     "tests/unit/gateway/test_redis.py",
     "tests/unit/outbox/test_relay_life.py",
