@@ -6,11 +6,9 @@ import contextlib
 import os
 import secrets
 import shlex
-import shutil
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -22,7 +20,7 @@ from redis.exceptions import RedisError
 from celeriac.errors import CeleriacError
 from celeriac.store.redis.connection import open_client
 from celeriac.testing.server import start_server
-from devtools.demo.service_processes import Plan, ServiceProcesses
+from devtools.demo.service_processes import Plan, ServiceProcesses, remove
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWER_USER = "demo"
@@ -171,7 +169,7 @@ class Processes:
             # They show the reason.
             print(f"demo: the logs are kept in {self.directory}", file=sys.stderr)
         else:
-            _remove(self.directory)
+            remove(self.directory)
 
 
 def reserve(port: int) -> socket.socket:
@@ -192,11 +190,3 @@ def reserve(port: int) -> socket.socket:
     raise DemoFailed(
         f"ports {port} to {min(port + 99, 65535)} are in use. Choose another with --port."
     )
-
-
-def _remove(directory: Path) -> None:
-    """Remove the directory, even while processes that are being killed still write into it."""
-    deadline = time.monotonic() + 2
-    while directory.exists() and time.monotonic() < deadline:
-        shutil.rmtree(directory, ignore_errors=True)
-        time.sleep(0.005)

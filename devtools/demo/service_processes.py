@@ -50,6 +50,8 @@ BEFORE_FORK = (
     "celeriac.worker.request",
 )
 
+REMOVED_WITHIN = 20.0  # seconds; on a loaded machine, killed processes end late
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -119,11 +121,33 @@ def _lead(plan: Plan, death: int) -> NoReturn:
                 break
         else:
             # The demo is gone: clean up in its place.
-            shutil.rmtree(plan.directory, ignore_errors=True)
+            _clean_up(plan.directory)
     finally:
         os.killpg(0, signal.SIGKILL)
         time.sleep(60)
         os._exit(1)
+
+
+def _clean_up(directory: Path) -> None:
+    """Remove the directory in a process outside of the group, because the group still writes."""
+    cleaner = os.fork()
+    if cleaner:
+        # Here too: the group ends at once.
+        os.setpgid(cleaner, cleaner)
+        return
+    try:
+        os.setpgid(0, 0)
+        remove(directory)
+    finally:
+        os._exit(0)
+
+
+def remove(directory: Path) -> None:
+    """Remove the directory, even while processes that are being killed still write into it."""
+    deadline = time.monotonic() + REMOVED_WITHIN
+    while directory.exists() and time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(0.005)
 
 
 def _fork(log_path: Path, run: Callable[..., int], *arguments: object) -> int:
