@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ def deployment_says(deployment: ClusterDeployment, *arguments: str) -> str:
             stdout=out,
             stderr=out,
         )
-        status = process.wait(30)
+        status = process.wait(60)
     said = log.read_text()
     assert status == 0, said
     return said
@@ -153,7 +152,12 @@ def test_a_node_that_dies_is_replaced_and_loses_nothing_that_its_replica_had(
     before = deployment.happenings(240)
     deployment.bus.emit_many(before)
     with cluster.client(cluster.masters[0]) as client:
-        assert client.wait(1, 5000) == 1  # its replica has all that was accepted
+        # Not WAIT, which waits for the writes of its own connection.
+        accepted = client.info("replication")["master_repl_offset"]
+        deployment.until(
+            lambda: client.info("replication")["slave0"]["offset"] >= accepted,
+            what="its replica to have all that was accepted",
+        )
     cluster.masters[0].kill()
     after = deployment.happenings(120)
     bus = deployment.bus
@@ -176,7 +180,5 @@ def test_a_worker_without_a_broker_names_what_is_missing(deployment: ClusterDepl
             stdout=out,
             stderr=out,
         )
-        started = time.monotonic()
-        assert process.wait(30) != 0
-    assert time.monotonic() - started < 30
+        assert process.wait(60) != 0
     assert "CELERIAC_BROKER_URL is not set" in log.read_text()

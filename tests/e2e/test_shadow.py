@@ -52,7 +52,10 @@ def test_each_call_is_next_to_its_handler_with_the_outcome_of_the_task(
     deployment.until(lambda: states(deployment, ids[3])[TASK] == "dead", what="the failed task")
     # The task of order 4 still runs: the handler that watches it is not done, either.
     deployment.until(lambda: states(deployment, ids[4])[TASK] == "scheduled", what="the slow task")
-    assert {"processed"} == {states(deployment, id)[HANDLER] for id in ids.values()}
+    deployment.until(
+        lambda: {states(deployment, id)[HANDLER] for id in ids.values()} == {"processed"},
+        what="the handler",
+    )
     deployment.effects.set("let go", 1)
     deployment.until(lambda: states(deployment, ids[4])[TASK] == "processed", what="the slow task")
     assert [1, 2, 4] == orders(deployment, "charged by task")
