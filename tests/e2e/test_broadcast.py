@@ -60,19 +60,32 @@ def test_every_worker_and_pool_process_gets_each_event_once(
 
 
 def test_a_process_that_is_replaced_gets_later_events(deployment: Any) -> None:
+    """Each process gets every event from the one on that it begins with, the worker all of them."""
     deployment.worker(app="broadcasting", options=("--max-tasks-per-child", "5"))
-    ready(deployment, 3)
-    first = set(received(deployment, "process"))
+    sent: list[str] = []
 
-    def replaced() -> bool:
-        deployment.bus.emit("cache.invalidated", "more")
+    def emit() -> None:
+        sent.append(f"e{len(sent)}")
+        deployment.bus.emit("cache.invalidated", sent[-1])
+
+    def is_replaced() -> bool:
+        """Not after `ready`: its events are tasks too, and replace a process at any time."""
+        emit()
         return len(received(deployment, "process")) > 2
 
-    deployment.until(replaced, what="a new process")
-    new = [events for key, events in received(deployment, "process").items() if key not in first]
-    assert new and all("ready" not in events for events in new)
-    [worker] = received(deployment, "worker").values()
-    assert "more" in worker
+    deployment.until(is_replaced, what="a new process")
+
+    def has_last() -> bool:
+        return any(events[-1] == sent[-1] for events in received(deployment, "worker").values())
+
+    deployment.until(has_last, what="the last event in the worker")
+    lists = [*received(deployment, "worker").values(), *received(deployment, "process").values()]
+    for events in lists:
+        first = sent.index(events[0])
+        assert events == sent[first : first + len(events)]
+    # The pool has two processes, so the third one took the place of one that had run five tasks.
+    begins = sorted(sent.index(e[0]) for e in received(deployment, "process").values())
+    assert begins[2] >= 5
 
 
 @pytest.mark.parametrize(("pool", "processes"), [("prefork", 2), ("solo", 1)])

@@ -36,8 +36,9 @@ def test_an_endpoint_that_fails_hangs_and_recovers_loses_nothing(
 
     def answer(request: Received) -> Answered:
         number = len(endpoint.received)
-        if number <= 30:
-            # Each kind of failure, in turn.
+        if number <= 15:
+            # Each kind of failure, in turn. One that hangs takes as long as `timeout`, which is
+            # longer than any other answer takes on a loaded machine.
             return (Answered(503), Answered(hangs=True), Answered(drops=True))[number % 3]
         taken.append(request.headers["ce-id"])
         return Answered(204)
@@ -69,13 +70,13 @@ def test_a_worker_that_is_killed_in_a_request_repeats_it_with_the_same_id(
 
 def test_one_process_waits_for_many_slow_endpoints(deployment: Any, endpoint: HttpEndpoint) -> None:
     """In one event loop: no request occupies a process."""
-    endpoint.answer = lambda request: Answered(delay=5)
+    endpoint.answer = lambda request: Answered(together=46)
     deployment.lease = 10.0
     deployment.worker(app="pushing", pool="threads", processes=100)
     deployment.joined("billing.slow", "slow")
     deployment.bus.emit_many([deployment.bus.event("slow.one", n) for n in range(90)])
     deployment.until_settled()
-    assert endpoint.most_waiting > 45
+    assert endpoint.most_waiting >= 46
     assert len(endpoint.received) == 90
 
 
@@ -86,7 +87,7 @@ def test_one_failing_endpoint_delays_no_other_and_gets_everything_later(
     deployment.worker(app="pushing")
     deployment.joined("billing.webhooks", "invoice")
     ids = [deployment.bus.emit("invoice.sent", n) for n in range(30)]
-    deployment.until(lambda: len(to(endpoint, "/acme")) == 30, what="all of acme")
+    deployment.until(lambda: len(to(endpoint, "/acme")) >= 30, what="all of acme")
     circuits = deployment.bus.service.backend.circuits
     deployment.until(lambda: "billing.webhooks_post/bolt" in circuits.all(), what="the circuit")
     endpoint.answer = lambda request: 200

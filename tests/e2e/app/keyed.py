@@ -12,6 +12,8 @@ import redis
 from celeriac import Debounce, Event, EventBus, PerKey
 
 effects = redis.Redis.from_url(os.environ["EFFECTS_URL"], decode_responses=True)
+# Longer than a test that emits may be interrupted on a loaded machine.
+QUIET = 2.0
 
 bus = EventBus(lease=float(os.environ.get("LEASE", "3")))
 app = bus.app
@@ -42,11 +44,11 @@ def load(event: Event[dict[str, Any]]) -> None:
     effects.rpush("effects:billing.load", event.id)
 
 
-@bus.on("doc.changed", debounce=Debounce(quiet=0.5, max_wait=20))
+@bus.on("doc.changed", debounce=Debounce(quiet=QUIET, max_wait=20))
 def index(event: Event[dict[str, Any]]) -> None:
     effects.rpush("effects:billing.index", event.id)
 
 
-@bus.on("price.seen", debounce=Debounce(quiet=0.5, max_wait=20, keep="all"))
+@bus.on("price.seen", debounce=Debounce(quiet=QUIET, max_wait=20, keep="all"))
 def average(events: list[Event[dict[str, Any]]]) -> None:
     effects.rpush("lists", json.dumps([event.id for event in events]))

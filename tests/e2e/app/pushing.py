@@ -13,7 +13,7 @@ SECRET = os.environ["ENDPOINT_SECRET"]
 bus = EventBus(lease=float(os.environ.get("LEASE", "3")))
 app = bus.app
 
-bus.push("order.*", url=f"{URL}/index", name="index", timeout=0.5, retries=20, backoff=0.05)
+bus.push("order.*", url=f"{URL}/index", name="index", timeout=2, retries=20, backoff=0.05)
 bus.push("slow.*", url=f"{URL}/slow", name="slow", timeout=60)
 bus.webhooks(
     "invoice.*",
