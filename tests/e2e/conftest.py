@@ -68,9 +68,9 @@ class Worker:
 
     def end(self) -> None:
         self.process.kill_group()
-        self.process.wait(10)
+        self.process.wait(30)
 
-    def stop(self, timeout: float = 30) -> int:
+    def stop(self, timeout: float = 60) -> int:
         """Warm shutdown."""
         self.process.terminate()
         try:
@@ -184,7 +184,7 @@ class Deployment:
         found: list[str] = self.effects.lrange(f"effects:{handler}", 0, -1)  # type: ignore[assignment]
         return Counter(found)
 
-    def until(self, holds: Callable[[], bool], *, what: str = "", seconds: float = 30) -> None:
+    def until(self, holds: Callable[[], bool], *, what: str = "", seconds: float = 60) -> None:
         """Polls until it holds; the workers' logs are in the failure."""
         deadline = time.monotonic() + seconds
         while not holds():

@@ -35,7 +35,7 @@ class Keda:
 
     def poll(self) -> int:
         """Ask once, act on the answer, and return the replicas that run or are stopping."""
-        answer = httpx.get(self.url, headers=self.headers, timeout=10)
+        answer = httpx.get(self.url, headers=self.headers, timeout=40)
         answer.raise_for_status()
         now = time.monotonic()
         self._answers.append((now, min(answer.json()["workers"], self.max_replicas)))
@@ -68,7 +68,7 @@ def serve(app: Any) -> Iterator[str]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 40
         while not server.started:
             assert thread.is_alive() and time.monotonic() < deadline, "uvicorn did not start"
             time.sleep(0.01)

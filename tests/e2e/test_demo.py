@@ -23,6 +23,9 @@ from celeriac.testing.server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 
+# Each test starts a dozen processes.
+pytestmark = pytest.mark.timeout(300)
+
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "devtools.demo", *arguments]
@@ -53,7 +56,7 @@ def test_every_order_is_accounted_for(environment: dict[str, str], tmp_path: Pat
         env=environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
@@ -110,7 +113,7 @@ def test_the_end_shows_an_order_that_is_sent_and_one_that_is_undone(
         env={**environment, "COLUMNS": "80"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
     assert max(map(len, ran.stdout.splitlines())) <= 80
@@ -144,7 +147,7 @@ def test_a_server_of_the_user_is_left_as_it_was(
         env={**environment, "CELERIAC_REDIS_URL": url},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["emitted"] == 10
@@ -173,7 +176,7 @@ def endless(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
 
 def test_ctrl_c_ends_it_with_a_summary(endless: subprocess.Popen[str], tmp_path: Path) -> None:
     endless.send_signal(signal.SIGINT)
-    said, _ = endless.communicate(timeout=30)
+    said, _ = endless.communicate(timeout=90)
     assert endless.returncode == 0
     assert "✓" in said
     assert not list(tmp_path.iterdir())
@@ -197,22 +200,22 @@ def test_the_story_of_the_readme_a_fault_is_repaired_and_dead_letters_are_redriv
     reader = threading.Thread(target=drain, args=(ours,), daemon=True)
     reader.start()
     try:
-        until(lambda: bool(list(tmp_path.glob("celeriac-demo-*/env"))), 60, "the line to be there")
+        until(lambda: bool(list(tmp_path.glob("celeriac-demo-*/env"))), 90, "the line to be there")
         (shell,) = tmp_path.glob("celeriac-demo-*/env")
         assert 0o600 == shell.stat().st_mode & 0o777
 
         def dead() -> int:
             return len(json.loads(run_in_shell(shell, "celeriac dead list --json")))
 
-        until(lambda: dead() == 1, 60, "the dead letter")
+        until(lambda: dead() == 1, 90, "the dead letter")
         os.write(ours, b"f")
         repaired = "python -c 'from handlers.gateway import is_repaired; print(is_repaired())'"
-        until(lambda: run_in_shell(shell, repaired) == "True\n", 20, "the repair")
+        until(lambda: run_in_shell(shell, repaired) == "True\n", 90, "the repair")
         assert "1 dead letter redriven" in run_in_shell(shell, "celeriac dead redrive --all --yes")
-        until(lambda: processed_by_billing(shell) == 50, 60, "the redriven order")
+        until(lambda: processed_by_billing(shell) == 50, 90, "the redriven order")
         assert 0 == dead()
         os.write(ours, b"q")
-        said, _ = demo.communicate(timeout=30)
+        said, _ = demo.communicate(timeout=90)
         assert (0, True) == (demo.returncode, "✓ every delivery" in said)
     finally:
         demo.kill()
@@ -251,8 +254,8 @@ def test_nothing_is_left_of_it_after_kill_9(endless: subprocess.Popen[str], tmp_
     begun = [pid for pid in processes() if str(tmp_path) in environ(pid)]
     assert len(begun) > 10
     endless.kill()
-    until(lambda: not set(begun) & set(processes()), 20, "its processes to end")
-    until(lambda: not list(tmp_path.iterdir()), 5, "its files to be gone")
+    until(lambda: not set(begun) & set(processes()), 60, "its processes to end")
+    until(lambda: not list(tmp_path.iterdir()), 60, "its files to be gone")
 
 
 def processes() -> list[int]:
@@ -290,7 +293,7 @@ def test_flower_takes_the_next_free_port(environment: dict[str, str]) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
         )
     flower = json.loads(ran.stdout)["flower"]
     assert int(flower.rpartition(":")[2]) > port
@@ -304,7 +307,7 @@ def test_events_continue_without_flower(endless: subprocess.Popen[str], tmp_path
     os.kill(pids[0], signal.SIGKILL)
     until(
         lambda: "flower ended" in (directory / "services.log").read_text(),
-        10,
+        60,
         "the group to see it",
     )
     time.sleep(0.5)

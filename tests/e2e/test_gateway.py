@@ -21,6 +21,8 @@ from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 from tests.e2e.conftest import APP
 
 SECRET = "partner-secret-of-32-characters!"
+# Seconds: longer than `emit_timeout`, also on a loaded machine.
+ANSWERS = 40.0
 CONFIG = """
 [tokens.partner]
 secret = { env = "PARTNER_TOKEN" }
@@ -65,16 +67,15 @@ class Gateways:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=ANSWERS).status_code == 200
         except httpx.TransportError:
             return False
 
     def post(self, id: str) -> httpx.Response:
         event = {"specversion": "1.0", "id": id, "source": "/partner", "type": "parcel.sent"}
         headers = {"authorization": f"Bearer {SECRET}", "content-type": STRUCTURED}
-        # Longer than `emit_timeout`.
         return httpx.post(
-            f"{self.url}/events", content=json.dumps(event), headers=headers, timeout=20
+            f"{self.url}/events", content=json.dumps(event), headers=headers, timeout=ANSWERS
         )
 
 
@@ -99,7 +100,9 @@ def test_events_and_webhooks_reach_a_worker_each_once(deployment: Any, gateways:
     for _ in range(3):
         assert gateways.post("p-1").json() == {"ids": ["p-1"]}
         headers = stripe_signed(body)
-        answer = httpx.post(f"{gateways.url}/hooks/stripe", content=body, headers=headers)
+        answer = httpx.post(
+            f"{gateways.url}/hooks/stripe", content=body, headers=headers, timeout=ANSWERS
+        )
         assert answer.json() == {"ids": ["evt_1"]}
     deployment.until(lambda: len(deployment.runs("billing.note")) == 2, what="both events")
     deployment.until_settled()
@@ -137,7 +140,7 @@ def test_a_gateway_accepts_again_when_redis_is_back(deployment: Any, gateways: G
     answer = gateways.post("p-2")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert not gateways.is_ready()
-    assert httpx.get(f"{gateways.url}/healthz").status_code == 200
+    assert httpx.get(f"{gateways.url}/healthz", timeout=ANSWERS).status_code == 200
     deployment.server.start()
     deployment.until(lambda: gateways.post("p-2").status_code == 202, what="the same id again")
     ids = [

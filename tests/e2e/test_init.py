@@ -141,7 +141,7 @@ def emit(
     def answered() -> bool:
         request = Request(address, data=body.encode(), headers={"Content-Type": kind})
         try:
-            with urlopen(request, timeout=10) as response:
+            with urlopen(request, timeout=60) as response:
                 answers.append(response.read().decode())
         except URLError as error:
             if isinstance(error.reason, ConnectionRefusedError):

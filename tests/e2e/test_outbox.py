@@ -108,6 +108,7 @@ class Relays:
             process.wait(10)
 
 
+@pytest.mark.timeout(240)
 def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
     deployment: Any, engine: Engine, database_url: str, tmp_path: Path, is_full: bool
 ) -> None:
@@ -150,7 +151,7 @@ def test_relays_killed_again_and_again_lose_nothing_and_keep_the_order(
             producer.ended.set()
             producer.join(60)
         database = open_database(database_url)
-        deployment.until(lambda: state.status(database).waiting == 0, what="the relays")
+        deployment.until(lambda: state.status(database).waiting == 0, what="the relays", seconds=90)
         assert state.status(database).failed == 0
         database.close()
     finally:

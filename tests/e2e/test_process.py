@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine
 
 from celeriac import Event, EventBus
@@ -33,13 +34,14 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in listed.split()]
 
 
+@pytest.mark.timeout(300)
 def test_killed_pool_processes_lose_no_instance_and_repeat_no_effect(
     settings: Settings, database_url: str
 ) -> None:
     """In a process of its own: workers are forks of it."""
     arguments = [settings.redis_url, settings.namespace, database_url]
     command = [sys.executable, "-m", "tests.e2e.test_process", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
@@ -95,7 +97,7 @@ def run(redis_url: str, namespace: str, database_url: str) -> None:
                 os.kill(chance.choice(children(worker)), signal.SIGKILL)
         database = open_database(database_url)
         ended: Counter[Status] = Counter()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             ended = Counter({row.status: row.number for row in counts(database)})
             if ended[Status.COMPLETED] + ended[Status.ABORTED] == ORDERS:
@@ -104,7 +106,7 @@ def run(redis_url: str, namespace: str, database_url: str) -> None:
         # The last events of instances that have ended may still be in the outbox.
         while outbox_status(database).waiting and time.monotonic() < deadline:
             time.sleep(0.1)
-        workers.wait_until_idle()
+        workers.wait_until_idle(90)
     assert ended == {Status.COMPLETED: ORDERS // 2, Status.ABORTED: ORDERS // 2}
     log = bus.service.backend.event_log
     emitted = Counter(

@@ -21,6 +21,9 @@ from celeriac.testing.process_guard import GuardedProcess, guarded_popen
 from tests.conftest import missing
 from tests.http_endpoint import Answered, HttpEndpoint, Received, http_endpoint
 
+# The example in Go is compiled for each test.
+pytestmark = pytest.mark.timeout(240)
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOKEN = "secret-of-a-service-in-another-language"
 CONFIG = """
@@ -82,7 +85,7 @@ class Fleet:
             }  # fmt: skip
             subprocess.run(
                 [program("go"), "build", "-o", str(binary), "."],
-                cwd=EXAMPLES / "go", env=environment, check=True, timeout=240,
+                cwd=EXAMPLES / "go", env=environment, check=True, timeout=180,
             )  # fmt: skip
         return [str(binary)]
 
@@ -221,7 +224,8 @@ def test_a_gateway_whose_requests_only_wait_stops_at_once(deployment: Any, fleet
     gateway = fleet.gateway()
     headers = {"authorization": f"Bearer {TOKEN}"}
     url = f"http://127.0.0.1:{fleet.ports[0]}/v1/handlers/{fleet.handler}"
-    httpx.put(url, json={"patterns": ["order.*"]}, headers=headers).raise_for_status()
+    put = httpx.put(url, json={"patterns": ["order.*"]}, headers=headers, timeout=60)
+    put.raise_for_status()
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(
             httpx.post, f"{url}/fetch", json={"wait": 30}, headers=headers, timeout=60

@@ -109,13 +109,15 @@ def test_the_gateway_of_the_chart_starts_as_it_is_written(deployment: Any, tmp_p
 
     def is_ready() -> bool:
         assert process.poll() is None, (tmp_path / "gateway.log").read_text()
-        with suppress(httpx.ConnectError):
+        with suppress(httpx.TransportError):
             return httpx.get(f"{url}/readyz").status_code == 200
         return False
 
     deployment.until(is_ready, what="the gateway")
     answer = httpx.get(
-        f"{url}/v1/scale/billing?unknown=1", headers={"authorization": f"Bearer {TOKEN}"}
+        f"{url}/v1/scale/billing?unknown=1",
+        headers={"authorization": f"Bearer {TOKEN}"},
+        timeout=40,
     )
     assert (answer.status_code, answer.json()["workers"]) == (200, 1)
     process.terminate()

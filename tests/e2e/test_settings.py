@@ -33,7 +33,7 @@ from celeriac.tracking import DeliveryState
 APP = Path(__file__).parent / "app"
 AT_ONCE = 6
 TEXT = "Ünïcode \u2028 and 'quotes'"
-WITHIN = 30.0
+WITHIN = 60.0
 
 
 @dataclass(frozen=True)
