@@ -72,7 +72,7 @@ def page(browser: Browser, flower: Flower) -> Iterator[Page]:
         base_url=flower.url,
     )
     opened = context.new_page()
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(40_000)
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
 

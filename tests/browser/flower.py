@@ -23,7 +23,7 @@ from tests.unit.tracking.shop import Shop
 
 APP = Path(__file__).parent / "app"
 USER, PASSWORD = "ada", "secret"
-STARTS_WITHIN = 40.0
+STARTS_WITHIN = 90.0
 
 
 class _AsItIs(urllib.request.HTTPRedirectHandler):
@@ -102,7 +102,7 @@ class Flower:
     def stop(self) -> None:
         if self.process is not None:
             self.process.kill_group()
-            self.process.wait(10)
+            self.process.wait(30)
             self.process = None
 
     def ask(
@@ -122,7 +122,7 @@ class Flower:
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         try:
-            with _opener.open(request, timeout=20) as answer:
+            with _opener.open(request, timeout=60) as answer:
                 return Answer(answer.status, answer.headers, answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -97,6 +98,7 @@ def test_a_handler_that_cannot_read_the_newest_version_is_shown_with_data(page: 
 def test_one_event_has_its_fields_changes_and_an_example(page: Page) -> None:
     page.goto("/contracts")
     page.get_by_role("link", name="order.placed", exact=True).click()
+    page.wait_for_url(re.compile(r"type=order\.placed"))
     text = page.locator('section[data-key="order.placed"]').inner_text()
     assert "field cents removed; field amount added: number; field currency added: string" in text
     assert '"currency": "text"' in text

@@ -83,6 +83,7 @@ def test_markup_in_any_field_is_shown_as_it_is(page: Page, shop: Shop) -> None:
     assert "onerror=alert(1)" in shown and "{{7*7}}" in shown
     page.locator("tr", has_text="x\"'>").first.get_by_role("link").click()
     page.get_by_label("Data").wait_for()
+    page.wait_for_load_state()
     check(page)
     assert "onerror=alert(1)" in page.get_by_label("Data").inner_text()
     assert "Hostile" in page.locator(".cl-error").first.inner_text()

@@ -103,6 +103,7 @@ def test_an_event_shows_its_attempts_and_why_they_failed(page: Page, ids: dict[s
     page.goto("/events?state=dead")
     page.locator("tr", has_text=ids["dead"]).get_by_role("link").click()
     page.get_by_role("heading", name="Event", exact=True).wait_for()
+    page.wait_for_load_state()  # the heading is there before the parts below it
     part = page.locator('[data-key="billing.charge_card"].cl-part')
     assert 3 == part.locator(".cl-attempt").count()
     assert "UnknownCard: no card on file for order 7" in part.inner_text()
@@ -295,7 +296,7 @@ def test_keys_lead_to_the_filter_and_past_the_navigation(page: Page) -> None:
     page.goto("/dead")
     page.keyboard.press("Tab")
     page.get_by_text("Skip to main content").press("Enter")
-    assert page.url.endswith("#main-content")
+    page.wait_for_url(re.compile("#main-content$"))
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 390), ("dark", 1024), ("dark", 390)])
@@ -353,6 +354,7 @@ def test_a_page_opened_with_a_password_in_its_address_is_live_too(
     """As the demo shows it; scripts may not use such an address."""
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(40_000)
     page.goto(flower.url.replace("http://", f"http://{USER}:{PASSWORD}@") + "/services")
     page.get_by_role("button", name="Pause billing.book").click()
     page.get_by_role("dialog").get_by_role("button", name="Pause").click()

@@ -121,7 +121,7 @@ def test_no_other_site_may_read_where_flower_is_open(open_flower: Flower) -> Non
 
 
 def test_another_name_does_not_lead_in_where_flower_is_open(open_flower: Flower) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", open_flower.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", open_flower.port, timeout=60)
     connection.request("GET", "/watch/events", headers={"Host": "evil.example.com"})
     assert 403 == connection.getresponse().status
     connection.close()
@@ -340,7 +340,7 @@ def test_it_does_not_start_for_others_without_a_password(
 ) -> None:
     refused = Flower(watched, tmp_path, options=options)
     process = refused.launch()
-    assert 1 == process.wait(40)
+    assert 1 == process.wait(90)
     assert "--basic-auth" in refused.said() and "CELERIAC_FLOWER_OPEN" in refused.said()
 
 
