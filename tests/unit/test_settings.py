@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from celeriac import settings as module
 from celeriac.errors import ConfigurationError
 from celeriac.settings import Settings
+from tests.unit.logged import messages_of
 
 
 def test_without_anything_there_are_defaults() -> None:
@@ -109,7 +111,7 @@ def test_a_misspelt_variable_is_a_warning(
         Settings.load({variable: "x"})
     assert [
         f"celeriac: {variable} is ignored: there is no such setting. Did you mean {meant}?"
-    ] == caplog.messages
+    ] == messages_of(caplog, module)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_other_variables_are_no_misspelt_settings(
     caplog: pytest.LogCaptureFixture, variable: str
 ) -> None:
     Settings.load({variable: "x"})
-    assert [] == caplog.messages
+    assert [] == messages_of(caplog, module)
 
 
 def test_variables_that_kubernetes_sets_for_a_service_are_ignored(

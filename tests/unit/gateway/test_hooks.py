@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from celeriac import EventBus, UntrustedEvent
-from celeriac.gateway import GitHub, Hook, Slack, Stripe, Webhook, gateway
+from celeriac.gateway import GitHub, Hook, Slack, Stripe, Webhook, gateway, refusal_log
 from celeriac.testing.store import Store
 from tests.unit.gateway.conftest import ask
 from tests.unit.gateway.hook.signing import github, slack, stripe
+from tests.unit.logged import messages_of
 
 SECRET = "whsec_test_secret"
 CHARGE = {"id": "evt_1", "type": "charge.failed", "data": {"object": {"id": "c"}}}
@@ -156,6 +157,6 @@ def test_refused_webhooks_are_logged_rarely(
     with caplog.at_level(logging.WARNING, logger="celeriac"):
         for _ in range(50):
             send(app, secret="whsec_other")
-    assert [record.getMessage() for record in caplog.records] == [
+    assert messages_of(caplog, refusal_log) == [
         "celeriac: /hooks/stripe refused a request: 401 the signature does not match"
     ]

@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
+from celeriac.gateway import refusal_log
 from celeriac.gateway.refusal import Refusal
 from celeriac.gateway.refusal_log import INTERVAL, RefusalLog
+from tests.unit.logged import messages_of
 
 
 def test_the_number_of_unlogged_refusals_is_in_the_next_line(
@@ -21,8 +23,7 @@ def test_the_number_of_unlogged_refusals_is_in_the_next_line(
         log.note("/events", Refusal(403, "not\nallowed", cause=""), "partner")
         now += INTERVAL
         log.note("/events", Refusal(401, "the token is unknown"))
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == [
+    assert messages_of(caplog, refusal_log) == [
         "celeriac: /events refused a request: 401 the token is unknown",
         "celeriac: /events refused a request of partner: 403 not allowed",
         "celeriac: /events refused a request: 401 the token is unknown "

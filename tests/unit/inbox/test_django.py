@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from celeriac import ConfigurationError
 from celeriac.inbox import DjangoInbox, statement
 from celeriac.inbox.django import mark_processed, prune
+from tests.unit.logged import messages_of
 from tests.unit.outbox.django_connection import DjangoConnection
 
 KEYS = [("a", "order"), ("b", "order"), ("c", "stock")]
@@ -81,7 +82,7 @@ def test_a_prune_that_fails_is_logged(
     monkeypatch.setattr("django.db.connections", {})
     DjangoInbox("other")._prune(5)
     assert ["celeriac: old rows of celeriac_inbox were not deleted: other is locked"] == (
-        caplog.messages
+        messages_of(caplog, statement)
     )
 
 

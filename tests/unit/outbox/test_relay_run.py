@@ -16,6 +16,7 @@ from celeriac.outbox.database import Execute
 from celeriac.outbox.publish import Published
 from celeriac.outbox.relay import FULL_PAUSE, MIN_PAUSE, Relay, RelayPass
 from celeriac.testing.store import Store
+from tests.unit.logged import messages_of
 
 POLL = 0.75
 
@@ -125,7 +126,9 @@ def test_a_wait_that_fails_pauses_the_next_pass(
     database.on_wait = fail
     relay._wait(5)
     assert (MIN_PAUSE, [5]) == (relay._pause, database.waits)
-    assert ["celeriac: the relay of test cannot publish: OSError: closed"] == caplog.messages
+    assert ["celeriac: the relay of test cannot publish: OSError: closed"] == messages_of(
+        caplog, module
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,9 +147,11 @@ def test_only_a_pass_as_leader_ends_an_outage(
     relay._run_pass_safely()
     caplog.clear()
     relay._run_pass_safely()
-    assert messages == [message.rpartition(" ")[2] for message in caplog.messages]
+    logged = messages_of(caplog, module)
+    assert messages == [message.rpartition(" ")[2] for message in logged]
     relay._run_pass_safely()
-    assert 1 == sum("publishes again" in message for message in caplog.messages)
+    logged = messages_of(caplog, module)
+    assert 1 == sum("publishes again" in message for message in logged)
 
 
 def test_the_gate_is_held_during_each_pass(database: Rows, bus: EventBus, store: Store) -> None:
@@ -219,7 +224,8 @@ def test_rows_that_cannot_be_published_are_failed(
     assert (1, 1, False) == (result.published, result.failed, result.more)
     [(id, error, failed_ms)] = database.failed
     assert (2, 1_000_000) == (id, failed_ms) and error.startswith("InvalidEvent: ")
-    assert [f"celeriac: row 2 of celeriac_outbox cannot be published: {error}"] == caplog.messages
+    logged = messages_of(caplog, module)
+    assert [f"celeriac: row 2 of celeriac_outbox cannot be published: {error}"] == logged
 
 
 def test_a_full_domain_is_tried_again_after_a_pause(

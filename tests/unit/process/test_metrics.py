@@ -20,6 +20,7 @@ from celeriac.process import create_processes, metrics
 from celeriac.process.decision import Status
 from celeriac.process.metrics import reader
 from celeriac.process.query import Count
+from tests.unit.logged import messages_of
 from tests.unit.process.conftest import bench_on
 from tests.unit.process.shop import fulfilment
 
@@ -58,7 +59,7 @@ def test_a_database_without_processes_has_no_series(url: str) -> None:
 def test_a_failure_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     read = reader(Settings.load({}, outbox_url="sqlite:////nonexistent/no.sqlite"))
     assert () == read()
-    [message] = caplog.messages
+    [message] = messages_of(caplog, metrics)
     assert message.startswith("celeriac: reading the instances of processes failed: Operational")
     assert "\n" not in message
 

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from celeriac import Event, EventBus
+from celeriac.worker import bootstep
 from celeriac.worker.bootstep import DispatcherStep, log_start, warn_of_unenforced_limits
+from tests.unit.logged import messages_of
 
 
 def charge(event: Event) -> None: ...
@@ -42,8 +44,10 @@ def test_one_line_names_the_redis_and_the_handlers(
     bus.on("order.placed", name="report", queue="slow")(charge)
     with caplog.at_level(logging.INFO):
         log_start(bus.service, queues)
-    assert caplog.messages == [f"celeriac: billing on redis://:***@127.0.0.1:1/0 {line}"]
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert messages_of(caplog, bootstep) == [
+        f"celeriac: billing on redis://:***@127.0.0.1:1/0 {line}"
+    ]
+    assert {"INFO"} == {each.levelname for each in caplog.records if each.name == bootstep.__name__}
 
 
 @pytest.mark.parametrize(("service", "lines"), [("billing", 1), ("", 0)])
@@ -55,7 +59,8 @@ def test_a_worker_without_handlers_names_the_likely_cause(
     with caplog.at_level(logging.INFO):
         step = type("Step", (DispatcherStep,), {"service": bus.service})
         assert not step(worker).include_if(worker)
-    assert [True] * lines == ["app.conf.imports" in message for message in caplog.messages]
+    logged = messages_of(caplog, bootstep)
+    assert [True] * lines == ["app.conf.imports" in message for message in logged]
 
 
 @pytest.mark.parametrize(
@@ -77,5 +82,5 @@ def test_a_limit_that_the_pool_ignores_is_a_warning(
     warn_of_unenforced_limits(bus.service, pool, ("billing",))
     assert [f"celeriac: {ignored} of billing.charge has no effect"] * bool(ignored) == [
         message.rpartition(": Celery does not enforce it in the pool")[0]
-        for message in caplog.messages
+        for message in messages_of(caplog, bootstep)
     ]
