@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from celeriac.store.redis import wakeup as module
 from celeriac.store.redis.blocking_reads import BlockingReads
 from celeriac.store.redis.wakeup import (
     GROUP,
@@ -41,7 +42,10 @@ def client(server: EmbeddedServer) -> Iterator[Any]:
 
 
 @pytest.fixture
-def waiter(server: EmbeddedServer) -> StreamWaiter:
+def waiter(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> StreamWaiter:
+    """Its reads end long after the test. A second's pause of the process would end them else."""
+    monkeypatch.setattr(module, "LONGEST_WAIT_MS", 60_000)
+    monkeypatch.setattr(module, "ANSWER_WITHIN", 62.5)
     return open_stream_waiter(server.url)
 
 
@@ -132,17 +136,16 @@ def test_a_cut_connection_is_reported_and_the_next_wait_uses_a_new_one(
 def test_a_silent_server_is_reported(
     client: Any, waiter: StreamWaiter, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiter._reads, "_grace", -0.5)  # type: ignore[attr-defined]
     seen = streams(MANY)
     assert {} == waiter.wait(seen, 0.01)
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(redis.TimeoutError):
+        with monkeypatch.context() as patch, pytest.raises(redis.TimeoutError):
+            patch.setattr(waiter._reads, "_grace", -59.5)  # type: ignore[attr-defined]
             for _ in range(20):
                 assert {} == waiter.wait(seen, 0.1)
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    monkeypatch.undo()
     entry = client.xadd("s9", {"a": 1}).decode()
     assert {"s9": entry} == waiter.wait(seen, 5)
 

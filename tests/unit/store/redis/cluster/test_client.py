@@ -13,8 +13,9 @@ import redis
 from redis.crc import key_slot
 from redis.exceptions import TryAgainError
 
+from celeriac.store.redis import wakeup
 from celeriac.store.redis.connection import open_async_client, open_client
-from celeriac.store.redis.wakeup import open_stream_waiter
+from celeriac.store.redis.wakeup import StreamWaiter, open_stream_waiter
 from celeriac.testing.ports import free_port
 from celeriac.testing.server import EmbeddedServer
 from devtools.cluster import EmbeddedCluster
@@ -27,6 +28,13 @@ def client(redis_cluster: EmbeddedCluster) -> Iterator[Any]:
     client = open_client(redis_cluster.url, answer_within=5)
     yield client
     client.close()
+
+
+@pytest.fixture
+def waiter(redis_cluster: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch) -> StreamWaiter:
+    """Its reads end long after the test. A second's pause of the process would end them else."""
+    monkeypatch.setattr(wakeup, "LONGEST_WAIT_MS", 60_000)
+    return open_stream_waiter(redis_cluster.url)
 
 
 def owner(cluster: EmbeddedCluster, key: str) -> EmbeddedServer:
@@ -202,10 +210,7 @@ def test_a_coroutine_gets_the_answers_of_all_nodes(redis_cluster: EmbeddedCluste
     assert asyncio.run(answers()) == [b"1", b"1", *[None] * len(TAGS)]
 
 
-def test_streams_of_any_node_wake_waiting_dispatchers(
-    client: Any, redis_cluster: EmbeddedCluster
-) -> None:
-    waiter = open_stream_waiter(redis_cluster.url)
+def test_streams_of_any_node_wake_waiting_dispatchers(client: Any, waiter: StreamWaiter) -> None:
     seen = {f"wakeup:{tag}": "0-0" for tag in TAGS}
     started = time.monotonic()
     assert waiter.wait(seen, 0.1) == {}
@@ -218,8 +223,7 @@ def test_streams_of_any_node_wake_waiting_dispatchers(
     assert waiter.wait(seen, 0.1) == {}
 
 
-def test_a_stream_that_is_new_wakes_too(client: Any, redis_cluster: EmbeddedCluster) -> None:
-    waiter = open_stream_waiter(redis_cluster.url)
+def test_a_stream_that_is_new_wakes_too(client: Any, waiter: StreamWaiter) -> None:
     seen = {"{ring}:a": "0-0"}
     assert waiter.wait(seen, 0.05) == {}
     for _ in range(2):
@@ -228,9 +232,8 @@ def test_a_stream_that_is_new_wakes_too(client: Any, redis_cluster: EmbeddedClus
 
 
 def test_a_waiter_continues_where_the_slot_moved(
-    client: Any, redis_cluster: EmbeddedCluster
+    client: Any, redis_cluster: EmbeddedCluster, waiter: StreamWaiter
 ) -> None:
-    waiter = open_stream_waiter(redis_cluster.url)
     seen = {"{bell}:a": client.xadd("{bell}:a", {"a": 1}).decode()}
     assert waiter.wait(seen, 0.05) == {}
     with moving(redis_cluster, "{bell}"):
