@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from celeriac import Event, EventBus, NoReply, Reply
 from celeriac.delivery import FetchRequest, Group
 from celeriac.dispatcher.schedules import Schedules
 from celeriac.observability.metrics import collector
+from celeriac.observability.metrics import scrape as scrape_module
 from celeriac.observability.metrics.definition import METRICS
 from celeriac.registry.scale_target import ScaleTargetRecord
 from celeriac.testing import in_memory
@@ -228,44 +230,61 @@ def scraped(registry: CollectorRegistry) -> str:
     return generate_latest(registry).decode()
 
 
-def test_it_reads_at_most_once_a_second(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of the collector: a reading stays fresh however slow the machine is."""
+    now = [100.0]
+    monkeypatch.setattr(scrape_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_it_reads_at_most_once_a_second(
+    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, now: list[float]
+) -> None:
     reads = counting(shop, monkeypatch)
     registry = CollectorRegistry()
     registry.register(collector(shop.store.backend))
     assert [] == reads, "to register it reads nothing"
     first = scraped(registry)
+    now[0] += 0.99
     assert first == scraped(registry)
     assert 1 == len(reads)
+    now[0] += 0.01
+    scraped(registry)
+    assert 2 == len(reads)
 
 
 def test_scrapes_at_the_same_time_share_one_reading(
-    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch
+    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, now: list[float]
 ) -> None:
-    reads = counting(shop, monkeypatch, seconds=0.2)
+    continues = threading.Event()
+    reads = counting(shop, monkeypatch, wait=lambda: continues.wait(20))
     registry = CollectorRegistry()
-    registry.register(collector(shop.store.backend))
-    threads = [threading.Thread(target=scraped, args=(registry,)) for _ in range(8)]
+    registry.register(collector(shop.store.backend, patience=20))
+    texts: list[str] = []
+    threads = [threading.Thread(target=lambda: texts.append(scraped(registry))) for _ in range(8)]
     for thread in threads:
         thread.start()
+    threads[0].join(0.2)
+    continues.set()
     for thread in threads:
         thread.join()
-    assert 1 == len(reads)
+    assert (1, 8) == (len(reads), sum("celeriac_processed_total" in text for text in texts))
 
 
 def test_a_redis_that_does_not_respond_blocks_no_scrape(
-    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch
+    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, now: list[float]
 ) -> None:
-    counting(shop, monkeypatch, seconds=3)
-    registry = CollectorRegistry()
-    registry.register(collector(shop.store.backend, patience=0.05))
-    started = time.monotonic()
+    responds = threading.Event()
+    reads = counting(shop, monkeypatch, wait=lambda: responds.wait(60))
+    registry, bus = CollectorRegistry(), collector(shop.store.backend, patience=0.05)
+    registry.register(bus)
     text = scraped(registry)
-    assert time.monotonic() - started < 2
     assert "celeriac_up 0.0" in text and "celeriac_processed" not in text
-    deadline = time.monotonic() + 30
-    while "celeriac_up 1.0" not in scraped(registry) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert "celeriac_processed_total" in scraped(registry), "the reading continued for the next"
+    responds.set()
+    monkeypatch.setattr(bus, "_patience", 20)
+    assert "celeriac_processed_total" in scraped(registry)
+    assert 1 == len(reads), "the reading continued for the next scrape"
 
 
 def test_an_unreachable_redis_is_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -276,15 +295,17 @@ def test_an_unreachable_redis_is_reported(caplog: pytest.LogCaptureFixture) -> N
     assert "reading metrics failed: ConnectionError" in caplog.text
 
 
-def counting(shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[float]:
-    """Record the times of the readings, and delay each of them."""
-    reads: list[float] = []
+def counting(
+    shop: MemoryBus, monkeypatch: pytest.MonkeyPatch, wait: Callable[[], bool] = lambda: True
+) -> list[object]:
+    """Record the readings, and let each of them wait."""
+    reads: list[object] = []
     deliveries = shop.store.backend.deliveries
     counters = deliveries.counters
 
     def slowly(*args: Any) -> Any:
-        reads.append(time.monotonic())
-        time.sleep(seconds)
+        reads.append(args)
+        assert wait()
         return counters(*args)
 
     monkeypatch.setattr(deliveries, "counters", slowly)
