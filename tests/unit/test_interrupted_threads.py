@@ -28,10 +28,13 @@ class TimeLimit(BaseException):
 
 @pytest.fixture(params=["before", "after"])
 def interrupted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupt the next start of a thread, before or after the thread runs."""
-    start = threading.Thread.start
+    """Interrupt the next start of a thread by the test, before or after the thread runs."""
+    start, test = threading.Thread.start, threading.get_ident()
 
     def once(thread: threading.Thread) -> None:
+        if threading.get_ident() != test:
+            start(thread)
+            return
         monkeypatch.setattr(threading.Thread, "start", start)
         if request.param == "after":
             start(thread)
