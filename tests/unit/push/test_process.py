@@ -17,12 +17,15 @@ from tests.unit.test_fork import in_child
 
 def test_many_threads_wait_in_one_event_loop(endpoint: HttpEndpoint) -> None:
     endpoint.answer = lambda request: Answered(together=50)
+    before = threading.enumerate()
     target = Target(httpx.URL(endpoint.url), 30)
     with ThreadPoolExecutor(50) as threads:
         answers = [threads.submit(sending_process().post, target, {}, b"") for _ in range(50)]
         assert {answer.result().status for answer in answers} == {200}
     assert endpoint.most_waiting == 50
-    assert sum(thread.name == "celeriac-push" for thread in threading.enumerate()) == 1
+    # An earlier test may have started the loop of this process, or of a SendingProcess of its own.
+    loops = [thread for thread in threading.enumerate() if thread.name == "celeriac-push"]
+    assert loops and len({*loops} - {*before}) <= 1
 
 
 def test_a_forked_process_has_a_loop_and_connections_of_its_own(endpoint: HttpEndpoint) -> None:

@@ -212,9 +212,10 @@ def test_the_message_is_the_one_that_the_broker_would_deliver(
     worker: Worker,
 ) -> None:
     task: Any = worker.task
+    # Queues in memory are those of the process: other tests may have left messages in `billing`.
     with worker.app.connection_for_write() as connection:
-        task.apply_async(**OPTIONS, queue="billing", connection=connection)
-        queue = connection.SimpleQueue("billing")
+        task.apply_async(**OPTIONS, queue="delivered", connection=connection)
+        queue = connection.SimpleQueue("delivered")
         delivered = queue.get(timeout=1)
     ours = local_message(worker.app, worker.task, "billing", OPTIONS)
     ignored = {"id", "origin", "root_id", "stamped_headers", "stamps"}

@@ -68,7 +68,7 @@ def test_a_heartbeat_has_the_times_of_both_clocks(settings: Settings) -> None:
     registry.heartbeat(record)
     [record] = registry.workers()
     assert before <= record.clock_ms <= int(time.time() * 1000)
-    assert abs(registry.now_ms() - record.beat_ms) < 2000
+    assert abs(registry.now_ms() - record.beat_ms) < 60_000
 
 
 def test_what_registers_only_some_handlers(settings: Settings) -> None:
