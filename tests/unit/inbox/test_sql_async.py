@@ -59,8 +59,11 @@ def test_a_coroutine_that_raises_leaves_nothing(
 def test_a_cancelled_coroutine_leaves_nothing(
     engine: Engine, sessions: async_sessionmaker[AsyncSession]
 ) -> None:
+    executed = asyncio.Event()
+
     async def charge(event: Event, session: AsyncSession) -> None:
         await session.execute(EFFECT, {"id": event.id})
+        executed.set()
         await asyncio.sleep(60)
 
     receiver = IdempotentReceiver(
@@ -68,8 +71,11 @@ def test_a_cancelled_coroutine_leaves_nothing(
     )
 
     async def main() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(receiver(build_event("order.placed", source="t", data=1)), 0.5)
+        task = asyncio.ensure_future(receiver(build_event("order.placed", source="t", data=1)))
+        await asyncio.wait_for(executed.wait(), 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
     asyncio.run(main())
     assert (effects(engine), noted(engine)) == ({}, [])
