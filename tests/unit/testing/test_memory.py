@@ -266,12 +266,12 @@ def test_a_handler_that_took_no_part_is_named(billing: EventBus) -> None:
 
 def test_a_thousand_events_complete_soon(billing: EventBus, ran: list[Any]) -> None:
     billing.on("order.placed", name="note")(lambda event: ran.append(1))
-    started = time.monotonic()
+    started = time.process_time()  # other processes may have the processors for long
     with in_memory(billing) as memory:
         billing.emit_many([("order.placed", n) for n in range(1000)])
         memory.run_until_idle()
     assert 1000 == len(ran)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_an_event_in_the_log_of_another_domain_is_dead_once_and_never_handled(

@@ -84,6 +84,7 @@ def test_the_process_is_gone_after_stop_which_may_be_called_twice(server: Embedd
     server.kill()
 
 
+@pytest.mark.quiet
 def test_a_server_dies_within_two_seconds_of_its_killed_parent(tmp_path: Path) -> None:
     script = (
         "import sys, time\n"

@@ -110,7 +110,7 @@ def test_two_threads_have_events_of_their_own(record: Make, event: Event[Any]) -
 
     def handle(attempt: int) -> None:
         with HandlingContext(other, attempt, "billing.charge_card"):
-            both.wait(5)
+            both.wait(60)
             found[attempt] = fields_of(record("a"))["attempt"]
 
     threads = [threading.Thread(target=handle, args=(n,)) for n in (1, 2)]
