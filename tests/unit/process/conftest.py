@@ -53,7 +53,9 @@ class Bench:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url, poolclass=NullPool)
+    # One of several threads may wait long for its turn to write to SQLite, on a loaded machine.
+    patience = {"timeout": 60} if database_url.startswith("sqlite") else {}
+    engine = create_engine(database_url, poolclass=NullPool, connect_args=patience)
     create_processes(engine)
     yield engine
     engine.dispose()
