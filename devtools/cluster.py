@@ -19,12 +19,17 @@ NODE_TIMEOUT_MS = 1000
 
 
 def start_cluster(
-    directory: str | Path, *, masters: int = 3, replicas: int = 0, timeout: float = 30.0
+    directory: str | Path,
+    *,
+    masters: int = 3,
+    replicas: int = 0,
+    timeout: float = 30.0,
+    node_timeout_ms: int = NODE_TIMEOUT_MS,
 ) -> EmbeddedCluster:
     """Starts the nodes in `directory` and returns when all agree that the cluster is whole.
 
-    `replicas` are of the masters in turn. A master that is away for a second is replaced by its
-    replica. Raises ServerFailed.
+    `replicas` are of the masters in turn. A master that is away for `node_timeout_ms` is replaced
+    by its replica; without one, the whole cluster refuses commands. Raises ServerFailed.
     """
     with ExitStack() as stack:
         nodes = [
@@ -33,6 +38,10 @@ def start_cluster(
         ]
         cluster = EmbeddedCluster(nodes[:masters], nodes[masters:], ExitStack())
         cluster._form(timeout)
+        # Not from the start: nodes that ping each other rarely take longer to know each other.
+        for node in nodes:
+            with cluster.client(node) as client:
+                client.config_set("cluster-node-timeout", node_timeout_ms)
         cluster._stack = stack.pop_all()
         return cluster
 

@@ -60,7 +60,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """Three masters. Do not stop one: other tests use it too."""
-    with start_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    # A loaded machine may pause a node for seconds. The others would refuse the commands of a test.
+    directory = tmp_path_factory.mktemp("cluster")
+    with start_cluster(directory, node_timeout_ms=15_000) as cluster:
         yield cluster
 
 

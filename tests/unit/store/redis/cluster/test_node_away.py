@@ -20,7 +20,8 @@ DOMAINS = [f"domain{n}" for n in range(12)]
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[EmbeddedCluster]:
-    with start_cluster(tmp_path) as cluster:
+    # The other nodes would refuse all commands once they notice that one is away.
+    with start_cluster(tmp_path, node_timeout_ms=60_000) as cluster:
         yield cluster
 
 
