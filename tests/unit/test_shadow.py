@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
+from celery.app.log import Logging
 from celery.contrib.testing.worker import start_worker
-from celery.signals import before_task_publish
+from celery.signals import before_task_publish, setup_logging
 
 from celeriac import Event, EventBus, SubscriptionError, in_share
 from celeriac.shadow import is_moved, shadow
@@ -150,6 +152,29 @@ def test_a_call_of_the_task_never_fails_for_its_event(
     assert "4111" not in caplog.text
 
 
+@pytest.fixture
+def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a worker does to its process: it configures logging, and its app is the default.
+
+    Without a receiver of `setup_logging`, the root logger drops the warnings of later tests.
+    """
+    state: Any = _state
+    current, environ = state._tls.current_app, dict(os.environ)
+    monkeypatch.setattr(state, "default_app", state.default_app)
+    monkeypatch.setattr(Logging, "_setup", False)
+
+    def configured(**_: Any) -> None: ...
+
+    setup_logging.connect(configured)
+    yield
+    setup_logging.disconnect(configured)
+    logging.captureWarnings(False)
+    state._tls.current_app = current
+    os.environ.clear()
+    os.environ.update(environ)
+
+
+@pytest.mark.usefixtures("unchanged_process")
 def test_a_moved_call_is_done_by_the_handler_and_not_by_the_task(app: Any, bus: EventBus) -> None:
     """With a real worker: one decision for each call, carried by the message and by the event.
 
