@@ -14,6 +14,7 @@ from celeriac.inbox import current_session
 from celeriac.outbox import create_outbox
 from tests.unit.cancelled import cancel_at_each_wait
 from tests.unit.inbox.conftest import effects, noted
+from tests.unit.server_connections import until_transactions_end
 
 EFFECT = text("INSERT INTO effect VALUES (:id)")
 
@@ -43,6 +44,7 @@ def test_the_effect_the_record_and_the_returned_event_are_committed_together_or_
 
     async def check(is_cancelled: bool) -> None:
         nonlocal number
+        await until_transactions_end(engine, async_engine)
         done = effects(engine)
         assert {*done} == {id for id, _, _ in noted(engine)} and {*done.values()} <= {1}
         with engine.begin() as connection:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from celeriac import EventBus
 from tests.unit.cancelled import cancel_at_each_wait
 from tests.unit.outbox.conftest import left
+from tests.unit.server_connections import until_transactions_end
 
 PURCHASE = text("INSERT INTO purchase VALUES (1)")
 
@@ -36,6 +37,7 @@ def test_events_and_the_work_of_the_transaction_are_committed_together_or_not(
 
     async def check(is_cancelled: bool) -> None:
         nonlocal done
+        await until_transactions_end(engine, async_engine)
         before, done = done, purchases(engine)
         assert len(left(engine)) == done
         # A commit can succeed although the one who waits for it is cancelled.

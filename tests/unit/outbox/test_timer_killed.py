@@ -38,9 +38,13 @@ with database.transaction() as execute:
 STATEMENTS = ("SELECT", "INSERT", "DELETE")
 
 
-def kill_moving(url: str, now_ms: int, survived: int) -> None:
+def kill_moving(engine: Engine, url: str, now_ms: int, survived: int) -> None:
     died = subprocess.run([sys.executable, "-c", _MOVE, url, str(now_ms), str(survived)])
     assert died.returncode == -signal.SIGKILL
+    if engine.dialect.name != "sqlite":
+        # A relay skips locked timers. The server rolls back once it notices that its client died.
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT event_id FROM celeriac_timer FOR UPDATE")
 
 
 @pytest.mark.parametrize("survived", [1, 2, 3], ids=STATEMENTS)
@@ -51,7 +55,7 @@ def test_the_next_relay_publishes_each_timer_once(
     now = int(time.time() * 1000)
     set_timer(engine, "a", now - 2)
     set_timer(engine, "b", now - 1)
-    kill_moving(database_url, now, survived)
+    kill_moving(engine, database_url, now, survived)
     # On SQLite each statement is a transaction. Elsewhere, nothing has happened.
     is_sqlite = engine.dialect.name == "sqlite"
     assert timers(engine) == ([] if is_sqlite and survived == 3 else ["a", "b"])
@@ -68,7 +72,7 @@ def test_a_timer_that_is_set_again_after_the_kill_is_kept(
     create_processes(engine)
     now = int(time.time() * 1000)
     set_timer(engine, "first", now - 1, name="unpaid")
-    kill_moving(database_url, now, 2)
+    kill_moving(engine, database_url, now, 2)
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM celeriac_timer")
     set_timer(engine, "second", now + 86_400_000, name="unpaid")

@@ -14,6 +14,7 @@ from celeriac.event import decode, encode
 from tests.unit.cancelled import cancel_at_each_wait
 from tests.unit.process.conftest import table
 from tests.unit.process.shop import fulfilment
+from tests.unit.server_connections import until_transactions_end
 
 
 # Not SQLite: a cancelled aiosqlite keeps its transaction until its connection is collected.
@@ -33,6 +34,7 @@ def test_state_timer_step_record_and_events_are_committed_together_or_not(
 
     async def check(is_cancelled: bool) -> None:
         nonlocal number
+        await until_transactions_end(engine, async_engine)
         stored = [
             len(table(engine, columns, name))
             for columns, name in (
