@@ -156,18 +156,21 @@ def test_a_call_of_the_task_never_fails_for_its_event(
 def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undo what a worker does to its process: it configures logging, and its app is the default.
 
-    Without a receiver of `setup_logging`, the root logger drops the warnings of later tests.
+    Celery, or a receiver of `setup_logging`, would change which lines later tests see.
     """
     state: Any = _state
+    signal: Any = setup_logging
     current, environ = state._tls.current_app, dict(os.environ)
     monkeypatch.setattr(state, "default_app", state.default_app)
     monkeypatch.setattr(Logging, "_setup", False)
 
     def configured(**_: Any) -> None: ...
 
-    setup_logging.connect(configured)
+    monkeypatch.setattr(signal, "receivers", [])
+    signal.sender_receivers_cache.clear()
+    signal.connect(configured)
     yield
-    setup_logging.disconnect(configured)
+    signal.sender_receivers_cache.clear()
     logging.captureWarnings(False)
     state._tls.current_app = current
     os.environ.clear()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from celeriac import Event, EventBus, emit
+from celeriac import Event, EventBus, emit, set_default_bus
 from celeriac.testing import Captured, MemoryBus
 
 pytest_plugins = ["celeriac.testing.plugin"]
@@ -20,6 +20,12 @@ ran: list[str] = []
 @bus.on("order.placed")
 def charge(event: Event) -> None:
     ran.append(event.id)
+
+
+@pytest.fixture(autouse=True)
+def no_default_bus() -> Iterator[None]:
+    yield
+    set_default_bus(None)
 
 
 @pytest.fixture
