@@ -66,7 +66,7 @@ def test_waiting_tests_start_after_the_others_and_quiet_ones_last(tmp_path: Path
     command = [sys.executable, "-m", "pytest", "-p", "tests.distribution", "-n1", "-v", "."]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert ["other", "waiting", "quiet"] == re.findall(r"PASSED .*::test_(\w+)", done.stdout)
 
@@ -82,7 +82,7 @@ def test_quick_imports_no_file_that_it_leaves_out(tmp_path: Path) -> None:
     done = subprocess.run(
         command, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert ["tests/unit/test_other.py"] == re.findall(r"(\S+)::test_\w+ PASSED", done.stdout)
     assert done.returncode == 0
