@@ -83,6 +83,12 @@ class Store:
         """Time passes."""
         raise NotImplementedError
 
+    def age(self, ms: int) -> None:
+        """What is limited by a retention or a window is older by this: dead letters, known ids and
+        rows; entries, if their log has no groups. Unlike `pass_ms` it does not wait, so limits can
+        be so long that a busy machine does not reach them."""
+        raise NotImplementedError
+
     def set_clock_back(self, ms: int) -> None:
         """The server's clock steps back."""
         raise NotImplementedError
@@ -175,6 +181,9 @@ class MemoryStore(Store):
     def pass_ms(self, ms: int) -> None:
         self.clock.advance(ms)
 
+    def age(self, ms: int) -> None:
+        self.clock.advance(ms)
+
     def set_clock_back(self, ms: int) -> None:
         self.clock.advance(-ms)
 
@@ -202,6 +211,30 @@ class RedisStore(Store):
 
     def pass_ms(self, ms: int) -> None:
         time.sleep(ms / 1000)
+
+    def age(self, ms: int) -> None:
+        client: Any = self.client
+        entries = self.keys.events(DOMAIN)
+        groups = client.xinfo_groups(entries) if client.exists(entries) else []
+        for stream in (self.keys.dead(DOMAIN), *(() if groups else (entries,))):
+            stored = client.xrange(stream)
+            client.delete(stream)
+            for entry, fields in stored:
+                at, number = entry.decode().split("-")
+                client.xadd(stream, fields, id=f"{int(at) - ms}-{number}")
+        kept = [*self.keys.ids(DOMAIN)]
+        for group in groups:
+            handler = group["name"].decode()
+            kept += self.keys.matrix(DOMAIN, handler) + self.keys.verified(DOMAIN, handler)
+        for generation in kept:
+            if mark := client.hget(generation, ""):
+                began, window = mark.decode().split()
+                client.hset(generation, "", f"{int(began) - ms} {window}")
+                if (left_ms := client.pttl(generation) - ms) > 0:
+                    client.pexpire(generation, left_ms)
+                else:
+                    client.delete(generation)
+        time.sleep(0.002)  # so that no entry has the id that another one had before
 
     def pass_hour(self) -> None:
         # its clock cannot be put on, so the times are put back

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -40,10 +41,11 @@ class Watched:
     replica: EmbeddedServer
     port: int
     sentinel: Any
+    closed_port: int
 
     def url(self) -> str:
         # The first of them does not answer.
-        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{self.port}"
+        hosts = f"127.0.0.1:{self.closed_port},127.0.0.1:{self.port}"
         return f"redis+sentinel://:{PASSWORD}@{hosts}/mymaster/1"
 
     def master_port(self) -> int:
@@ -64,6 +66,9 @@ def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
     with ExitStack() as stack:
+        # Bound and not listening: it refuses connections, and no other process can take it.
+        closed = stack.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))
         # A server that wants a password is not asked whether it is ready.
         at_once = ("--repl-diskless-sync-delay", "0")
         master = start_server(tmp_path / "master", extra=at_once)
@@ -98,7 +103,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         until(lambda: len(sentinel.execute_command("SENTINEL", "REPLICAS", "mymaster")) == 1)
         theirs: Any = open_client(f"redis://:{PASSWORD}@127.0.0.1:{replica.port}", answer_within=5)
         until(lambda: theirs.info("replication")["master_link_status"] == "up")
-        yield Watched(master, replica, port, sentinel)
+        yield Watched(master, replica, port, sentinel, closed.getsockname()[1])
 
 
 def fail_over(watched: Watched) -> None:

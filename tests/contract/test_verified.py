@@ -43,14 +43,14 @@ def test_many_are_noted_at_once(store: Store, group: Group) -> None:
 
 
 def test_it_is_known_for_a_window_at_least_and_for_two_at_most(make_store: MakeStore) -> None:
-    store, group = make_store(dedup_window=1), Group(DOMAIN, "billing.charge")
+    store, group = make_store(dedup_window=1000), Group(DOMAIN, "billing.charge")
     store.event_log.join(DOMAIN, group.handler, "0")
     assert {} == store.deliveries.note_verified(group, [("1-0", "a")])
-    store.pass_ms(700)
+    store.age(700_000)
     assert {} == store.deliveries.note_verified(group, [("2-0", "b")])
-    store.pass_ms(400)
+    store.age(400_000)
     assert {"3-0": "2-0"} == store.deliveries.note_verified(group, [("3-0", "b"), ("4-0", "c")])
-    store.pass_ms(2100)
+    store.age(2_100_000)
     assert {} == store.deliveries.note_verified(group, [("5-0", "a"), ("6-0", "b"), ("7-0", "c")])
 
 
