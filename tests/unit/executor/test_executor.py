@@ -431,8 +431,10 @@ def test_quick_work_is_reported_together(bench: Bench, monkeypatch: pytest.Monke
 def test_the_run_time_is_measured_for_the_dispatcher(bench: Bench) -> None:
     bench.subscribe(lambda event: time.sleep(0.002))
     bench.emit("a")
+    began = time.perf_counter()
     bench.execute()
-    assert 2000 <= bench.store.deliveries.stats(bench.group)["mean_us"] < 200_000
+    took_us = (time.perf_counter() - began) * 1_000_000
+    assert 2000 <= bench.store.deliveries.stats(bench.group)["mean_us"] <= took_us
 
 
 def test_a_handler_that_hangs_is_known_to_be_slow_at_its_first_event(bench: Bench) -> None:

@@ -29,7 +29,7 @@ def bus() -> EventBus:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while not holds() and time.monotonic() < until:
         time.sleep(0.01)
     return holds()
@@ -60,7 +60,8 @@ def test_what_is_held_is_renewed_until_it_is_finished(
     assert (bus.service.worker, GROUP, [("2-0", 3)]) == renewed[-1]
     count = len(renewed)
     assert eventually(lambda: threads() <= before)
-    assert count == len(renewed)
+    # A round may have been under way at the end. Its thread ends without another one.
+    assert len(renewed) <= count + 1
 
 
 def test_the_thread_does_not_delay_the_exit_of_the_process(bus: EventBus) -> None:
@@ -68,23 +69,6 @@ def test_the_thread_does_not_delay_the_exit_of_the_process(bus: EventBus) -> Non
         found = [thread for thread in threading.enumerate() if thread.name == "celeriac-leases"]
     assert found
     assert all(thread.daemon for thread in found)
-
-
-def test_each_round_renews_the_leases_of_every_group(
-    bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a pool of threads or greenlets one process runs several chunks at once."""
-    renewed: list[Group] = []
-
-    def renew(worker: str, group: Group, held: Sequence[tuple[str, int]]) -> list[str]:
-        renewed.append(group)
-        return []
-
-    monkeypatch.setattr(store.deliveries, "renew", renew)
-    keeper, other = LeaseKeeper(bus.service), Group("payment", "billing.charge")
-    with keeper.keeping(GROUP, {"1-0": 1}), keeper.keeping(other, {"1-0": 1}):
-        assert eventually(lambda: len(renewed) >= 4)
-    assert [GROUP, other] * 2 == renewed[:4]
 
 
 def test_any_failure_of_a_renewal_is_survived(
@@ -108,24 +92,6 @@ def test_a_lost_lease_is_logged_unless_it_was_completed(
     monkeypatch.setattr(store.deliveries, "renew", lambda *_: ["1-0", "finished"])
     with LeaseKeeper(bus.service).keeping(GROUP, {"1-0": 1}):
         assert eventually(lambda: "lost the lease of 1-0 while running" in caplog.text)
-
-
-def test_what_is_completed_during_a_renewal_is_not_logged_as_lost(
-    bus: EventBus, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The delivery store has it finished; the executor has not read the answer yet."""
-    held, asked = {"1-0": 1, "2-0": 1}, threading.Event()
-
-    def renew(*_: Any) -> list[str]:
-        asked.set()
-        return ["1-0", "2-0"]
-
-    monkeypatch.setattr(store.deliveries, "renew", renew)
-    with LeaseKeeper(bus.service).keeping(GROUP, held):
-        assert asked.wait(5)
-        del held["1-0"]
-        assert eventually(lambda: "lost the lease of" in caplog.text)
-    assert "1-0" not in caplog.text
 
 
 def test_threads_that_begin_together_share_one_keeper(bus: EventBus, store: Store) -> None:
@@ -175,6 +141,7 @@ class Rounds:
         self.now, self.until = 0.0, 0.0
         self.slept: list[float] = []
         self.renewed: list[float] = []
+        self.groups: list[Group] = []
         self.fails: Callable[[int], bool] = lambda number: False
         self.lost: list[str] = []
         self.during_sleep: Callable[[], None] = lambda: None
@@ -214,6 +181,7 @@ class Rounds:
         if not self._is_own():
             return []
         self.renewed.append(self.now)
+        self.groups.append(group)
         if self.fails(len(self.renewed)):
             raise RuntimeError("away")
         return self.lost
@@ -244,6 +212,15 @@ def test_leases_are_renewed_every_third_of_a_lease_and_slow_events_checked_each_
     assert rounds.renewed == [3.0, 6.0]
     assert rounds.slept == [1.0] * 9
     assert rounds.keeper._thread is None, "the next lease starts another thread"
+
+
+def test_each_round_renews_the_leases_of_every_group(rounds: Rounds) -> None:
+    """In a pool of threads or greenlets one process runs several chunks at once."""
+    other = Group("payment", "billing.charge")
+    with rounds.keeper.keeping(GROUP, {"1-0": 1}), rounds.keeper.keeping(other, {"1-0": 1}):
+        rounds.run(until=7.0)
+    assert rounds.renewed == [3.0, 3.0, 6.0, 6.0]
+    assert rounds.groups == [GROUP, other] * 2
 
 
 @KINDS
@@ -320,6 +297,24 @@ def test_a_loss_is_logged_if_the_lease_is_still_kept_after_a_reply_could_arrive(
     assert text in caplog.text
     assert rounds.levels(caplog) == (["WARNING"] if text else [])
     assert rounds.renewed == [3.0], "a lost lease is no failed renewal"
+
+
+def test_what_is_completed_during_a_renewal_is_not_logged_as_lost(
+    rounds: Rounds, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The delivery store has completed it; the executor has not read the answer yet."""
+    held = {"1-0": 1, "2-0": 1}
+
+    def complete() -> None:
+        if rounds.slept[-1] == lease.ANSWERED_WITHIN:
+            held.pop("1-0", None)
+
+    rounds.lost, rounds.during_sleep = ["1-0", "2-0"], complete
+    with rounds.keeper.keeping(GROUP, held):
+        rounds.run(until=4.0)
+    assert list(held) == ["2-0"]
+    assert "lost the lease of 2-0 while running" in caplog.text
+    assert "1-0" not in caplog.text
 
 
 @pytest.mark.parametrize(("requeues", "levels"), [(True, ["INFO"]), (False, [])])
