@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.dispatcher import eviction
 from celeriac.dispatcher.eviction import EvictionWatch
 from celeriac.event_log.event_log import Eviction
 from celeriac.settings import Settings
@@ -19,8 +20,9 @@ def test_it_is_reported_at_the_first_check_and_when_more_is_lost(
     watch = EvictionWatch()
     for evicted in (3, 3, 240_000):
         watch.check([Eviction("redis://h", "allkeys-lru", evicted), Eviction("i", "noeviction", 9)])
-    said = [one for one in caplog.messages if "maxmemory-policy allkeys-lru" in one]
-    assert len(said) == len(caplog.messages) == 2
+    said = [one.getMessage() for one in caplog.records if one.name == eviction.__name__]
+    assert len(said) == 2
+    assert all("maxmemory-policy allkeys-lru" in one for one in said)
     assert "has evicted 3 keys" in said[0]
     assert "has evicted 240000 keys" in said[1]
     assert "Set maxmemory-policy noeviction" in said[0]

@@ -152,7 +152,7 @@ def test_the_change_is_logged_and_beaten_at_once(
         assert store.registry.workers()[0].queues == ("billing",)
         queues.add("slow")
         turning.run_once()
-    assert caplog.messages == [
+    assert [m for m in caplog.messages if "billing.slow" in m] == [
         "celeriac: billing.slow no longer runs here (queue slow)",
         "celeriac: billing.slow runs here now, from queue slow",
     ]

@@ -11,6 +11,7 @@ from celeriac import Event, EventBus, Reject, Retry
 from celeriac.delivery import REQUEUE_DELAY_MS, Claimed, ClaimResult, Outcome
 from celeriac.errors import Exhausted
 from celeriac.event import event_key
+from celeriac.executor import failed_attempt
 from celeriac.executor.failed_attempt import decide_failed, log_failed, why_exhausted
 from celeriac.executor.report import FailedAttempt
 from celeriac.handler import Decision
@@ -88,7 +89,7 @@ def test_a_failure_is_logged_once_and_finally_with_its_traceback(
     key = event_key("a", "shop")
     failed = FailedAttempt(key, "order.placed", 3, decision.outcome, error, "text", correlation)
     log_failed("billing.charge", failed, decision)
-    [record] = caplog.records
+    [record] = [one for one in caplog.records if one.name == failed_attempt.__name__]
     assert record.levelno == level
     assert record.getMessage().startswith(
         f"billing.charge failed on order.placed a in attempt 3 ({outcome}): {type(error).__name__}"
