@@ -72,7 +72,7 @@ def app(server: EmbeddedServer) -> Iterator[App]:
         server, "--gateway", "edge", "--pulls", "search,mail", "--reads", "order,user",
         "--emits", "parcel",
     )  # fmt: skip
-    bus = EventBus(service="gateway", redis_url=url, emit_timeout=1.0)
+    bus = EventBus(service="gateway", redis_url=url, emit_timeout=5.0)
     app = gateway(
         bus,
         tokens=[
@@ -218,7 +218,7 @@ def test_delayed_events_enter_where_that_is_granted(server: EmbeddedServer, admi
         server, "--gateway", "due", "--pulls", "due", "--reads", "later", "--enqueue-due"
     )
     app = gateway(
-        EventBus(service="gateway", redis_url=url, emit_timeout=1.0),
+        EventBus(service="gateway", redis_url=url, emit_timeout=5.0),
         tokens=[Token("due", SEARCH, handlers=["due.*"])],
     )
     call(app, "PUT", "due.note", patterns=["later.*"])
@@ -235,7 +235,7 @@ def test_delayed_events_enter_where_that_is_granted(server: EmbeddedServer, admi
 def test_all_domains_are_read_where_that_is_wanted(server: EmbeddedServer, admin: Any) -> None:
     url = create_user(server, "--gateway", "wide", "--pulls", "audit", "--reads", "*")
     app = gateway(
-        EventBus(service="gateway", redis_url=url, emit_timeout=1.0),
+        EventBus(service="gateway", redis_url=url, emit_timeout=5.0),
         tokens=[Token("audit", SEARCH, handlers=["audit.*"])],
     )
     call(app, "PUT", "audit.note", patterns=["#"])

@@ -141,7 +141,8 @@ class Tail:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         self.lines: list[dict[str, Any]] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -149,7 +150,7 @@ class Tail:
             self.lines.append(json.loads(line))
 
     def until(self, count: int) -> list[str]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(self.lines) < count and time.monotonic() < deadline:
             time.sleep(0.02)
         return [line["event"]["id"] for line in self.lines]
@@ -161,6 +162,7 @@ def processes() -> Iterator[list[Tail]]:
     yield started
     for one in started:
         one.process.kill()
+        one.reader.join(10)  # before its file is closed
         one.process.communicate()
 
 
@@ -180,7 +182,7 @@ def test_it_survives_a_restart_of_redis_without_a_gap_or_a_double(
         bus.emit("payment.captured", id="c")
         assert ["old", "a", "b", "c"] == tail.until(4)
         tail.process.send_signal(signal.SIGINT)
-        assert 0 == tail.process.wait(10)
+        assert 0 == tail.process.wait(30)
         assert tail.process.stderr is not None
         assert "Redis is reachable again" in tail.process.stderr.read()
 

@@ -209,7 +209,7 @@ class Terminal:
 
     def until(self, text: str) -> None:
         """Wait until the frame is drawn again."""
-        deadline, self.seen = time.monotonic() + 20, ""
+        deadline, self.seen = time.monotonic() + 60, ""
         while text not in self.seen:
             assert time.monotonic() < deadline, (text, self.seen[-2000:])
             if select.select([self.master], [], [], 0.1)[0]:
@@ -250,18 +250,18 @@ def test_it_is_live_on_a_terminal_survives_redis_and_ends_with_q(
     terminal.until("sort: oldest")
     terminal.press("q")
     # what is left to be shown must be read, or the process cannot end
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while terminal.process.poll() is None and time.monotonic() < deadline:
         if select.select([terminal.master], [], [], 0.1)[0]:
             try:
                 terminal.seen += os.read(terminal.master, 65536).decode(errors="replace")
             except OSError:
                 break
-    assert 0 == terminal.process.wait(10)
+    assert 0 == terminal.process.wait(30)
     assert "Traceback" not in terminal.seen
 
 
 def test_an_interrupt_ends_it_too(terminal: Terminal) -> None:
     terminal.until("no handlers yet")
     terminal.process.send_signal(signal.SIGINT)
-    assert 0 == terminal.process.wait(10)
+    assert 0 == terminal.process.wait(30)

@@ -15,7 +15,9 @@ from celeriac.testing.process_guard import GuardedProcess
 from devtools.fork_server import ForkServer
 
 ROOT = Path(__file__).parents[3]
-SLEEPS = "import os, sys, time; print(f'runs {os.getpid()}', flush=True); time.sleep(60)"
+# One write for a whole line: `print` makes two of it without a buffer, and a reader or a second
+# process could come in between.
+SLEEPS = "import os, sys, time; os.write(1, b'runs %d\\n' % os.getpid()); time.sleep(60)"
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_open():
     assert is_open(0)
 
 def test_closed():
-    time.sleep(0.05)
+    time.sleep(0.5)
     assert not is_open(3)
 
 def test_other():

@@ -44,5 +44,5 @@ def live(settings: Settings) -> EventBus:
         service="billing",
         redis_url=settings.redis_url,
         namespace=settings.namespace,
-        emit_timeout=1.0,
+        emit_timeout=10.0,
     )
