@@ -69,16 +69,9 @@ def test_after_the_first_chunk_none_holds_more_than_its_bytes(
 
 
 def test_one_chunk_alone_is_larger_where_events_become_large_all_at_once(
-    bus: EventBus,
-    dispatcher: MakeDispatcher,
-    sent: Sent,
-    store: Store,
-    monkeypatch: pytest.MonkeyPatch,
+    bus: EventBus, dispatcher: MakeDispatcher, sent: Sent, store: Store
 ) -> None:
     """Redis returns no size without the event: a chunk is bounded by what was fetched before it."""
-    # On a slow machine, the rest of a chunk would be requeued, and come in tasks of other sizes.
-    for name in ("FIRST_CHUNK", "LONGEST_CHUNK"):
-        monkeypatch.setattr(f"celeriac.executor.chunk_executor.{name}", 60.0)
     bus.on("order.placed", name="charge")(lambda event: None)
     turning = dispatcher()
     store.deliveries.handler_store(GROUP).stats["mean_us"] = 1
