@@ -160,12 +160,12 @@ def test_it_waits_while_redis_is_away_and_continues_where_it_stopped(
     monkeypatch.setattr(store.event_log, "wait", away)
     thread = threading.Thread(target=instance.run)
     thread.start()
-    for _ in range(200):
+    for _ in range(1000):
         if len(got) == 2:
             break
         threading.Event().wait(0.05)
     instance.stop()
-    thread.join(2 * WAIT + 1)
+    thread.join(2 * WAIT + 30)
     assert got == ["while away 1", "while away 0"] and not thread.is_alive()
 
 

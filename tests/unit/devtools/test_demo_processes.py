@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from celeriac.testing.ports import free_port
 from devtools.demo.processes import DemoFailed, reserve
 
 
@@ -14,9 +15,7 @@ def port_of(bound: socket.socket) -> int:
 
 @pytest.fixture
 def free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return port_of(probe)
+    return free_port()  # not one that the next outgoing connection could have
 
 
 def test_the_port_that_is_wanted_is_reserved_if_it_is_free(free: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -156,7 +157,8 @@ def test_the_sources_of_events_that_get_a_row_are_kept_with_an_entry() -> None:
 def test_newer_code_is_searched_for_after_a_tenth_of_the_age_of_the_entry(
     monkeypatch: pytest.MonkeyPatch, age_s: int, delay_ms: int
 ) -> None:
-    monkeypatch.setattr("celeriac.dispatcher.message_filter.time.time", lambda: 1_000_000 + age_s)
+    clock = SimpleNamespace(time=lambda: 1_000_000 + age_s)
+    monkeypatch.setattr("celeriac.dispatcher.message_filter.time", clock)
     assert delay_ms == until_other_code_ms("1000000000-0")
 
 

@@ -104,7 +104,7 @@ def test_two_processes_overshoot_by_no_more_than_their_credits(
 def test_coroutines_are_refused_and_wait_as_well(redis_url: str, namespace: str) -> None:
     bus = EventBus(
         service="billing", redis_url=redis_url, namespace=namespace, max_backlog=50,
-        log_full="raise", emit_timeout=1,
+        log_full="raise", emit_timeout=5,
     )  # fmt: skip
     bus.service.backend.event_log.join("order", "billing.charge", "0")
 
