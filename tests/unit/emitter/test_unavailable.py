@@ -61,18 +61,20 @@ def test_it_gives_up_in_time_and_names_address_and_settings(
     url: str = request.getfixturevalue(kind)
     bus = EventBus(service="billing", redis_url=url, emit_timeout=TIMEOUT)
     took: list[float] = []
+    errors: list[BusUnavailable] = []
     # Other processes only make it longer: the quickest of several emits counts.
     while not took or (min(took) > MAX_TIME and len(took) < 10):
         started = time.monotonic()
         with pytest.raises(BusUnavailable) as caught:
             emit(bus, given)
         took.append(time.monotonic() - started)
-    message = str(caught.value)
+        errors.append(caught.value)
+    message = str(errors[-1])
     assert TIMEOUT / 2 <= min(took) <= MAX_TIME
     assert url.replace(":secret@", ":***@") in message and "secret" not in message
     assert "CELERIAC_REDIS_URL" in message and "CELERIAC_EMIT_TIMEOUT" in message
     assert "tries in 0.4 s" in message or "1 try in" in message
-    assert 0 == caught.value.emitted
+    assert 0 == errors[-1].emitted
 
 
 def test_an_address_that_resolves_to_nothing_is_named(emit: Callable[..., Any]) -> None:
