@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,6 +153,23 @@ def test_after_a_slow_chunk_only_a_lone_event_runs_for_a_second(
     assert len(bench.run_times) == (2 if runs else 1)
     assert bench.requeued == (1 if runs else 2)
     assert len(bench.requests) == runs
+
+
+def test_a_chunk_whose_last_event_is_slow_makes_its_handler_slow(bench: Bench) -> None:
+    """The next task was sent before that: it would block the process for as long again."""
+    bench.takes = LONGEST_CHUNK
+    bench.execute()
+    bench.takes = 0.0
+    bench.execute()
+    assert (len(bench.run_times), bench.requeued) == (1, 1)
+
+
+def test_a_batch_may_always_take_that_long(bench: Bench) -> None:
+    bench.handler = replace(bench.handler, batch=100)
+    bench.takes = LONGEST_CHUNK
+    bench.execute()
+    bench.execute()
+    assert (len(bench.run_times), bench.requeued) == (2, 0)
 
 
 def test_a_lost_chunk_is_not_requeued_and_its_handler_is_not_slow(bench: Bench) -> None:
