@@ -75,6 +75,9 @@ class TerminalCommand:
             if is_there(frame := self.frame):
                 return frame
             if self.process.poll() is not None:
+                self._reader.join(5)  # its last output
+                if is_there(frame := self.frame):
+                    return frame
                 break
             time.sleep(0.1)
         raise TimeoutError(f"the screen did not show it within {seconds:g} s:\n{self.output}")
