@@ -135,11 +135,13 @@ class ChunkExecutor:
             # The process is ending: completed entries must not run again.
             running.requeue_rest()
             raise
+        if running.lost:
+            return False
         # Also if it ended: its last event may be the slow one. A batch may always take that long.
-        is_late = time.monotonic() - began >= LONGEST_CHUNK and not running.lost
+        is_late = time.monotonic() - began >= LONGEST_CHUNK
         if is_late and not (ended and handler.batch):
             self._slow_at[handler.id] = time.monotonic()
-        if not ended and not running.lost:
+        if not ended:
             running.requeue_rest()
         return ended
 
