@@ -16,6 +16,7 @@ from celeriac.store.memory.bus_settings import MemorySettingsStore
 from celeriac.store.memory.clock import MemoryClock
 from tests.contract.conftest import MakeStore
 from tests.contract.store import DOMAIN, Store
+from tests.logged import messages_of
 
 
 def other(store: Store, **given: Any) -> BusSettings:
@@ -38,7 +39,7 @@ def test_without_a_worker_each_process_has_its_own(store: Store) -> None:
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What was logged about settings; threads of earlier tests may log something else."""
-    return [one.getMessage() for one in caplog.records if one.name == bus_settings.__name__]
+    return messages_of(caplog, bus_settings)
 
 
 def test_a_worker_that_disagrees_warns_once_for_each_setting(

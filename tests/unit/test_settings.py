@@ -10,7 +10,7 @@ import pytest
 from celeriac import settings as module
 from celeriac.errors import ConfigurationError
 from celeriac.settings import Settings
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 
 
 def test_without_anything_there_are_defaults() -> None:

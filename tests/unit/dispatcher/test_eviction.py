@@ -12,6 +12,7 @@ from celeriac.event_log.event_log import Eviction
 from celeriac.settings import Settings
 from celeriac.store.redis.connection import open_client
 from celeriac.store.redis.event_log import redis_event_log
+from tests.logged import messages_of
 
 
 def test_it_is_reported_at_the_first_check_and_when_more_is_lost(
@@ -20,7 +21,7 @@ def test_it_is_reported_at_the_first_check_and_when_more_is_lost(
     watch = EvictionWatch()
     for evicted in (3, 3, 240_000):
         watch.check([Eviction("redis://h", "allkeys-lru", evicted), Eviction("i", "noeviction", 9)])
-    said = [one.getMessage() for one in caplog.records if one.name == eviction.__name__]
+    said = messages_of(caplog, eviction)
     assert len(said) == 2
     assert all("maxmemory-policy allkeys-lru" in one for one in said)
     assert "has evicted 3 keys" in said[0]

@@ -15,6 +15,7 @@ from celeriac.dispatcher.group_state import NEVER, NOW, UNKNOWN, GroupState
 from celeriac.dispatcher.membership import Membership
 from celeriac.dispatcher.poll_interval import IDLE
 from celeriac.testing.store import Store
+from tests.logged import messages_of
 from tests.unit.dispatcher.conftest import MakeDispatcher
 from tests.unit.dispatcher.readings import prefetch
 
@@ -144,7 +145,7 @@ def test_a_group_that_is_joined_again_begins_as_a_new_one(
     assert [NOW] * 3 == [state.fetch_at, state.pending_at, state.poll_at]
     assert ["billing.charge"] == [one.handler for one in store.event_log.groups("order")]
     assert {"billing.charge"} == members.records.keys()
-    logged = [one.getMessage() for one in caplog.records if one.name == membership.__name__]
+    logged = messages_of(caplog, membership)
     assert ["billing.charge: its group on order was gone; joined again"] == logged
 
 

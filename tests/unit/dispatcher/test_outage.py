@@ -12,13 +12,14 @@ from redis.exceptions import MovedError, ResponseError
 from celeriac.dispatcher import outage
 from celeriac.dispatcher.outage import is_logged, log_outage, outage_pause
 from celeriac.errors import BusUnavailable
+from tests.logged import records_of
 
 URL = "redis://ada:secret@127.0.0.1:6379/0"
 
 
 def own(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """Return the records of the module; threads of earlier tests may log others."""
-    return [record for record in caplog.records if record.name == outage.__name__]
+    return records_of(caplog, outage)
 
 
 @pytest.mark.parametrize("error", [redis.ConnectionError("refused"), BusUnavailable("the broker")])

@@ -13,6 +13,7 @@ from celeriac.dispatcher.circuits import CircuitCache
 from celeriac.dispatcher.group_state import GroupState
 from celeriac.dispatcher.group_table import GroupTable
 from celeriac.dispatcher.task_sender import TASKS_AHEAD, TaskSender, note_queued, note_sent
+from tests.logged import messages_of, records_of
 from tests.unit.dispatcher.groups import make_group
 
 
@@ -88,7 +89,7 @@ def test_a_chunk_that_cannot_be_sent_holds_up_no_other_and_is_tried_again(
         for _ in range(5):
             broker.sender.flush()
     assert broker.got == ["payment", "parcel"]
-    [record] = [one for one in caplog.records if one.name == task_sender.__name__]
+    [record] = records_of(caplog, task_sender)
     assert "a delivery task of billing.charge cannot be sent" in record.getMessage()
     broker.refused.clear()
     broker.sender.flush()
@@ -131,7 +132,7 @@ def test_a_failure_is_logged_again_after_all_chunks_were_sent(
     assert [
         "celeriac: a delivery task of billing.charge cannot be sent; retrying",
         "celeriac: a delivery task of billing.other cannot be sent; retrying",
-    ] == [one.getMessage() for one in caplog.records if one.name == task_sender.__name__]
+    ] == messages_of(caplog, task_sender)
 
 
 @pytest.mark.parametrize(("chunk_id", "waiting"), [("", 1), ("c", 0)])

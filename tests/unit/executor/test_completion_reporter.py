@@ -10,6 +10,7 @@ import pytest
 from celeriac.delivery import Completion, Outcome
 from celeriac.executor import Report, completion_reporter
 from celeriac.executor.completion_reporter import CompletionReporter
+from tests.logged import messages_of
 
 INTERVAL = 0.25
 
@@ -80,7 +81,7 @@ def test_without_completions_nothing_is_sent(reported: Reported) -> None:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what the reporter logged; threads of earlier tests may log something else."""
-    return [one.message for one in caplog.records if one.name == completion_reporter.__name__]
+    return messages_of(caplog, completion_reporter)
 
 
 @pytest.mark.parametrize(

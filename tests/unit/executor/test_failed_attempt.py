@@ -15,6 +15,7 @@ from celeriac.executor import failed_attempt
 from celeriac.executor.failed_attempt import decide_failed, log_failed, why_exhausted
 from celeriac.executor.report import FailedAttempt
 from celeriac.handler import Decision
+from tests.logged import records_of
 
 POISON = "its worker died, or lost the lease, in {} of {} runs; dead-lettered as poison"
 
@@ -89,7 +90,7 @@ def test_a_failure_is_logged_once_and_finally_with_its_traceback(
     key = event_key("a", "shop")
     failed = FailedAttempt(key, "order.placed", 3, decision.outcome, error, "text", correlation)
     log_failed("billing.charge", failed, decision)
-    [record] = [one for one in caplog.records if one.name == failed_attempt.__name__]
+    [record] = records_of(caplog, failed_attempt)
     assert record.levelno == level
     assert record.getMessage().startswith(
         f"billing.charge failed on order.placed a in attempt 3 ({outcome}): {type(error).__name__}"

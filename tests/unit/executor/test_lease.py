@@ -18,6 +18,7 @@ from celeriac.executor import lease
 from celeriac.executor.lease import LeaseKeeper
 from celeriac.executor.run_limit import RunLimit
 from celeriac.testing.store import Store
+from tests.logged import records_of
 from tests.unit.test_fork import in_child
 
 GROUP = Group("order", "billing.charge")
@@ -158,7 +159,7 @@ class Rounds:
         self.keeper._run()
 
     def levels(self, caplog: pytest.LogCaptureFixture) -> list[str]:
-        return [record.levelname for record in caplog.records if record.name == lease.__name__]
+        return [record.levelname for record in records_of(caplog, lease)]
 
     def _is_own(self) -> bool:
         return threading.get_ident() == self._thread

@@ -14,9 +14,9 @@ import pytest
 from celeriac import EventBus, UntrustedEvent
 from celeriac.gateway import GitHub, Hook, Slack, Stripe, Webhook, gateway, refusal_log
 from celeriac.testing.store import Store
+from tests.logged import messages_of
 from tests.unit.gateway.conftest import ask
 from tests.unit.gateway.hook.signing import github, slack, stripe
-from tests.unit.logged import messages_of
 
 SECRET = "whsec_test_secret"
 CHARGE = {"id": "evt_1", "type": "charge.failed", "data": {"object": {"id": "c"}}}

@@ -9,7 +9,7 @@ import pytest
 from celeriac.gateway import refusal_log
 from celeriac.gateway.refusal import Refusal
 from celeriac.gateway.refusal_log import INTERVAL, RefusalLog
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 
 
 def test_the_number_of_unlogged_refusals_is_in_the_next_line(

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from celeriac import ConfigurationError
 from celeriac.inbox import DjangoInbox, statement
 from celeriac.inbox.django import mark_processed, prune
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 from tests.unit.outbox.django_connection import DjangoConnection
 
 KEYS = [("a", "order"), ("b", "order"), ("c", "stock")]

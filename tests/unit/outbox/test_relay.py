@@ -26,7 +26,7 @@ from celeriac.outbox.database import Database, Execute, open_database
 from celeriac.outbox.relay import Relay
 from celeriac.security.generate import generate
 from celeriac.testing.server import start_server
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 from tests.unit.outbox.conftest import left, published
 
 

@@ -16,7 +16,7 @@ from celeriac.outbox.database import Execute
 from celeriac.outbox.publish import Published
 from celeriac.outbox.relay import FULL_PAUSE, MIN_PAUSE, Relay, RelayPass
 from celeriac.testing.store import Store
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 
 POLL = 0.75
 

@@ -20,7 +20,7 @@ from celeriac.process import create_processes, metrics
 from celeriac.process.decision import Status
 from celeriac.process.metrics import reader
 from celeriac.process.query import Count
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 from tests.unit.process.conftest import bench_on
 from tests.unit.process.shop import fulfilment
 

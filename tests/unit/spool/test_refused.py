@@ -16,7 +16,7 @@ from celeriac.settings import Settings
 from celeriac.spool import event_log
 from celeriac.spool.event_log import SpooledEventLog
 from celeriac.spool.file import SpoolFile
-from tests.unit.logged import messages_of
+from tests.logged import messages_of
 
 NAMES = ["order/1", "bad/1", "order/2", "bad/2", "mail/1"]
 

@@ -10,7 +10,7 @@ import pytest
 from celeriac import Event, EventBus
 from celeriac.worker import bootstep
 from celeriac.worker.bootstep import DispatcherStep, log_start, warn_of_unenforced_limits
-from tests.unit.logged import messages_of
+from tests.logged import messages_of, records_of
 
 
 def charge(event: Event) -> None: ...
@@ -47,7 +47,7 @@ def test_one_line_names_the_redis_and_the_handlers(
     assert messages_of(caplog, bootstep) == [
         f"celeriac: billing on redis://:***@127.0.0.1:1/0 {line}"
     ]
-    assert {"INFO"} == {each.levelname for each in caplog.records if each.name == bootstep.__name__}
+    assert {"INFO"} == {each.levelname for each in records_of(caplog, bootstep)}
 
 
 @pytest.mark.parametrize(("service", "lines"), [("billing", 1), ("", 0)])
